@@ -1,0 +1,1 @@
+"""Assembly text to object files and back."""

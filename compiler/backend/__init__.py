@@ -1,0 +1,1 @@
+"""Core IR to instructions and object files, and the reports about them."""

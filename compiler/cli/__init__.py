@@ -1,0 +1,1 @@
+"""The command line: the roof, the only code that may import every layer."""

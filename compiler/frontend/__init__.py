@@ -1,0 +1,1 @@
+"""Model files (ONNX, NIR, the .snn language) to graph IR."""

@@ -1,0 +1,1 @@
+"""The intermediate forms: types, operations, text, verifier, interpreter."""

@@ -1,0 +1,1 @@
+"""Mapped IR to core programs: instructions, registers, addresses."""

@@ -1,0 +1,1 @@
+"""Graph IR to the forward, back-propagation and weight-gradient programs."""

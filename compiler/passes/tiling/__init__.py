@@ -1,0 +1,1 @@
+"""Dataflow and tile sizes under the machine's memory limits."""

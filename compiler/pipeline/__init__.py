@@ -1,0 +1,1 @@
+"""Pass registry, pass manager, pipelines and dumps."""

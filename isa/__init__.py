@@ -1,0 +1,1 @@
+"""The ground floor: instruction table, numeric contract, machines, cost model, object file."""

@@ -1,0 +1,1 @@
+"""The bit-exact simulator: values, and time from the same instructions."""

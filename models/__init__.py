@@ -1,0 +1,1 @@
+"""Model files, the scripts that make them, and data-set loaders."""
