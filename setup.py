@@ -1,4 +1,4 @@
-"""Map the top-level source folders to packages under the ``snncc`` namespace (see pyproject.toml)."""
+"""Map the top-level source folders to packages under the ``snncc`` namespace."""
 
 from setuptools import find_packages, setup
 

@@ -1,0 +1,74 @@
+"""Habits that a linter does not know."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from guards import tree
+from guards.layers import FOLDERS
+
+MAX_LINES = 600
+CODE = [f"{folder}/**.{kind}" for folder in FOLDERS for kind in ("py", "lark")]
+
+
+def swallowed_errors(text: str) -> list[int]:
+    """Return the lines of handlers that catch everything and do nothing about it."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ExceptHandler)
+        and any(name in (None, "Exception", "BaseException") for name in _caught(node))
+        and all(
+            isinstance(step, ast.Pass | ast.Continue)
+            or (isinstance(step, ast.Expr) and isinstance(step.value, ast.Constant))
+            for step in node.body
+        )
+    ]
+
+
+def _caught(handler: ast.ExceptHandler) -> list[str | None]:
+    if handler.type is None:
+        return [None]
+    types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return [ast.unparse(each) for each in types]
+
+
+def test_no_source_file_is_too_long() -> None:
+    lines = {f: len((tree.ROOT / f).read_text(encoding="utf-8").splitlines()) for f in _code()}
+    assert {f: n for f, n in lines.items() if n > MAX_LINES} == {}
+
+
+def test_no_source_file_swallows_errors() -> None:
+    sources = {f: (tree.ROOT / f).read_text(encoding="utf-8") for f in _code() if f[-3:] == ".py"}
+    assert [f"{f}:{n}" for f, text in sources.items() for n in swallowed_errors(text)] == []
+
+
+def _code() -> list[str]:
+    found = tree.files(*CODE)
+    assert "isa/__init__.py" in found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("handler", "found"),
+    [
+        ("except Exception: pass", [3]),
+        ("except: pass", [3]),
+        ("except (OSError, BaseException): ...", [3]),
+        ("except Exception as error: 'why not'", [3]),
+        ("except OSError: pass", []),
+        ("except Exception: log()", []),
+        ("except Exception: raise", []),
+    ],
+)
+def test_the_check_for_swallowed_errors(handler: str, found: list[int]) -> None:
+    assert swallowed_errors(f"try:\n    work()\n{handler}\n") == found
+
+
+def test_new_files_count_and_ignored_ones_do_not(tmp_path: Path) -> None:
+    tree.git("init", "-q", root=tmp_path)
+    (tmp_path / ".gitignore").write_text("skip.py\n")
+    (tmp_path / "skip.py").touch()
+    (tmp_path / "new.py").touch()
+    assert tree.files("*.py", root=tmp_path) == ["new.py"]
