@@ -1,0 +1,306 @@
+"""THE instruction table: everything about an instruction that is not its executor or its cost.
+
+Conventions used by every row
+-----------------------------
+* Addresses are bytes.  SRAM addresses are local to the core, DRAM addresses are global.
+* ``<x>_stride`` is the distance in bytes between consecutive rows of ``x`` and may be negative.
+* Spikes are packed little-endian, bit ``k`` of a row is bit ``k % 8`` of byte ``k // 8``; a row of
+  ``n`` spikes occupies ``2 * ceil(n / 16)`` bytes.  Padding bits are written as 0, ignored on read.
+* f16 and packed-spike addresses and strides are multiples of 2, f32 ones multiples of 4.
+* Accumulators are binary32 in SRAM.  Terms are added one at a time in ascending order of the
+  reduced index (docs/adr/0001-numeric-contract.md).
+* ``init``: ``keep`` adds to what the accumulator holds, ``zero`` starts from +0, ``bias`` starts
+  from +0 plus the binary16 vector at ``bias``.
+* A zero-size dimension makes the instruction do nothing (``init`` still applies to what exists).
+"""
+
+from __future__ import annotations
+
+from snncc.isa.spec import (
+    COUNT,
+    ELEMENT,
+    F16,
+    IMM32,
+    IMM64,
+    INIT,
+    MICRO,
+    REDUCTION,
+    REG,
+    SEM,
+    STREAM,
+    TAG,
+    TARGET,
+    TRIPS,
+    UNIT,
+    Access,
+    Insn,
+    Kind,
+    Unit,
+    pack,
+)
+
+FLAG = Kind("flag", 1)
+
+_ROWS_KN = ("rows", REG), ("k", REG), ("n", REG)
+_ACC = ("acc", REG), ("acc_stride", REG)
+_A = ("a", REG), ("a_stride", REG)
+_W = ("w", REG), ("w_stride", REG)
+_G = ("g", REG), ("g_stride", REG)
+_COPY = (
+    ("dst", REG),
+    ("src", REG),
+    ("n0", REG),
+    ("n1", REG),
+    ("bytes", REG),
+    ("dst0", REG),
+    ("dst1", REG),
+    ("src0", REG),
+    ("src1", REG),
+)
+_COPY_SYNTAX = "[<dst>:<dst0>:<dst1>], [<src>:<src0>:<src1>], n0=<n0>, n1=<n1>, bytes=<bytes>"
+_COPY_SHAPE = "n0 x n1 rows of bytes at base + i*stride0 + j*stride1"
+_LANES = (("prog", MICRO), ("steps", REG), ("rows", REG), ("cols", REG), ("seed", REG))
+_LANES_SYNTAX = "<prog>, steps=<steps>, rows=<rows>, cols=<cols>, seed=<seed>"
+_LANES_ACTION = "for t<steps: for r<rows, c<cols: run microprogram prog over its streams"
+
+
+# fmt: off
+SEQUENCER: tuple[Insn, ...] = (
+    Insn("nop", 0x01, Unit.SEQ, (), "Do nothing.", "-"),
+    Insn("halt", 0x02, Unit.SEQ, (), "End the core's program; its queues drain first.", "stop"),
+    Insn(
+        "li", 0x03, Unit.SEQ, pack(("rd", REG), ("imm", IMM64)),
+        "Load an immediate.", "rd = imm", "<rd>, <imm>",
+    ),
+    Insn(
+        "add", 0x04, Unit.SEQ, pack(("rd", REG), ("ra", REG), ("rb", REG)),
+        "Add two registers.", "rd = ra + rb", traps=("overflow",),
+    ),
+    Insn(
+        "addi", 0x05, Unit.SEQ, pack(("rd", REG), ("ra", REG), ("imm", IMM32)),
+        "Add an immediate.", "rd = ra + imm", traps=("overflow",),
+    ),
+    Insn(
+        "sub", 0x06, Unit.SEQ, pack(("rd", REG), ("ra", REG), ("rb", REG)),
+        "Subtract two registers.", "rd = ra - rb", traps=("overflow",),
+    ),
+    Insn(
+        "mul", 0x07, Unit.SEQ, pack(("rd", REG), ("ra", REG), ("rb", REG)),
+        "Multiply two registers.", "rd = ra * rb", traps=("overflow",),
+    ),
+    Insn(
+        "loop", 0x08, Unit.SEQ, pack(("count", REG), ("end", TARGET)),
+        "Hardware loop: run the instructions up to address end (exclusive) count times; "
+        "0 skips them, a negative count traps.",
+        "push(count, pc+1, end)", traps=("loop",),
+    ),
+    Insn(
+        "loopi", 0x09, Unit.SEQ, pack(("count", TRIPS), ("end", TARGET)),
+        "Hardware loop with an immediate trip count.", "push(count, pc+1, end)",
+        traps=("loop",),
+    ),
+    Insn(
+        "stream", 0x0A, Unit.SEQ,
+        pack(("s", STREAM), ("base", REG), ("step", REG), ("row", REG)),
+        "Set a stream descriptor: base address (or counter base), distance between time steps "
+        "and between rows.  A lane instruction captures the descriptors when it is issued.",
+        "stream[s] = (base, step, row)", "<s>, [<base>:<step>:<row>]",
+    ),
+)
+
+SYNCHRONISATION: tuple[Insn, ...] = (
+    Insn(
+        "wait", 0x10, Unit.SEQ, pack(("unit", UNIT), ("sem", SEM), ("n", COUNT)),
+        "Enter a wait into a unit's queue (or stop the sequencer itself for unit seq): it "
+        "passes when the semaphore holds at least n, and takes n from it.",
+        "block until sem >= n; sem -= n", "<unit>, <sem>, <n>", traps=("token",),
+    ),
+    Insn(
+        "post", 0x11, Unit.SEQ, pack(("unit", UNIT), ("sem", SEM), ("n", COUNT)),
+        "Enter a post into a unit's queue: it adds n once everything before it is done.",
+        "sem += n", "<unit>, <sem>, <n>", traps=("token",),
+    ),
+)
+
+DMA: tuple[Insn, ...] = (
+    Insn(
+        "ld", 0x20, Unit.DMA, pack(*_COPY),
+        "Copy rows from DRAM to SRAM.", "SRAM[dst+i*dst0+j*dst1][:bytes] = DRAM[src+i*src0+j*src1]",
+        _COPY_SYNTAX,
+        (Access("dram", "src", _COPY_SHAPE),), (Access("sram", "dst", _COPY_SHAPE),),
+        ("bounds",),
+    ),
+    Insn(
+        "st", 0x21, Unit.DMA, pack(*_COPY),
+        "Copy rows from SRAM to DRAM.", "DRAM[dst+i*dst0+j*dst1][:bytes] = SRAM[src+i*src0+j*src1]",
+        _COPY_SYNTAX,
+        (Access("sram", "src", _COPY_SHAPE),), (Access("dram", "dst", _COPY_SHAPE),),
+        ("bounds",),
+    ),
+    Insn(
+        "copy", 0x22, Unit.DMA, pack(*_COPY),
+        "Copy rows within SRAM; source and destination must not overlap.",
+        "SRAM[dst+i*dst0+j*dst1][:bytes] = SRAM[src+i*src0+j*src1]",
+        _COPY_SYNTAX,
+        (Access("sram", "src", _COPY_SHAPE),), (Access("sram", "dst", _COPY_SHAPE),),
+        ("bounds", "overlap"),
+    ),
+    Insn(
+        "fill", 0x23, Unit.DMA,
+        pack(("dst", REG), ("dst0", REG), ("n0", REG), ("bytes", REG), ("pattern", F16)),
+        "Fill rows of SRAM with a 16-bit pattern (bytes is a multiple of 2).",
+        "SRAM[dst+i*dst0][:bytes] = pattern, repeated",
+        "[<dst>:<dst0>], n0=<n0>, bytes=<bytes>, <pattern>",
+        (), (Access("sram", "dst", "n0 rows of bytes at base + i*dst0"),), ("bounds",),
+    ),
+)
+
+NOC: tuple[Insn, ...] = (
+    Insn(
+        "send", 0x30, Unit.NOC,
+        pack(("core", REG), ("tag", TAG), ("src", REG), ("bytes", REG)),
+        "Send SRAM bytes to a core; 0 bytes is a pure token.  Messages between two cores with "
+        "one tag arrive in order.",
+        "channel[self -> core, tag].push(SRAM[src][:bytes])",
+        "<core>, <tag>, [<src>], bytes=<bytes>",
+        (Access("sram", "src", "bytes"),), (), ("bounds", "core"),
+    ),
+    Insn(
+        "mcast", 0x31, Unit.NOC,
+        pack(("mask", REG), ("tag", TAG), ("src", REG), ("bytes", REG)),
+        "Send the same bytes to every core whose bit is set in mask (the sender excepted).",
+        "for core in mask: channel[self -> core, tag].push(SRAM[src][:bytes])",
+        "<mask>, <tag>, [<src>], bytes=<bytes>",
+        (Access("sram", "src", "bytes"),), (), ("bounds", "core"),
+    ),
+    Insn(
+        "recv", 0x32, Unit.NOC,
+        pack(("core", REG), ("tag", TAG), ("dst", REG), ("bytes", REG)),
+        "Wait for a message from a core and store it; its length must equal bytes.",
+        "SRAM[dst][:bytes] = channel[core -> self, tag].pop()",
+        "<core>, <tag>, [<dst>], bytes=<bytes>",
+        (), (Access("sram", "dst", "bytes"),), ("bounds", "core", "length"),
+    ),
+    Insn(
+        "recvadd", 0x33, Unit.NOC,
+        pack(("core", REG), ("tag", TAG), ("dst", REG), ("count", REG)),
+        "Wait for a message of binary32 partial sums and add it element by element.",
+        "f32 SRAM[dst][:count] = RN32(SRAM[dst] + channel[core -> self, tag].pop())",
+        "<core>, <tag>, [<dst>], count=<count>",
+        (Access("sram", "dst", "4*count"),), (Access("sram", "dst", "4*count"),),
+        ("bounds", "core", "length"),
+    ),
+)
+
+_ACC_ACCESS = Access("sram", "acc", "rows rows of 4*n bytes")
+_BITS_ACCESS = Access("sram", "a", "rows rows of 2*ceil(k/16) bytes")
+_A_ACCESS = Access("sram", "a", "rows rows of 2*k bytes")
+_W_ACCESS = Access("sram", "w", "k rows of 2*n bytes (n rows of 2*k when transposed)")
+_BIAS_ACCESS = Access("sram", "bias", "2*n bytes when init is bias")
+_MASK_ACCESS = Access("sram", "mask", "rows rows of 2*ceil(n/16) bytes when masked")
+_MAC_SYNTAX = (
+    "[<acc>:<acc_stride>], [<a>:<a_stride>], [<w>:<w_stride>], rows=<rows>, k=<k>, n=<n>, "
+    "init=<init>, bias=[<bias>]"
+)
+
+ENGINES: tuple[Insn, ...] = (
+    Insn(
+        "gacc", 0x40, Unit.FP, pack(*_ACC, *_A, *_W, *_ROWS_KN, ("bias", REG), ("init", INIT)),
+        "Spike-gated accumulate of a dense layer: add the weight rows whose spike is 1.",
+        "acc[r,j] = init; for k ascending: if a[r,k]: acc[r,j] = RN32(acc[r,j] + w[k,j])",
+        _MAC_SYNTAX,
+        (_BITS_ACCESS, _W_ACCESS, _BIAS_ACCESS, _ACC_ACCESS), (_ACC_ACCESS,), ("bounds",),
+    ),
+    Insn(
+        "mac", 0x41, Unit.FP,
+        pack(*_ACC, *_A, *_W, *_ROWS_KN, ("bias", REG), ("init", INIT), ("skip", FLAG),
+             ("trans", FLAG)),
+        "Multiply-accumulate of binary16 inputs (encoding layers).  skip=1: an input that is +0 "
+        "or -0 selects nothing.  trans=1: w is stored [n][k].",
+        "acc[r,j] = init; for k ascending: acc[r,j] = RN32(acc[r,j] + a[r,k]*w[k,j])",
+        _MAC_SYNTAX + ", skip=<skip>, trans=<trans>",
+        (_A_ACCESS, _W_ACCESS, _BIAS_ACCESS, _ACC_ACCESS), (_ACC_ACCESS,), ("bounds",),
+    ),
+    Insn(
+        "neuron", 0x48, Unit.FP, pack(*_LANES),
+        "Neuron stage of the FP engine: run a microprogram over steps x rows x cols, carrying "
+        "its state from step to step.",
+        _LANES_ACTION, _LANES_SYNTAX, (), (), ("bounds", "microprogram"),
+    ),
+    Insn(
+        "bmac", 0x50, Unit.BP,
+        pack(*_ACC, *_A, *_W, *_ROWS_KN, ("bias", REG), ("init", INIT), ("skip", FLAG),
+             ("trans", FLAG), ("masked", FLAG), ("mask", REG), ("mask_stride", REG)),
+        "Back-propagation multiply-accumulate: as mac; masked=1 leaves the initial value in every "
+        "output whose mask bit is 0 (output sparsity).",
+        "as mac, for (r,j) with mask[r,j]",
+        _MAC_SYNTAX
+        + ", skip=<skip>, trans=<trans>, masked=<masked>, mask=[<mask>:<mask_stride>]",
+        (_A_ACCESS, _W_ACCESS, _BIAS_ACCESS, _MASK_ACCESS, _ACC_ACCESS), (_ACC_ACCESS,),
+        ("bounds",),
+    ),
+    Insn(
+        "ngrad", 0x58, Unit.BP, pack(*_LANES),
+        "Gradient stage of the BP engine: as neuron, for surrogate gradients through time.",
+        _LANES_ACTION, _LANES_SYNTAX, (), (), ("bounds", "microprogram"),
+    ),
+    Insn(
+        "gouter", 0x60, Unit.WG, pack(*_ACC, *_A, *_G, *_ROWS_KN, ("init", INIT)),
+        "Spike-gated outer product: add gradient rows to the weight-gradient rows whose spike "
+        "is 1 (init bias is illegal).",
+        "acc[k,j] = init; for r ascending: if a[r,k]: acc[k,j] = RN32(acc[k,j] + g[r,j])",
+        "[<acc>:<acc_stride>], [<a>:<a_stride>], [<g>:<g_stride>], rows=<rows>, k=<k>, n=<n>, "
+        "init=<init>",
+        (_BITS_ACCESS, Access("sram", "g", "rows rows of 2*n bytes"),
+         Access("sram", "acc", "k rows of 4*n bytes")),
+        (Access("sram", "acc", "k rows of 4*n bytes"),), ("bounds", "operand"),
+    ),
+    Insn(
+        "outer", 0x61, Unit.WG,
+        pack(*_ACC, *_A, *_G, *_ROWS_KN, ("init", INIT), ("skip", FLAG)),
+        "Outer product of binary16 inputs and gradients; skip as in mac (on a).",
+        "acc[k,j] = init; for r ascending: acc[k,j] = RN32(acc[k,j] + a[r,k]*g[r,j])",
+        "[<acc>:<acc_stride>], [<a>:<a_stride>], [<g>:<g_stride>], rows=<rows>, k=<k>, n=<n>, "
+        "init=<init>, skip=<skip>",
+        (_A_ACCESS, Access("sram", "g", "rows rows of 2*n bytes"),
+         Access("sram", "acc", "k rows of 4*n bytes")),
+        (Access("sram", "acc", "k rows of 4*n bytes"),), ("bounds", "operand"),
+    ),
+)
+
+VECTOR: tuple[Insn, ...] = (
+    Insn(
+        "ew", 0x70, Unit.VPU, pack(*_LANES),
+        "Element-wise stage of the vector unit: optimizers, losses, residuals, dropout.",
+        _LANES_ACTION, _LANES_SYNTAX, (), (), ("bounds", "microprogram"),
+    ),
+    Insn(
+        "rowred", 0x71, Unit.VPU,
+        pack(("dst", REG), ("dst_stride", REG), ("x", REG), ("x_stride", REG), ("rows", REG),
+             ("n", REG), ("type", ELEMENT), ("op", REDUCTION)),
+        "Reduce each row over its columns in ascending order, sums in binary32: sum rounds to "
+        "binary16 at the end, sum32 writes binary32, max writes binary16 (NaN if any NaN).",
+        "dst[r] = op(x[r,0], x[r,1], ...)",
+        "[<dst>:<dst_stride>], [<x>:<x_stride>], rows=<rows>, n=<n>, type=<type>, op=<op>",
+        (Access("sram", "x", "rows rows of n elements"),),
+        (Access("sram", "dst", "rows rows of one result"),), ("bounds", "operand"),
+    ),
+    Insn(
+        "colsum", 0x72, Unit.VPU,
+        pack(("acc", REG), ("x", REG), ("x_stride", REG), ("rows", REG), ("n", REG),
+             ("type", ELEMENT), ("init", INIT)),
+        "Sum rows into a vector of binary32 accumulators, rows ascending (bias gradients, "
+        "readouts; init bias is illegal).",
+        "acc[j] = init; for r ascending: acc[j] = RN32(acc[j] + x[r,j])",
+        "[<acc>], [<x>:<x_stride>], rows=<rows>, n=<n>, type=<type>, init=<init>",
+        (Access("sram", "x", "rows rows of n elements"), Access("sram", "acc", "4*n")),
+        (Access("sram", "acc", "4*n"),), ("bounds", "operand"),
+    ),
+)
+
+# fmt: on
+
+TABLE: tuple[Insn, ...] = SEQUENCER + SYNCHRONISATION + DMA + NOC + ENGINES + VECTOR
+
+RETIRED: frozenset[int] = frozenset()
+"""Opcodes that once meant something; they are never given out again."""
