@@ -64,12 +64,6 @@ def usage(row: Insn) -> str:
     return f"{row.mnemonic} {row.text}".rstrip()
 
 
-def suggestion(word: str, words: Mapping[str, object]) -> str:
-    """Return ``'; did you mean ...?'`` when a known word is close, else nothing."""
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
 def match(line: str) -> tuple[Insn, dict[str, str]]:
     """Split a line into its row and the texts of its operands, unresolved."""
     body = strip_comment(line)
