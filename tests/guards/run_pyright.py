@@ -9,6 +9,7 @@ import sys
 import tomllib
 from typing import Any
 
+from guards.layers import FOLDERS
 from guards.tree import ROOT, files
 
 
@@ -42,7 +43,8 @@ def main() -> int:
     except ValueError:
         print(done.stdout, done.stderr, "pyright gave no report", sep="\n", file=sys.stderr)
         return 1
-    expected = len(files(*(f"{folder}/**.py" for folder in included())))
+    folders = {*FOLDERS, "tests", *included()}
+    expected = len(files(*(f"{folder}/**.py" for folder in folders)))
     lines, well = verdict(report, expected)
     print(*lines, sep="\n")
     return 0 if well else 1
