@@ -1,0 +1,39 @@
+"""The compiler's door to diagnostics; they live in :mod:`snncc.isa.diag`, which all layers share.
+
+Codes are defined in :mod:`snncc.isa.errors`, nowhere else.
+"""
+
+from snncc.isa.diag import (
+    MAX_ERRORS,
+    CompileError,
+    Diagnostic,
+    DiagnosticSink,
+    Note,
+    Severity,
+    SourceFile,
+    Span,
+    Where,
+    fail,
+    render,
+    render_all,
+)
+from snncc.isa.errors import CODES, GROUPS, ErrorCode, define
+
+__all__ = [
+    "CODES",
+    "GROUPS",
+    "MAX_ERRORS",
+    "CompileError",
+    "Diagnostic",
+    "DiagnosticSink",
+    "ErrorCode",
+    "Note",
+    "Severity",
+    "SourceFile",
+    "Span",
+    "Where",
+    "define",
+    "fail",
+    "render",
+    "render_all",
+]

@@ -1,0 +1,127 @@
+"""Every error code of snncc, in one place: `docs/errors.md` is generated from this table.
+
+Codes are stable: never renumber one, never use a retired number again.  The groups: E01xx reading
+models and IR text, E02xx graph, E03xx phases and training, E04xx tiling, E05xx mapping, E06xx
+lowering, E07xx assembler, E08xx object file, E09xx simulator.  Each code has a test.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+GROUPS = {
+    "E00": "commands, pipelines and files",
+    "E01": "reading models and IR text",
+    "E02": "graph and IR rules",
+    "E03": "phases and training configuration",
+    "E04": "tiling",
+    "E05": "mapping",
+    "E06": "lowering",
+    "E07": "assembler",
+    "E08": "object file",
+    "E09": "simulator",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """One stable code: what it is called and what it means, for the manual."""
+
+    code: str
+    title: str
+    explanation: str
+
+
+CODES: dict[str, ErrorCode] = {}
+
+
+def define(code: str, title: str, explanation: str) -> None:
+    """Add a code to the table; a code is defined once."""
+    if not re.fullmatch(r"E\d{4}", code) or code[:3] not in GROUPS:
+        raise ValueError(f"{code}: not of the form E0nnn with a known group")
+    if code in CODES:
+        raise ValueError(f"{code} is defined twice: {CODES[code].title!r} and {title!r}")
+    CODES[code] = ErrorCode(code, title, explanation)
+
+
+def lookup(code: str) -> ErrorCode:
+    """Return the entry of a code; an unknown one is a bug of ours."""
+    if code not in CODES:
+        raise ValueError(f"error code {code} is not defined in isa/errors.py")
+    return CODES[code]
+
+
+# --- E00xx commands, pipelines and files -----------------------------------------------------
+define(
+    "E0001",
+    "unknown pass",
+    "The pipeline names a pass or an alias that does not exist. "
+    "`snncc opt --list-passes` shows them all.",
+)
+define(
+    "E0002",
+    "pipeline syntax",
+    "A pipeline is a comma-separated list of passes; options stand in braces: `a,b{x=1,y=foo}`.",
+)
+define("E0003", "bad pass option", "The pass has no such option, or the value does not fit it.")
+define(
+    "E0004",
+    "stages do not chain",
+    "A pass expects the IR in another stage than the pass before it leaves behind. The message "
+    "names the passes that bridge the gap.",
+)
+define(
+    "E0005", "file cannot be read or written", "The operating system refused; its reason follows."
+)
+define(
+    "E0006",
+    "internal error",
+    "An exception inside snncc: our bug, not yours. The IR before the pass that failed was "
+    "written to a file together with the one command that reproduces it; please report both.",
+)
+
+# --- E01xx reading models and IR text (E0101..E0149 models, E0150..E0199 IR text) --------------
+define("E0150", "IR syntax", "The text does not follow the grammar of docs/design/ir.md.")
+define("E0151", "unknown value", "The operand names a value that no op or argument defines here.")
+define("E0152", "name defined twice", "Two values, functions or resources share a name.")
+define("E0153", "bad type", "A type is `kind<AxBxdtype>`, kind one of tensor, seq, dram, sram.")
+define(
+    "E0154",
+    "resource missing",
+    "The text refers to an array by its SHA-256 and the side file beside it (NAME.npz or "
+    "resources.npz) is missing, unreadable or does not hold it.",
+)
+define(
+    "E0155",
+    "resource damaged",
+    "The array in the side file has another SHA-256, shape or dtype than the text says.",
+)
+define("E0156", "text too large", "The text or its nesting exceeds what a real module needs.")
+
+# --- E02xx graph and IR rules (E0201..E0249 graphs, E0250..E0299 the IR verifier) ---------------
+define("E0250", "unknown op", "No dialect defines this op.")
+define("E0251", "op outside its stage", "The module's stage does not allow this op.")
+define("E0252", "wrong number of operands, results or regions", "See the op's definition.")
+define("E0253", "bad attribute", "An attribute is missing, unknown or of another type.")
+define("E0254", "value used before its definition", "An op may use only what stands above it.")
+define("E0255", "inconsistent IR", "Parent, use or index links contradict each other: our bug.")
+define("E0256", "bad terminator", "A block must end with its terminator, and only there.")
+define("E0257", "op rule broken", "The op's own rule, stated in its definition, does not hold.")
+define("E0258", "bad type", "A type has an unknown dtype or a dimension that is not positive.")
+define("E0259", "location missing", "Every op says where it came from; a pass carries it over.")
+define("E0260", "bad module attribute", "stage, steps or batch are missing or have a wrong value.")
+
+# --- E03xx phases and training configuration ---------------------------------------------------
+
+# --- E04xx tiling -----------------------------------------------------------------------------
+
+# --- E05xx mapping ----------------------------------------------------------------------------
+
+# --- E06xx lowering ---------------------------------------------------------------------------
+
+# --- E07xx assembler --------------------------------------------------------------------------
+
+# --- E08xx object file ------------------------------------------------------------------------
+
+# --- E09xx simulator --------------------------------------------------------------------------
