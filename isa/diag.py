@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn, TypeAlias
 
-from . import errors
+from snncc.isa import errors
 
 MAX_ERRORS = 20
 MAX_TEXT = 2000  # longer messages come from hostile names; they are cut

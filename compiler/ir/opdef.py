@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from .core import Attribute, Op
+from snncc.compiler.ir.core import Attribute, Op
 
 STAGES = ("graph", "phased", "tiled", "mapped", "core")
 AttrKind: TypeAlias = Literal[
