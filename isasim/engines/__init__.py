@@ -1,0 +1,74 @@
+"""Engines: they execute resolved instructions on a core's scratchpad, all with the same bits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from snncc.isasim.engines.base import (
+    FP32,
+    LANE_MNEMONICS,
+    MNEMONICS,
+    Activity,
+    Engine,
+    Numerics,
+    Resolved,
+    Stream,
+)
+from snncc.isasim.engines.checks import Footprint, Region, check, footprint, overlapping
+from snncc.isasim.engines.lanes import LaneProgram, prepare
+from snncc.isasim.engines.traps import Trap
+
+__all__ = [
+    "ENGINES",
+    "FP32",
+    "LANE_MNEMONICS",
+    "MNEMONICS",
+    "Activity",
+    "Engine",
+    "Footprint",
+    "LaneProgram",
+    "Numerics",
+    "Region",
+    "Resolved",
+    "Stream",
+    "Trap",
+    "check",
+    "footprint",
+    "overlapping",
+    "prepare",
+    "select_engine",
+]
+
+ENGINES = ("fast", "reference")
+"""The names that :func:`select_engine` knows."""
+
+Notice = Callable[[str], None]
+
+
+def to_stderr(message: str) -> None:
+    """Print a notice for the user."""
+    print(f"snncc: note: {message}", file=sys.stderr)
+
+
+def select_engine(
+    name: str = "fast", numerics: Numerics = FP32, notice: Notice = to_stderr
+) -> Engine:
+    """Return the engine called ``name``.
+
+    ``fast`` becomes ``reference`` (slower, same bits) where numba or the CPU's F16C instructions
+    are missing; ``notice`` is told, and also when kernels have to be compiled first.  Numba is
+    imported here and not before.
+    """
+    from snncc.isasim.engines.reference import ReferenceEngine
+
+    if name not in ENGINES:
+        raise ValueError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
+    if name == "fast":
+        try:
+            from snncc.isasim.engines.fast import FastEngine
+        except ImportError as error:
+            notice(f"the fast engine is not available ({error}); using the reference engine")
+        else:
+            return FastEngine(numerics, notice)
+    return ReferenceEngine(numerics)

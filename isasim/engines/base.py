@@ -1,0 +1,115 @@
+"""What an engine is: it executes one resolved instruction on the scratchpad of one core.
+
+An engine knows values only.  Time, queues and semaphores belong to the simulator's core, DMA and
+network instructions to its memory system; checks before execution are in
+:mod:`snncc.isasim.engines.checks` and the same for every engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.isa.fp16 import Accumulator
+from snncc.isasim.engines.lanes import LaneProgram
+from snncc.isasim.engines.traps import Trap
+
+__all__ = [
+    "FP32",
+    "LANE_MNEMONICS",
+    "MNEMONICS",
+    "Activity",
+    "Engine",
+    "Numerics",
+    "Resolved",
+    "Stream",
+    "Trap",
+]
+
+Sram: TypeAlias = npt.NDArray[np.uint8]
+
+LANE_MNEMONICS = frozenset({"neuron", "ngrad", "ew"})
+"""Instructions that run a microprogram; their operands are (prog, steps, rows, cols, seed)."""
+
+MNEMONICS = LANE_MNEMONICS | {"gacc", "mac", "bmac", "gouter", "outer", "rowred", "colsum"}
+"""Every instruction that an engine executes."""
+
+
+class Stream(NamedTuple):
+    """A captured stream descriptor: base address (or counter), distances of steps and rows."""
+
+    base: int
+    step: int
+    row: int
+
+
+class Resolved(NamedTuple):
+    """An instruction ready to execute: no register is left in it.
+
+    ``values``: the operands in the order of the table's row, register operands replaced by what
+    the registers held at issue.  ``streams``: for lane instructions the captured descriptors,
+    indexed by stream number (a stream that was never set is None or beyond the end).  ``micro``:
+    for lane instructions the microprogram, prepared once by :func:`lanes.prepare`.
+    """
+
+    mnemonic: str
+    values: tuple[int, ...]
+    streams: tuple[Stream | None, ...] = ()
+    micro: LaneProgram | None = None
+
+    @property
+    def seed(self) -> int:
+        """The seed of a lane instruction's random words."""
+        return self.values[4]
+
+
+class Activity(NamedTuple):
+    """What an instruction really did; the cost model turns it into cycles and energy.
+
+    ``dense``: multiply-accumulates (or lane elements, or reduced terms) without any gating;
+    ``performed``: those that were carried out; ``spikes``: set bits among the packed spikes read
+    by gacc, gouter, rowred and colsum, or stored by a lane instruction.
+    """
+
+    dense: int
+    performed: int
+    spikes: int = 0
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """The choices the numeric contract leaves to a machine.
+
+    ``accumulator`` concerns the MAC arrays (gacc, mac, bmac, gouter, outer): ``fp16`` rounds each
+    product and each sum to binary16.  The reductions of the vector unit stay binary32.
+    ``saturate`` clamps the result of every rounding to binary16 to +-65504.
+    """
+
+    accumulator: Accumulator = "fp32"
+    saturate: bool = False
+
+
+FP32 = Numerics()
+
+
+class Engine(Protocol):
+    """Executes instructions.  Engines with equal numerics write identical bits."""
+
+    name: str
+    numerics: Numerics
+
+    def execute(self, op: Resolved, sram: Sram) -> Activity:
+        """Execute ``op`` on ``sram`` (uint8, one dimension, C-contiguous, 4-byte aligned).
+
+        Raises :class:`Trap` before anything is written when the instruction is illegal.
+        """
+        ...
+
+
+def operands_error(op: Resolved) -> Trap:
+    """Return the trap for an instruction that no engine executes."""
+    return Trap("illegal", f"{op.mnemonic} is not executed by an engine")
+

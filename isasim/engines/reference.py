@@ -1,0 +1,165 @@
+"""The oracle: every instruction in plain numpy, written from the table's ``action`` line.
+
+Operands are read completely before anything is written; rows are written in ascending order.  The
+arithmetic is :mod:`snncc.isa.fp16`, one strictly ascending accumulation per output.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.isa import fp16
+from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, Numerics, Resolved, Sram
+from snncc.isasim.engines.base import operands_error as _unknown
+from snncc.isasim.engines.checks import BIAS, BIT, F16, F32, KEEP, MAX, SUM32, check
+from snncc.isasim.engines.reference_lanes import run_lanes
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Bits: TypeAlias = npt.NDArray[np.bool_]
+
+
+def view(
+    sram: Sram, dtype: type[np.generic], base: int, stride: int, rows: int, n: int
+) -> npt.NDArray[Any]:
+    """Return ``rows`` rows of ``n`` little-endian elements of the scratchpad, without copying."""
+    size = np.dtype(dtype).itemsize
+    if not rows * n:
+        return np.zeros((rows, n), dtype)
+    return np.ndarray((rows, n), np.dtype(dtype).newbyteorder("<"), sram, base, (stride, size))
+
+
+def halves(sram: Sram, base: int, stride: int, rows: int, n: int) -> Floats:
+    """Return binary16 rows as carriers."""
+    return fp16.from_bits(view(sram, np.uint16, base, stride, rows, n).astype(np.uint16))
+
+
+def floats(sram: Sram, base: int, stride: int, rows: int, n: int) -> Floats:
+    """Return a copy of binary32 rows."""
+    return view(sram, np.float32, base, stride, rows, n).astype(np.float32)
+
+
+def spikes(sram: Sram, base: int, stride: int, rows: int, n: int) -> Bits:
+    """Return packed spike rows as booleans."""
+    packed = view(sram, np.uint8, base, stride, rows, fp16.packed_bytes(n))
+    return fp16.unpack_bits(np.ascontiguousarray(packed), n)
+
+
+def store(target: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
+    """Write rows in ascending order (they may overlap)."""
+    for row, value in zip(target, values, strict=True):
+        row[...] = value
+
+
+class ReferenceEngine:
+    """Executes instructions with numpy; slow and plain."""
+
+    name = "reference"
+
+    def __init__(self, numerics: Numerics = FP32) -> None:
+        self.numerics = numerics
+
+    def execute(self, op: Resolved, sram: Sram) -> Activity:
+        """Execute one instruction; see :class:`snncc.isasim.engines.base.Engine`."""
+        _, writes = check(op, sram.shape[0])
+        if op.mnemonic in ("gacc", "mac", "bmac"):
+            return self._mac(op, sram) if writes else Activity(0, 0)
+        if op.mnemonic in ("gouter", "outer"):
+            return self._outer(op, sram) if writes else Activity(0, 0)
+        if op.mnemonic in LANE_MNEMONICS:
+            return run_lanes(op, sram, saturate=self.numerics.saturate)
+        if op.mnemonic == "rowred":
+            return self._rowred(op, sram) if writes else Activity(0, 0)
+        if op.mnemonic == "colsum":
+            return self._colsum(op, sram) if writes else Activity(0, 0)
+        raise _unknown(op)
+
+    def _start(self, sram: Sram, target: npt.NDArray[Any], init: int, bias: int) -> Floats:
+        """Return the accumulators that ``init`` asks for."""
+        if init == KEEP:
+            return fp16.load_acc(target.astype(np.float32))
+        if init == BIAS:
+            row = fp16.load_acc(halves(sram, bias, 0, 1, target.shape[1]))
+            return np.repeat(row, target.shape[0], axis=0)
+        return np.zeros(target.shape, np.float32)
+
+    def _mac(self, op: Resolved, sram: Sram) -> Activity:
+        acc, acc_stride, a, a_stride, w, w_stride, rows, k, n, bias, init = op.values[:11]
+        target = view(sram, np.float32, acc, acc_stride, rows, n)
+        first = self._start(sram, target, init, bias)
+        if op.mnemonic == "gacc":
+            gate = spikes(sram, a, a_stride, rows, k) if k else np.zeros((rows, 0), np.bool_)
+            weights = halves(sram, w, w_stride, k, n)
+            result = fp16.gated_mac_ordered(
+                gate, weights, first, accumulator=self.numerics.accumulator
+            )
+            store(target, result)
+            active = int(gate.sum())
+            return Activity(rows * k * n, active * n, active)
+        skip, trans = op.values[11:13]
+        x = halves(sram, a, a_stride, rows, k)
+        weights = halves(sram, w, w_stride, n, k).T if trans else halves(sram, w, w_stride, k, n)
+        result = fp16.mac_ordered(
+            x, weights, first, bool(skip), accumulator=self.numerics.accumulator
+        )
+        terms = (x != 0).sum(axis=1) if skip else np.full(rows, k)
+        outputs = np.full(rows, n)
+        if op.mnemonic == "bmac" and op.values[13] and k:
+            mask = spikes(sram, op.values[14], op.values[15], rows, n)
+            result = np.where(mask, result, first)
+            outputs = mask.sum(axis=1)
+        store(target, result)
+        return Activity(rows * k * n, int((terms * outputs).sum()))
+
+    def _outer(self, op: Resolved, sram: Sram) -> Activity:
+        acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init = op.values[:10]
+        target = view(sram, np.float32, acc, acc_stride, k, n)
+        first = self._start(sram, target, init, 0)
+        grads = halves(sram, g, g_stride, rows, n)
+        kind = self.numerics.accumulator
+        if op.mnemonic == "gouter":
+            gate = spikes(sram, a, a_stride, rows, k)
+            store(target, fp16.gated_mac_ordered(gate.T, grads, first, accumulator=kind))
+            active = int(gate.sum())
+            return Activity(rows * k * n, active * n, active)
+        skip = bool(op.values[10])
+        x = halves(sram, a, a_stride, rows, k)
+        store(target, fp16.mac_ordered(x.T, grads, first, skip, accumulator=kind))
+        return Activity(rows * k * n, (int((x != 0).sum()) if skip else rows * k) * n)
+
+    def _elements(
+        self, sram: Sram, kind: int, base: int, stride: int, rows: int, n: int
+    ) -> tuple[Floats, int]:
+        """Return rows of an element type as floats, and how many spikes were set."""
+        if kind == F16:
+            return halves(sram, base, stride, rows, n), 0
+        if kind == F32:
+            return floats(sram, base, stride, rows, n), 0
+        bits = spikes(sram, base, stride, rows, n)
+        return bits.astype(np.float32), int(bits.sum())
+
+    def _rowred(self, op: Resolved, sram: Sram) -> Activity:
+        dst, dst_stride, x, x_stride, rows, n, kind, red = op.values
+        values, active = self._elements(sram, kind, x, x_stride, rows, n)
+        if red == MAX:
+            total = values[:, 0]
+            for j in range(1, n):
+                total = fp16.maximum(total, values[:, j])
+        else:
+            total = fp16.ordered_sum(values, axis=1)
+        if red == SUM32:
+            store(view(sram, np.float32, dst, dst_stride, rows, 1), total)
+        else:
+            bits = fp16.to_bits(fp16.writeback(total, sat=self.numerics.saturate))
+            store(view(sram, np.uint16, dst, dst_stride, rows, 1), bits)
+        return Activity(rows * n, active if kind == BIT else rows * n, active)
+
+    def _colsum(self, op: Resolved, sram: Sram) -> Activity:
+        acc, x, x_stride, rows, n, kind, init = op.values
+        target = view(sram, np.float32, acc, 0, 1, n)
+        first = self._start(sram, target, init, 0)[0]
+        values, active = self._elements(sram, kind, x, x_stride, rows, n)
+        store(target, fp16.ordered_sum(values, axis=0, acc=first)[None, :])
+        return Activity(rows * n, active if kind == BIT else rows * n, active)
