@@ -13,11 +13,10 @@ from snncc.isasim.engines.base import (
     Engine,
     Numerics,
     Resolved,
-    Stream,
 )
 from snncc.isasim.engines.checks import Footprint, Region, check, footprint, overlapping
 from snncc.isasim.engines.lanes import LaneProgram, prepare
-from snncc.isasim.engines.traps import Trap
+from snncc.isasim.faults import Trap
 
 __all__ = [
     "ENGINES",
@@ -31,7 +30,6 @@ __all__ = [
     "Numerics",
     "Region",
     "Resolved",
-    "Stream",
     "Trap",
     "check",
     "footprint",

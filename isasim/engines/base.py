@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from snncc.isa.fp16 import Accumulator
 from snncc.isasim.engines.lanes import LaneProgram
-from snncc.isasim.engines.traps import Trap
+from snncc.isasim.faults import Trap
 
 __all__ = [
     "FP32",
@@ -25,7 +25,6 @@ __all__ = [
     "Engine",
     "Numerics",
     "Resolved",
-    "Stream",
     "Trap",
 ]
 
@@ -36,14 +35,6 @@ LANE_MNEMONICS = frozenset({"neuron", "ngrad", "ew"})
 
 MNEMONICS = LANE_MNEMONICS | {"gacc", "mac", "bmac", "gouter", "outer", "rowred", "colsum"}
 """Every instruction that an engine executes."""
-
-
-class Stream(NamedTuple):
-    """A captured stream descriptor: base address (or counter), distances of steps and rows."""
-
-    base: int
-    step: int
-    row: int
 
 
 class Resolved(NamedTuple):
@@ -57,7 +48,7 @@ class Resolved(NamedTuple):
 
     mnemonic: str
     values: tuple[int, ...]
-    streams: tuple[Stream | None, ...] = ()
+    streams: tuple[tuple[int, int, int], ...] = ()
     micro: LaneProgram | None = None
 
     @property

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.fp16 import packed_bytes
-from snncc.isasim.engines.base import LANE_MNEMONICS, Resolved, Trap
-from snncc.isasim.engines.lanes import ELEMENT_BYTES, Use
+from snncc.isasim.engines.base import LANE_MNEMONICS, Resolved
+from snncc.isasim.engines.lanes import ELEMENT_BYTES, LaneProgram, Use
+from snncc.isasim.faults import Trap
 
 __all__ = ["Footprint", "Region", "check", "footprint", "overlapping"]
 
@@ -225,24 +226,17 @@ def _message(op: Resolved) -> Footprint:
     return [Region("src", "sram", address, size, 1, 1, 0)], []
 
 
-def stream_region(op: Resolved, use: Use) -> Region:
+def stream_region(op: Resolved, program: LaneProgram, use: Use) -> Region:
     """Return what one memory access of a lane instruction covers."""
     _, steps, rows, cols, _ = op.values
-    base, step, row = captured(op, use.stream)
+    base, step, row = op.streams[use.slot]
     size = packed_bytes(cols) if use.element == "m" else ELEMENT_BYTES[use.element]
     if use.element != "m" and not use.per_row:
         size *= cols
     align = 4 if use.element == "f" else 2
     n0, s0 = (1, 0) if use.state else (steps, step)
-    return Region(f"stream s{use.stream}", "sram", base, size, align, n0, s0, rows, row)
-
-
-def captured(op: Resolved, stream: int) -> tuple[int, int, int]:
-    """Return a captured stream descriptor, or trap when it was never set."""
-    found = op.streams[stream] if stream < len(op.streams) else None
-    if found is None:
-        raise Trap("microprogram", f"{op.mnemonic}: stream s{stream} was never set")
-    return found
+    name = f"stream s{program.streams[use.slot]}"
+    return Region(name, "sram", base, size, align, n0, s0, rows, row)
 
 
 def _lanes(op: Resolved) -> Footprint:
@@ -251,12 +245,12 @@ def _lanes(op: Resolved) -> Footprint:
         raise Trap("microprogram", f"{op.mnemonic}: there is no microprogram @{op.values[0]}")
     if not _dims(op, steps=steps, rows=rows, cols=cols):
         return [], []
-    for stream in op.micro.counters:
-        captured(op, stream)
+    if len(op.streams) != len(op.micro.streams):
+        raise Trap("microprogram", f"{op.mnemonic}: {len(op.streams)} descriptors were captured")
     reads: list[Region] = []
     writes: list[Region] = []
     for use in op.micro.uses:
-        region = stream_region(op, use)
+        region = stream_region(op, op.micro, use)
         if use.reads:
             reads.append(region)
         if use.writes:
@@ -281,7 +275,7 @@ def footprint(op: Resolved) -> Footprint:
 
     Every instruction that touches memory is known: engine, DMA and network instructions; others
     touch nothing.  A dimension of zero leaves a region out.  Raises Trap for operands that have no
-    meaning (negative sizes, illegal init, streams never set, overlapping copy).
+    meaning (negative sizes, illegal init, overlapping copy).
     """
     find = _FOOTPRINTS.get(op.mnemonic)
     return find(op) if find else ([], [])
@@ -307,7 +301,7 @@ def _check_region(op: Resolved, r: Region, limit: int) -> None:
         )
     if r.align > 1 and (r.start % r.align or r.s0 % r.align or r.s1 % r.align):
         raise Trap(
-            "align",
+            "alignment",
             f"{op.mnemonic}: {r.operand} at {r.start} with strides {r.s0} and {r.s1} "
             f"must be aligned to {r.align} bytes",
         )

@@ -6,126 +6,79 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from snncc.isa.micro import MicroInst, MicroProgram
-from snncc.isa.spec import STREAMS
-from snncc.isa.tables import UNARY_NAMES
-from snncc.isasim.engines.traps import Trap
+from snncc.isa.microcode import MicroError, is_load, is_state, is_store, validate
+from snncc.isasim.faults import Trap
 
 __all__ = ["ELEMENT_BYTES", "LaneProgram", "Use", "prepare"]
 
+ELEMENT_BYTES = {"h": 2, "f": 4}
+
 
 class Use(NamedTuple):
-    """One access of a microprogram to memory through a stream.
+    """One access of a microprogram to memory.
 
-    ``element``: ``h`` (2 bytes), ``f`` (4 bytes) or ``m`` (packed spikes); ``per_row``: one value
-    per row instead of one per element; ``state``: read at the first and written after the last
-    step, without a step distance.
+    ``slot``: position of the stream in :attr:`LaneProgram.streams`; ``element``: ``h`` (2 bytes),
+    ``f`` (4 bytes) or ``m`` (packed spikes); ``per_row``: one value per row instead of one per
+    element; ``state``: read at the first and written after the last step, without step distance.
     """
 
-    stream: int
+    slot: int
     element: str
     reads: bool
     writes: bool
-    per_row: bool = False
-    state: bool = False
-
-
-ELEMENT_BYTES = {"h": 2, "f": 4}
-
-_LOADS = {
-    "ld.h": ("h", False),
-    "ld.f": ("f", False),
-    "ld.acc": ("f", False),
-    "ld.m": ("m", False),
-    "ld.row.h": ("h", True),
-    "ld.row.f": ("f", True),
-    "ld.row.i": ("f", True),
-}
-_STORES = {"st.h": "h", "st.f": "f", "st.m": "m"}
-_STATES = {"state.h": "h", "state.f": "f", "state.m": "m"}
+    per_row: bool
+    state: bool
 
 
 @dataclass(frozen=True, eq=False)
 class LaneProgram:
     """A checked microprogram.
 
-    ``uses``: its memory accesses in program order; ``nexts``: state register to value register;
-    ``counters``: streams that only number elements (iota, rand); ``scratch`` is where an engine
-    keeps its own translation.
+    ``streams``: the numbers of the streams it uses, ascending; captured descriptors come in this
+    order.  ``uses``: its memory accesses in program order.  ``nexts``: state register to value
+    register.  ``states``: the ``state`` operations.  ``scratch``: an engine's own translation.
     """
 
     name: str
     code: tuple[MicroInst, ...]
+    streams: tuple[int, ...]
     uses: tuple[Use, ...]
-    counters: tuple[int, ...]
     nexts: dict[int, int]
-    kinds: dict[int, str]
+    states: tuple[MicroInst, ...]
     scratch: dict[str, object] = field(default_factory=dict[str, object], repr=False)
 
-
-def _use(inst: MicroInst) -> Use | None:
-    name = inst.op.name
-    if name in _LOADS:
-        element, per_row = _LOADS[name]
-        return Use(inst.imm, element, True, False, per_row)
-    if name in _STORES:
-        return Use(inst.imm, _STORES[name], False, True)
-    if name in _STATES:
-        return Use(inst.imm, _STATES[name], True, True, state=True)
-    return None
+    def slot(self, stream: int) -> int:
+        """Return the position of a stream among the captured descriptors."""
+        return self.streams.index(stream)
 
 
-def _accepts(letter: str, kind: str) -> bool:
-    return letter == kind or (letter == "n" and kind in "hf") or letter in "sx"
+def element(inst: MicroInst) -> str:
+    """Return what a load, store or state moves: h, f or m."""
+    kind = inst.op.name.split(".")[-1]
+    return "f" if kind in ("acc", "i") else kind
 
 
 def prepare(program: MicroProgram) -> LaneProgram:
-    """Check a microprogram and return its prepared form; raise Trap("microprogram") if it is bad.
-
-    Every register must be assigned once and before it is used, kinds must fit, and each state has
-    at most one ``next``, of its own kind.
-    """
-    kinds: dict[int, str] = {}
-    states: set[int] = set()
-    nexts: dict[int, int] = {}
-    uses: list[Use] = []
-    counters: list[int] = []
-    for place, inst in enumerate(program.code):
-
-        def bad(why: str, place: int = place, inst: MicroInst = inst) -> Trap:
-            return Trap("microprogram", f"{program.name}[{place}] {inst.op.name}: {why}")
-
-        op = inst.op
-        if len(inst.args) != len(op.args):
-            raise bad(f"takes {len(op.args)} operands, has {len(inst.args)}")
-        for letter, arg in zip(op.args, inst.args, strict=True):
-            if arg not in kinds:
-                raise bad(f"register {arg} is used before it is set")
-            if not _accepts(letter, kinds[arg]):
-                raise bad(f"register {arg} has kind {kinds[arg]}, not {letter}")
-        if op.name == "next":
-            state, value = inst.args
-            if state not in states:
-                raise bad(f"register {state} is not a state")
-            if state in nexts:
-                raise bad(f"state {state} has two next values")
-            if kinds[state] != kinds[value]:
-                raise bad(f"state of kind {kinds[state]} cannot take kind {kinds[value]}")
-            nexts[state] = value
-        if op.imm == "stream" and not 0 <= inst.imm < STREAMS:
-            raise bad(f"there is no stream {inst.imm}")
-        if op.imm == "table" and not 0 <= inst.imm < len(UNARY_NAMES):
-            raise bad(f"there is no table {inst.imm}")
-        use = _use(inst)
-        if use is not None:
-            uses.append(use)
-        elif op.imm == "stream":
-            counters.append(inst.imm)
-        if op.result != "-":
-            if inst.dst in kinds:
-                raise bad(f"register {inst.dst} is set twice")
-            kinds[inst.dst] = op.result
-            if use is not None and use.state:
-                states.add(inst.dst)
-    return LaneProgram(
-        program.name, program.code, tuple(uses), tuple(counters), nexts, kinds
-    )
+    """Check a microprogram and return its prepared form; raise Trap("microprogram") if it is bad."""
+    try:
+        validate(program)
+    except MicroError as error:
+        place = f"[{error.index}]" if error.index >= 0 else ""
+        raise Trap("microprogram", f"{program.name}{place}: {error}") from error
+    code = program.code
+    streams = tuple(sorted({inst.imm for inst in code if inst.op.imm == "stream"}))
+    uses = [
+        Use(
+            streams.index(inst.imm),
+            element(inst),
+            not is_store(inst.op),
+            not is_load(inst.op),
+            ".row." in inst.op.name,
+            is_state(inst.op),
+        )
+        for inst in code
+        if is_load(inst.op) or is_store(inst.op) or is_state(inst.op)
+    ]
+    nexts = {inst.args[0]: inst.args[1] for inst in code if inst.op.name == "next"}
+    states = tuple(inst for inst in code if is_state(inst.op))
+    return LaneProgram(program.name, code, streams, tuple(uses), nexts, states)

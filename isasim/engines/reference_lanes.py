@@ -11,7 +11,6 @@ import numpy.typing as npt
 from snncc.isa import fp16, rng, tables
 from snncc.isa.micro import MicroInst
 from snncc.isasim.engines.base import Activity, Resolved, Sram
-from snncc.isasim.engines.checks import captured
 from snncc.isasim.engines.lanes import LaneProgram
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -23,15 +22,15 @@ _WRAP = (1 << 64) - 1
 class _Step:
     """Access to memory at one time step."""
 
-    def __init__(self, op: Resolved, sram: Sram, t: int) -> None:
-        self.op, self.sram, self.t = op, sram, t
+    def __init__(self, op: Resolved, program: LaneProgram, sram: Sram, t: int) -> None:
+        self.op, self.program, self.sram, self.t = op, program, sram, t
         _, _, self.rows, self.cols, _ = op.values
 
     def view(
         self, stream: int, dtype: type[np.generic], n: int, *, state: bool = False
     ) -> npt.NDArray[Any]:
         """Return the stream's rows of ``n`` elements at this step, without copying."""
-        base, step, row = captured(self.op, stream)
+        base, step, row = self.op.streams[self.program.slot(stream)]
         kind = np.dtype(dtype).newbyteorder("<")
         offset = base if state else base + self.t * step
         return np.ndarray((self.rows, n), kind, self.sram, offset, (row, kind.itemsize))
@@ -60,7 +59,7 @@ class _Step:
 
     def counter(self, stream: int) -> npt.NDArray[np.uint64]:
         """Return base + t*step + r*row + c of every element, modulo 2**64."""
-        base, step, row = captured(self.op, stream)
+        base, step, row = self.op.streams[self.program.slot(stream)]
         first = np.array(
             [(base + self.t * step + r * row) & _WRAP for r in range(self.rows)], np.uint64
         )
@@ -147,9 +146,9 @@ def run_lanes(op: Resolved, sram: Sram, *, saturate: bool) -> Activity:
         return Activity(0, 0)
     stored = 0
     with np.errstate(all="ignore"):
-        states = _load_states(program, _Step(op, sram, 0))
+        states = _load_states(program, _Step(op, program, sram, 0))
         for t in range(steps):
-            step = _Step(op, sram, t)
+            step = _Step(op, program, sram, t)
             registers = dict(states)
             stores: list[tuple[str, int, Lane]] = []
             for inst in program.code:
@@ -165,8 +164,8 @@ def run_lanes(op: Resolved, sram: Sram, *, saturate: bool) -> Activity:
             for kind, stream, value in stores:
                 step.store(kind, stream, value)
                 stored += int(value.sum()) if kind == "m" else 0
-            states = {s: registers[program.nexts.get(s, s)] for s in states}
-        _store_states(program, _Step(op, sram, 0), states)
+            states = {s: registers[program.nexts[s]] for s in states}
+        _store_states(program, _Step(op, program, sram, 0), states)
     elements = steps * rows * cols
     return Activity(elements, elements, stored)
 
@@ -174,13 +173,10 @@ def run_lanes(op: Resolved, sram: Sram, *, saturate: bool) -> Activity:
 def _load_states(program: LaneProgram, step: _Step) -> dict[int, Lane]:
     return {
         inst.dst: step.load(inst.op.result, inst.imm, step.cols, state=True)
-        for inst in program.code
-        if inst.op.name.startswith("state.")
+        for inst in program.states
     }
 
 
 def _store_states(program: LaneProgram, step: _Step, states: dict[int, Lane]) -> None:
-    for inst in program.code:
-        if inst.op.name.startswith("state."):
-            value = _whole(step, states[inst.dst])
-            step.store(inst.op.result, inst.imm, value, state=True)
+    for inst in program.states:
+        step.store(inst.op.result, inst.imm, _whole(step, states[inst.dst]), state=True)
