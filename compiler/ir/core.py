@@ -18,6 +18,7 @@ Array: TypeAlias = npt.NDArray[np.generic]
 Attribute: TypeAlias = (
     "int | float | bool | str | tuple[Attribute, ...] | Mapping[str, Attribute] | None"
 )
+TypeKind: TypeAlias = Literal["tensor", "seq", "dram", "sram"]
 DTYPES = ("f16", "f32", "i32", "bit")
 
 
@@ -28,7 +29,7 @@ class Type:
     ``buffer`` types name memory of the tiled stages: ``dram`` or ``sram``.
     """
 
-    kind: Literal["tensor", "seq", "dram", "sram"]
+    kind: TypeKind
     shape: tuple[int, ...]
     dtype: str
 
