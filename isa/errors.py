@@ -81,6 +81,41 @@ define(
     "written to a file together with the one command that reproduces it; please report both.",
 )
 
+# --- commands: E0020..E0049
+define(
+    "E0020",
+    "bad input arrays",
+    "The npz file with inputs is damaged, is no npz, or holds pickled objects. It must be written "
+    "by numpy's savez with plain numeric arrays.",
+)
+define("E0021", "array missing", "The npz file lacks an array: `x`, and `y` to train.")
+define(
+    "E0022",
+    "wrong array shape",
+    "An input array does not have the shape that the model expects; the message has both.",
+)
+define("E0023", "bad values", "Inputs must be finite numbers, labels integers within the classes.")
+define("E0024", "unknown kind of model", "MODEL is .onnx, .nir, .snn, or a program .snnx.")
+define("E0025", "unknown data set", "`snncc train --data` takes digits or a .npz file.")
+define(
+    "E0026",
+    "package missing",
+    "The command needs an optional package; the message has the pip command that installs it.",
+)
+define("E0027", "bad checkpoint", "The checkpoint is damaged or belongs to another run.")
+define("E0028", "unknown target", "No machine of this name; `snncc targets` lists them.")
+define(
+    "E0029",
+    "program and request do not fit",
+    "The program was compiled for something else than what the command asks of it.",
+)
+define("E0030", "training diverged", "The loss is not a finite number any more.")
+define(
+    "E0031",
+    "gradients differ",
+    "`snncc demo` compares with the shipped PyTorch reference and found a difference.",
+)
+
 # --- E01xx reading models and IR text (E0101..E0149 models, E0150..E0199 IR text) --------------
 define("E0150", "IR syntax", "The text does not follow the grammar of docs/design/ir.md.")
 define("E0151", "unknown value", "The operand names a value that no op or argument defines here.")
@@ -113,6 +148,21 @@ define("E0259", "location missing", "Every op says where it came from; a pass ca
 define("E0260", "bad module attribute", "stage, steps or batch are missing or have a wrong value.")
 
 # --- E03xx phases and training configuration ---------------------------------------------------
+# Training configuration: E0350..E0369
+define("E0350", "configuration syntax", "The file is no valid TOML.")
+define(
+    "E0351",
+    "unknown configuration key",
+    "docs/config.md lists all keys. A misspelt key would silently do nothing, hence an error.",
+)
+define("E0352", "bad configuration value", "The value has the wrong type or is out of range.")
+define("E0353", "unknown surrogate", "The message lists the surrogates; docs/config.md has formulas.")
+define(
+    "E0354",
+    "configuration does not fit the model",
+    "A layer, output or parameter pattern names nothing in this model, or a key contradicts it.",
+)
+define("E0355", "configuration incomplete", "The model does not say it and has no safe default.")
 
 # --- E04xx tiling -----------------------------------------------------------------------------
 

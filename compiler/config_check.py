@@ -1,0 +1,131 @@
+"""Checks of single configuration values; every complaint has a place and, if possible, a hint."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal, TypeAlias, cast
+
+from snncc.compiler.config_schema import SURROGATES, Key, Value
+from snncc.compiler.diag import DiagnosticSink
+
+Origin: TypeAlias = Literal["flag", "config", "metadata", "pattern", "default"]
+Place: TypeAlias = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Surrogate:
+    """A surrogate derivative with all of its parameters."""
+
+    name: str
+    params: Mapping[str, float]
+    origin: Origin = "config"
+
+    def __str__(self) -> str:
+        """Return ``atan(alpha=2)``."""
+        inner = ", ".join(f"{k}={v:g}" for k, v in self.params.items())
+        return f"{self.name}({inner})" if inner else self.name
+
+
+def read_surrogate(
+    table: Mapping[str, object], place: Place, sink: DiagnosticSink, origin: Origin
+) -> Surrogate | None:
+    """Read a table with a surrogate's name and parameters; None when it makes no sense."""
+    name = table.get("name")
+    if name is None:
+        sink.error("E0355", "[surrogate] has no name", place(""), help='add name = "atan"')
+        return None
+    rule = SURROGATES.get(str(name).replace("_", "-"))
+    if rule is None:
+        known = ", ".join(SURROGATES)
+        sink.error(
+            "E0353",
+            f"unknown surrogate {name!r}",
+            place("name"),
+            help=suggest(name, SURROGATES) or f"one of {known}",
+        )
+        return None
+    params = dict(rule.params)
+    synonyms = dict(rule.synonyms)
+    for key, value in table.items():
+        target = synonyms.get(key, key)
+        if key == "name":
+            continue
+        if target not in params:
+            sink.error(
+                "E0351",
+                f"surrogate {rule.name} has no parameter {key!r}",
+                place(key),
+                help=suggest(key, params) or f"its parameters: {', '.join(params) or 'none'}",
+            )
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            sink.error("E0352", f"{key} is {value!r}, not a number above 0", place(key))
+        else:
+            params[target] = float(value)
+    return Surrogate(rule.name, params, origin)
+
+
+def check_value(key: Key, value: object, where: str, sink: DiagnosticSink) -> Value:
+    """Return the value in its right type; report and return the default when it does not fit."""
+    problem = ""
+    result: Value = key.default
+    match key.kind:
+        case "bool" if isinstance(value, bool):
+            result = value
+        case "int" if isinstance(value, int) and not isinstance(value, bool):
+            result = value
+        case "float" if isinstance(value, (int, float)) and not isinstance(value, bool):
+            result = float(value)
+        case "str" if isinstance(value, str):
+            result = value
+        case "strs" if isinstance(value, (list, tuple)):
+            items = _items(value)
+            result = tuple(str(v) for v in items)
+            if not all(isinstance(v, str) for v in items):
+                problem = "holds something else than texts"
+        case "floats" if isinstance(value, (list, tuple)):
+            items = _items(value)
+            numbers = [v for v in items if isinstance(v, (int, float)) and not isinstance(v, bool)]
+            result = tuple(float(v) for v in numbers)
+            if len(numbers) != len(items):
+                problem = "holds something else than numbers"
+        case _:
+            words = {"int": "an integer", "float": "a number", "bool": "true or false"}
+            words |= {"str": "a text", "strs": "a list of texts", "floats": "a list of numbers"}
+            problem = f"is {value!r}, not {words[key.kind]}"
+    problem = problem or _range_problem(key, result)
+    if problem:
+        sink.error("E0352", f"{key.path} {problem}", where, help=suggest(value, key.choices))
+        return key.default
+    return result
+
+
+def _range_problem(key: Key, value: Value) -> str:
+    if key.choices and value not in key.choices:
+        return f"is {value!r}, not one of {', '.join(key.choices)}"
+    if key.length is not None and isinstance(value, tuple) and len(value) != key.length:
+        return f"has {len(value)} entries, not {key.length}"
+    for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, bool) or not isinstance(item, (int, float)):
+            continue
+        if not isfinite(item):
+            return f"is {item}, not a finite number"
+        if key.low is not None and item < key.low:
+            return f"is {item:g}, below {key.low:g}"
+        if key.above is not None and item <= key.above:
+            return f"is {item:g}; it must be above {key.above:g}"
+        if key.high is not None and item > key.high:
+            return f"is {item:g}, above {key.high:g}"
+    return ""
+
+
+def suggest(word: object, known: Iterable[str]) -> str:
+    """Return a hint with the closest known word, or an empty text."""
+    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def _items(value: object) -> Sequence[object]:
+    return cast("Sequence[object]", value)

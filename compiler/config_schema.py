@@ -1,0 +1,163 @@
+"""What a training configuration may say: one row per key, with its default and its meaning.
+
+From this table come the checks, the messages, the defaults and docs/config.md.  ``default`` None
+means "not said": then the model's metadata or the rule given in ``doc`` decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Value: TypeAlias = "int | float | bool | str | tuple[str, ...] | tuple[float, ...] | None"
+Kind: TypeAlias = Literal["int", "float", "bool", "str", "strs", "floats"]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: ``path`` is ``section.key`` (or ``key`` at the top)."""
+
+    path: str
+    kind: Kind
+    default: Value
+    doc: str
+    choices: tuple[str, ...] = ()
+    low: float | None = None  # smallest allowed value
+    above: float | None = None  # values must be greater
+    high: float | None = None  # largest allowed value
+    length: int | None = None  # number of entries of a list
+
+    @property
+    def section(self) -> str:
+        """The table that holds the key, '' for the top."""
+        return self.path.rpartition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SurrogateRule:
+    """A surrogate derivative: its parameters with defaults, and the formula, u = h - theta."""
+
+    name: str
+    params: tuple[tuple[str, float], ...]
+    formula: str
+    synonyms: tuple[tuple[str, str], ...] = ()
+
+
+SURROGATES = {
+    rule.name: rule
+    for rule in (
+        SurrogateRule("atan", (("alpha", 2.0),), "alpha/2 / (1 + (pi/2*alpha*u)^2)"),
+        SurrogateRule("fast-sigmoid", (("slope", 25.0),), "1 / (1 + slope*|u|)^2"),
+        SurrogateRule(
+            "sigmoid",
+            (("alpha", 4.0),),
+            "alpha * sg * (1 - sg), sg = 1/(1+exp(-alpha*u)), in its overflow-free form",
+            (("slope", "alpha"),),
+        ),
+        SurrogateRule("super-spike", (("alpha", 1.0),), "1 / (1 + alpha*|u|)^2"),
+        SurrogateRule(
+            "exponential",
+            (("width", 0.5), ("scale", 1.0)),
+            "scale / (theta*width) * exp(-|u| / (theta*width))",
+        ),
+        SurrogateRule("rectangular", (("width", 1.0),), "1/width where |u| < width/2"),
+        SurrogateRule("triangular", (("width", 1.0),), "max(0, 1 - |u|/width) / width"),
+        SurrogateRule("straight-through", (), "1"),
+    )
+}
+"""By the name that a configuration uses; the IR writes ``_`` for ``-``."""
+
+REDUCTIONS = ("sum", "mean", "max", "last", "none")
+
+KEYS: tuple[Key, ...] = (
+    Key("timesteps", "int", None, "time steps; a model that is unrolled already says it", low=1),
+    Key(
+        "time_axis",
+        "int",
+        None,
+        "position of the time axis in the model's input `x`; absent: the same input at every step "
+        "(an unrolled model's own layout decides where it can)",
+        low=0,
+    ),
+    Key(
+        "batch_in_time_axis",
+        "bool",
+        False,
+        "the model folds batch and time into one axis, sample-major",
+    ),
+    Key("input.spikes", "bool", False, "`x` holds only 0 and 1: packed bits, gated accumulation"),
+    Key("readout.output", "str", None, "the graph output that is read; default: the first one"),
+    Key(
+        "readout.reduce",
+        "str",
+        None,
+        "how the output over time becomes logits; default: sum for spikes, last for membranes",
+        REDUCTIONS,
+    ),
+    Key("readout.axis", "int", None, "time axis of that output in the file; default: its own"),
+    Key("loss.name", "str", "cross-entropy", "the loss", ("cross-entropy", "mse")),
+    Key(
+        "loss.scale",
+        "float",
+        1024.0,
+        "the loss is multiplied by it before the backward pass; every reported gradient and every "
+        "update is divided by it. The default keeps small gradients out of binary16's subnormals",
+        above=0.0,
+        high=65504.0,
+    ),
+    Key("loss.per_step", "bool", False, "mean over time of the loss of every step's output"),
+    Key(
+        "optimizer.name",
+        "str",
+        "none",
+        "none: `run` reports gradients only (`train` then takes sgd)",
+        ("none", "sgd", "adam"),
+    ),
+    Key("optimizer.lr", "float", 0.1, "learning rate (adam: 0.001)", above=0.0),
+    Key("optimizer.momentum", "float", 0.0, "SGD momentum", low=0.0, high=1.0),
+    Key("optimizer.weight_decay", "float", 0.0, "L2 weight decay", low=0.0),
+    Key("optimizer.nesterov", "bool", False, "Nesterov momentum"),
+    Key("optimizer.betas", "floats", (0.9, 0.999), "Adam's betas", low=0.0, high=1.0, length=2),
+    Key("optimizer.eps", "float", 1e-4, "Adam's epsilon (1e-8 is 0 in binary16)", above=0.0),
+    Key(
+        "weights.format",
+        "str",
+        "fp16",
+        "fp16: weights live in binary16; fp32-master: a binary32 copy takes the updates",
+        ("fp16", "fp32-master"),
+    ),
+    Key(
+        "weights.rounding",
+        "str",
+        "nearest",
+        "rounding of an updated weight to binary16",
+        ("nearest", "stochastic"),
+    ),
+    Key("weights.seed", "int", 0, "seed of stochastic rounding", low=0, high=2**32 - 1),
+    Key(
+        "batchnorm.statistics",
+        "str",
+        "running",
+        "of the file (running), or of the batch",
+        ("running", "batch"),
+    ),
+    Key(
+        "parameters.train", "strs", (), "patterns of further parameters to train (neuron constants)"
+    ),
+    Key("parameters.freeze", "strs", (), "patterns of parameters to leave as they are"),
+    Key(
+        "training.microbatch",
+        "int",
+        None,
+        "samples per micro-batch of the weight-gradient order; default: the whole batch",
+        low=1,
+    ),
+    Key("training.batch", "int", 128, "batch size of `snncc train`", low=1),
+    Key("training.seed", "int", 0, "seed of the shuffling", low=0, high=2**32 - 1),
+    Key("machine.target", "str", "multicore20", "machine name or TOML file"),
+    Key("machine.cores", "int", None, "use only so many cores; default: all", low=1),
+)
+
+BY_PATH = {key.path: key for key in KEYS}
+SECTIONS = (*dict.fromkeys(k.section for k in KEYS if k.section), "surrogate", "reset")
+RESET_GRADIENTS = ("attached", "detached")
