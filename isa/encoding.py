@@ -223,16 +223,7 @@ def decode_program(code: bytes) -> tuple[Inst, ...]:
 
 def kind_facts(kind: Kind) -> dict[str, object]:
     """Return what identifies a kind, as plain data."""
-    facts: dict[str, object] = {"class": type(kind).__name__}
-    for each in dataclasses.fields(kind):
-        value: object = getattr(kind, each.name)
-        facts[each.name] = list(kind_words(value)) if isinstance(value, tuple) else value
-    return facts
-
-
-def kind_words(value: object) -> tuple[str, ...]:
-    """Return a tuple of words as strings (a kind's tuples hold nothing else)."""
-    return tuple(str(word) for word in value) if isinstance(value, tuple) else ()
+    return {"class": type(kind).__name__, **dataclasses.asdict(kind)}
 
 
 def canonical_dump() -> str:
