@@ -1,0 +1,192 @@
+"""Write the training configuration into a graph module (docs/design/training-config.md).
+
+For every neuron the surrogate and the gradient through the reset, for every parameter whether it is
+trained, for the module ``attrs["training"]``.  Precedence: flag and configuration, then what the
+import found in the model's metadata, then a default.  ``attrs["origin"]`` of a neuron says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from snncc.compiler.config import Config
+from snncc.compiler.config_check import Surrogate, suggest
+from snncc.compiler.config_schema import SURROGATES
+from snncc.compiler.diag import DiagnosticSink
+from snncc.compiler.ir.core import Attribute, Module, Op
+
+DEFAULT_SURROGATE = "atan"
+DEFAULT_RESET_GRADIENT = "detached"
+TRAINED_ROLES = ("weight", "bias", "scale", "shift")
+
+
+def configure(module: Module, config: Config, mode: str = "train") -> None:
+    """Fill in what the configuration decides; every mismatch with the model is reported."""
+    sink = DiagnosticSink()
+    layers = [op for op in module.walk() if op.name in ("graph.neuron", "graph.spike")]
+    _check_layers(layers, config, sink)
+    for op in layers:
+        if op.attrs.get("compare") != "none":
+            _surrogate(op, config)
+            _reset_gradient(op, config)
+    _parameters(module, config, sink)
+    training = training_attributes(config, mode)
+    readout = _readout(module, config, sink)
+    if mode == "train":
+        training["readout"] = readout
+    microbatch = config.integer("training.microbatch")
+    if microbatch is not None and module.batch % microbatch:
+        text = f"microbatch {microbatch} does not divide the batch of {module.batch}"
+        sink.error("E0354", text, config.get("training.microbatch").where)
+    sink.raise_if_errors()
+    module.attrs["training"] = training
+
+
+def training_attributes(config: Config, mode: str) -> dict[str, Attribute]:
+    """Return what a configuration says about the step as a whole, readout excepted."""
+    training: dict[str, Attribute] = {"mode": mode}
+    if config.said("batchnorm.statistics"):
+        training["batchnorm"] = {"statistics": config.text("batchnorm.statistics")}
+    if mode != "train":
+        return training
+    training["loss"] = {"name": config.text("loss.name"), "scale": config.number("loss.scale")}
+    training["rounding"] = config.text("weights.rounding")
+    training["seed"] = config.integer("weights.seed") or 0
+    microbatch = config.integer("training.microbatch")
+    if microbatch is not None:
+        training["microbatch"] = microbatch
+    optimizer = _optimizer(config)
+    if optimizer:
+        training["optimizer"] = optimizer
+    return training
+
+
+def _optimizer(config: Config) -> dict[str, Attribute]:
+    name = config.text("optimizer.name")
+    if name == "none":
+        return {}
+    lr = config.get("optimizer.lr").value
+    made: dict[str, Attribute] = {
+        "name": name,
+        "lr": lr if isinstance(lr, float) else (0.001 if name == "adam" else 0.1),
+        "weight_decay": config.number("optimizer.weight_decay"),
+        "weights": config.text("weights.format"),
+        "state": config.text("optimizer.state"),
+    }
+    if name == "adam":
+        made |= {"betas": config.floats("optimizer.betas"), "eps": config.number("optimizer.eps")}
+        return made
+    momentum = config.get("optimizer.momentum").value
+    if not isinstance(momentum, float):
+        momentum = 0.9 if name == "momentum" else 0.0
+    if momentum:
+        made |= {
+            "name": "momentum",
+            "momentum": momentum,
+            "nesterov": config.flag("optimizer.nesterov"),
+        }
+    return made
+
+
+def _readout(module: Module, config: Config, sink: DiagnosticSink) -> dict[str, Attribute]:
+    outputs = {op.str_attr("name"): op for op in module.walk() if op.name == "graph.output"}
+    name = config.text("readout.output") or next(iter(outputs), "")
+    if name not in outputs:
+        known = ", ".join(outputs) or "none"
+        sink.error(
+            "E0354",
+            f"the model has no output {name!r}",
+            config.get("readout.output").where,
+            help=suggest(name, outputs) or f"its outputs: {known}",
+        )
+        return {}
+    output = outputs[name]
+    axis = output.int_attr("axis", 0)
+    reduce = config.text("readout.reduce") or ("none" if axis < 0 else _default_reduce(output))
+    if config.flag("loss.per_step"):
+        reduce = "per-step"
+    said = config.integer("readout.axis")
+    return {"output": name, "reduce": reduce, "axis": max(axis, 0) if said is None else said}
+
+
+def _default_reduce(output: Op) -> str:
+    value = output.operands[0]
+    spikes = value.type.dtype == "bit"
+    owner = value.owner
+    if isinstance(owner, Op) and owner.name == "graph.neuron":
+        spikes = value.index == 0 and len(owner.results) > 1
+    return "sum" if spikes else "last"
+
+
+def _layer(op: Op) -> str:
+    layer = op.attrs.get("layer")
+    return layer if isinstance(layer, str) else str(op.loc)
+
+
+def _check_layers(layers: list[Op], config: Config, sink: DiagnosticSink) -> None:
+    names = [_layer(op) for op in layers]
+    for section, patterns in (("surrogate", config.surrogates), ("reset", config.resets)):
+        for pattern in patterns:
+            if pattern != "*" and not any(n == pattern or fnmatchcase(n, pattern) for n in names):
+                sink.error(
+                    "E0354",
+                    f"[{section}.{pattern}] names no neuron layer",
+                    config.file,
+                    help=suggest(pattern, names) or f"layers: {', '.join(names)}",
+                )
+
+
+def _origin(op: Op, key: str, origin: str) -> None:
+    known = op.attrs.get("origin")
+    op.attrs["origin"] = {**(known if isinstance(known, Mapping) else {}), key: origin}
+
+
+def surrogate_attribute(surrogate: Surrogate) -> dict[str, Attribute]:
+    """Return a surrogate as the IR writes it."""
+    return {"name": surrogate.name.replace("-", "_"), **surrogate.params}
+
+
+def _surrogate(op: Op, config: Config) -> None:
+    said = config.surrogate(_layer(op))
+    if said is None and isinstance(op.attrs.get("surrogate"), Mapping):
+        origin = op.attrs.get("origin")
+        if not (isinstance(origin, Mapping) and "surrogate" in origin):
+            _origin(op, "surrogate", "metadata")
+        return
+    if said is None:
+        said = Surrogate(DEFAULT_SURROGATE, dict(SURROGATES[DEFAULT_SURROGATE].params), "default")
+    op.attrs["surrogate"] = surrogate_attribute(said)
+    _origin(op, "surrogate", said.origin)
+
+
+def _reset_gradient(op: Op, config: Config) -> None:
+    if op.name != "graph.neuron" or op.attrs.get("reset") == "none":
+        return
+    said = config.reset_gradient(_layer(op))
+    if said is not None:
+        op.attrs["reset_gradient"] = str(said.value)
+        _origin(op, "reset_gradient", said.origin)
+        return
+    origin = op.attrs.get("origin")
+    known = isinstance(origin, Mapping) and origin.get("reset_gradient") not in (None, "default")
+    if not (known and isinstance(op.attrs.get("reset_gradient"), str)):
+        op.attrs["reset_gradient"] = DEFAULT_RESET_GRADIENT
+        _origin(op, "reset_gradient", "default")
+
+
+def _parameters(module: Module, config: Config, sink: DiagnosticSink) -> None:
+    params = [op for op in module.walk() if op.name == "graph.param"]
+    names = [op.str_attr("name") for op in params]
+    for path, train in (("parameters.train", True), ("parameters.freeze", False)):
+        for pattern in config.texts(path):
+            fitting = [op for op in params if fnmatchcase(op.str_attr("name"), pattern)]
+            if not fitting:
+                sink.error(
+                    "E0354",
+                    f"{path} pattern {pattern!r} names no parameter",
+                    config.get(path).where,
+                    help=suggest(pattern, names) or f"parameters: {', '.join(names)}",
+                )
+            for op in fitting:
+                op.attrs["train"] = train
