@@ -79,10 +79,14 @@ def format_attribute(value: Attribute) -> str:
         return float.__repr__(value)
     if isinstance(value, tuple):
         return f"[{', '.join(map(format_attribute, value))}]"
-    other: object = value
-    if not isinstance(other, Mapping):  # an array, a numpy integer, a list: a pass's mistake
-        raise ValueError(f"{value!r} cannot be an attribute")
+    _check_mapping(value)
     return f"{{{', '.join(_entry(k, value[k]) for k in sorted(value))}}}"
+
+
+def _check_mapping(value: object) -> None:
+    """Refuse an array, a numpy integer, a list: a pass's mistake that the types did not show."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} cannot be an attribute")
 
 
 def _entry(key: str, value: Attribute) -> str:
