@@ -1,0 +1,87 @@
+"""The command group: commands load when they are called, and every failure ends in one clean way.
+
+Exit codes: 0 ok, 1 the input is wrong, 2 usage, 3 trap, 4 limit, 5 deadlock, 70 internal error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import NoReturn
+
+import click
+
+EXIT_INPUT = 1
+EXIT_INTERNAL = 70
+EXIT_INTERRUPTED = 130
+
+
+class Roof(click.Group):
+    """A group whose commands live in modules that are imported on demand.
+
+    ``lazy`` maps a command's name to ``(module, attribute, help line)``.
+    """
+
+    def __init__(
+        self, *args: object, lazy: Mapping[str, tuple[str, str, str]] | None = None, **kw: object
+    ) -> None:
+        super().__init__(*args, **kw)  # type: ignore[arg-type]
+        self.lazy = dict(lazy or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of use, not of the alphabet."""
+        return [*self.lazy, *(n for n in super().list_commands(ctx) if n not in self.lazy)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in self.lazy:
+            return super().get_command(ctx, cmd_name)
+        module, attribute, _ = self.lazy[cmd_name]
+        found = getattr(importlib.import_module(module), attribute)
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{module}.{attribute} is no command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in self.lazy.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; suggest the closest one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], list(self.lazy), n=1)
+            if close and "mean" not in error.message:
+                error.message += f" Did you mean {close[0]!r}?"
+            raise
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command and turn whatever goes wrong into a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            _leave("interrupted", EXIT_INTERRUPTED)
+        except BrokenPipeError:  # the reader of our stdout went away: no reason to complain
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, sys.stdout.fileno())
+            raise click.exceptions.Exit(EXIT_INPUT) from None
+        except Exception as error:
+            from snncc.compiler.cli.failure import explain
+
+            text, code = explain(error)
+            _leave(text, code)
+
+
+def _leave(text: str, code: int) -> NoReturn:
+    click.echo(text, err=True)
+    raise click.exceptions.Exit(code)
