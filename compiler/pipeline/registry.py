@@ -1,0 +1,143 @@
+"""The passes: each registers itself, and every module under ``compiler/passes/*/`` is one.
+
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        limit: int = 8
+
+    @compiler_pass(takes="graph", options=Options)
+    def run(module: Module, options: Options, context: PassContext) -> bool:
+        '''Fold constants.'''   # the summary
+        ...
+        return changed
+
+The name is the file's name in kebab-case.  Modules whose name begins with ``_`` are shared helpers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from snncc.compiler.diag import Where, fail
+from snncc.compiler.ir.core import Module
+from snncc.compiler.ir.opdef import STAGES
+from snncc.compiler.pipeline.context import PassContext
+from snncc.compiler.pipeline.options import (
+    NoOptions,
+    OptionText,
+    check_options_class,
+    read_options,
+)
+
+__all__ = [
+    "NoOptions",
+    "Pass",
+    "PassContext",
+    "compiler_pass",
+    "load_passes",
+    "lookup",
+    "passes",
+    "unregister",
+]
+
+PASSES_PACKAGE = "snncc.compiler.passes"
+OptionsT = TypeVar("OptionsT")
+Run: TypeAlias = Callable[[Module, PassContext], bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pass:
+    """A registered pass.  ``takes`` lists the stages it works on, ``gives`` is '' for the same."""
+
+    name: str
+    summary: str
+    doc: str
+    takes: tuple[str, ...]
+    gives: str
+    options: type
+    bind: Callable[[Mapping[str, OptionText]], tuple[object, Run]]
+    """Reads options; returns them and the function to run."""
+
+
+_passes: dict[str, Pass] = {}
+_loaded: list[str] = []
+
+
+def compiler_pass(
+    *,
+    takes: str | tuple[str, ...],
+    gives: str = "",
+    options: type[OptionsT],
+    name: str = "",
+) -> Callable[
+    [Callable[[Module, OptionsT, PassContext], bool]],
+    Callable[[Module, OptionsT, PassContext], bool],
+]:
+    """Register a pass; ``options`` is its frozen dataclass (:class:`NoOptions` for none)."""
+    stages = (takes,) if isinstance(takes, str) else takes
+    unknown = {*stages, gives or STAGES[0]} - set(STAGES)
+    if unknown:
+        raise ValueError(f"unknown stages {sorted(unknown)}; there are {STAGES}")
+    check_options_class(options)
+
+    def decorate(
+        run: Callable[[Module, OptionsT, PassContext], bool],
+    ) -> Callable[[Module, OptionsT, PassContext], bool]:
+        chosen = name or run.__module__.rpartition(".")[2].replace("_", "-")
+
+        def bind(given: Mapping[str, OptionText]) -> tuple[object, Run]:
+            bound = read_options(options, given, chosen)
+            return bound, lambda module, context: run(module, bound, context)
+
+        doc = inspect.getdoc(sys.modules[run.__module__]) or ""
+        summary = (inspect.getdoc(run) or doc).partition("\n")[0]
+        if not summary:
+            raise ValueError(f"pass {chosen} has no docstring")
+        if chosen in _passes:
+            raise ValueError(f"pass {chosen} is registered twice")
+        _passes[chosen] = Pass(chosen, summary, doc, stages, gives, options, bind)
+        return run
+
+    return decorate
+
+
+def unregister(name: str) -> None:
+    """Forget a pass; for tests that register their own."""
+    del _passes[name]
+
+
+def load_passes() -> None:
+    """Import every module under ``compiler/passes/*/``, once."""
+    if _loaded:
+        return
+    package = importlib.import_module(PASSES_PACKAGE)
+    for folder in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+        if not folder.ispkg or folder.name.startswith("_"):
+            continue
+        inner = importlib.import_module(f"{PASSES_PACKAGE}.{folder.name}")
+        for found in sorted(m.name for m in pkgutil.iter_modules(inner.__path__)):
+            if not found.startswith("_"):
+                importlib.import_module(f"{inner.__name__}.{found}")
+                _loaded.append(f"{inner.__name__}.{found}")
+
+
+def passes() -> dict[str, Pass]:
+    """Return all passes by name, sorted."""
+    load_passes()
+    return dict(sorted(_passes.items()))
+
+
+def lookup(name: str, where: Where = "", others: tuple[str, ...] = ()) -> Pass:
+    """Return a pass; an unknown name is a diagnostic (``others``: names to suggest as well)."""
+    found = passes().get(name)
+    if found is None:
+        close = difflib.get_close_matches(name, [*_passes, *others], 3)
+        help_ = f"did you mean {' or '.join(close)}?" if close else "see snncc opt --list-passes"
+        fail("E0001", f"there is no pass {name}", where, help=help_)
+    return found
