@@ -4,7 +4,7 @@
     class Options:
         limit: int = 8
 
-    @compiler_pass(takes="graph", options=Options)
+    @compiler_pass(takes="graph")
     def run(module: Module, options: Options, context: PassContext) -> bool:
         '''Fold constants.'''   # the summary
         ...
@@ -20,6 +20,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -49,6 +50,7 @@ __all__ = [
 PASSES_PACKAGE = "snncc.compiler.passes"
 OptionsT = TypeVar("OptionsT")
 Run: TypeAlias = Callable[[Module, PassContext], bool]
+RunWith: TypeAlias = Callable[[Module, OptionsT, PassContext], bool]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,38 +72,34 @@ _loaded: list[str] = []
 
 
 def compiler_pass(
-    *,
-    takes: str | tuple[str, ...],
-    gives: str = "",
-    options: type[OptionsT],
-    name: str = "",
-) -> Callable[
-    [Callable[[Module, OptionsT, PassContext], bool]],
-    Callable[[Module, OptionsT, PassContext], bool],
-]:
-    """Register a pass; ``options`` is its frozen dataclass (:class:`NoOptions` for none)."""
+    *, takes: str | tuple[str, ...], gives: str = "", summary: str = "", name: str = ""
+) -> Callable[[RunWith[OptionsT]], RunWith[OptionsT]]:
+    """Register a pass function ``run(module, options, context) -> changed``.
+
+    The annotation of ``options`` names its dataclass (:class:`NoOptions` for none); the summary is
+    the first line of the function's docstring unless given.
+    """
     stages = (takes,) if isinstance(takes, str) else takes
     unknown = {*stages, gives or STAGES[0]} - set(STAGES)
     if unknown:
         raise ValueError(f"unknown stages {sorted(unknown)}; there are {STAGES}")
-    check_options_class(options)
 
-    def decorate(
-        run: Callable[[Module, OptionsT, PassContext], bool],
-    ) -> Callable[[Module, OptionsT, PassContext], bool]:
+    def decorate(run: RunWith[OptionsT]) -> RunWith[OptionsT]:
         chosen = name or run.__module__.rpartition(".")[2].replace("_", "-")
+        kind: type[OptionsT] = typing.get_type_hints(run)["options"]
+        check_options_class(kind)
 
         def bind(given: Mapping[str, OptionText]) -> tuple[object, Run]:
-            bound = read_options(options, given, chosen)
+            bound = read_options(kind, given, chosen)
             return bound, lambda module, context: run(module, bound, context)
 
         doc = inspect.getdoc(sys.modules[run.__module__]) or ""
-        summary = (inspect.getdoc(run) or doc).partition("\n")[0]
-        if not summary:
+        said = summary or (inspect.getdoc(run) or doc).partition("\n")[0]
+        if not said:
             raise ValueError(f"pass {chosen} has no docstring")
         if chosen in _passes:
             raise ValueError(f"pass {chosen} is registered twice")
-        _passes[chosen] = Pass(chosen, summary, doc, stages, gives, options, bind)
+        _passes[chosen] = Pass(chosen, said, doc, stages, gives, kind, bind)
         return run
 
     return decorate
@@ -124,7 +122,7 @@ def load_passes() -> None:
         for found in sorted(m.name for m in pkgutil.iter_modules(inner.__path__)):
             if not found.startswith("_"):
                 importlib.import_module(f"{inner.__name__}.{found}")
-                _loaded.append(f"{inner.__name__}.{found}")
+    _loaded.append(PASSES_PACKAGE)
 
 
 def passes() -> dict[str, Pass]:
