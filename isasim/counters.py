@@ -1,0 +1,35 @@
+"""What a run counts: one record per instruction address, busy and stalled cycles per unit."""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from snncc.isasim.chip import Chip
+
+STALL_CAUSES: Final = (
+    "empty", "semaphore", "message", "credit", "dram", "link", "queue", "fetch", "done",
+)  # fmt: skip
+
+RECORD: Final = (
+    "executions", "busy", "dense", "performed", "spikes", "dram_read", "dram_write", "noc",
+    "e_unit", "e_memory", "e_dram", "e_noc",
+)  # fmt: skip
+"""What a record holds, in order; the schedulers use the positions."""
+
+Record: TypeAlias = list[float]
+
+
+class Counters:
+    """The counters of one run."""
+
+    __slots__ = ("busy", "records", "stalls")
+
+    def __init__(self, chip: Chip) -> None:
+        self.records: list[list[Record]] = [
+            [[0] * len(RECORD) for _ in range(core.code.words)] if core else []
+            for core in chip.by_index
+        ]
+        self.busy: list[int] = [0] * (chip.count * 8)
+        self.stalls: list[dict[str, int]] = [
+            dict.fromkeys(STALL_CAUSES, 0) for _ in range(chip.count * 8)
+        ]

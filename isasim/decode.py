@@ -1,0 +1,186 @@
+"""Predecode: one compact tuple per instruction, so that running never looks at the table again.
+
+Sequencer tuple: ``(op, x, y, z)``, where ``op`` is one of the constants below.  Instructions of a
+unit decode to ``PUSH`` or ``LANES``: ``(op, slot, values, fixed)``; ``values(registers)`` gives the
+operand values in the order of the row (immediates are appended to the register file as constants),
+``fixed`` is the mnemonic, for lane instructions with the prepared microprogram and the function
+that captures its streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
+
+from snncc.isa.encoding import IllegalInstruction
+from snncc.isa.objfile import CoreProgram
+from snncc.isa.spec import REG, REGISTERS, Inst, Unit
+from snncc.isa.text import show
+from snncc.isasim.engines.base import LANE_MNEMONICS
+from snncc.isasim.engines.lanes import LaneProgram
+
+PUSH: Final = 0
+SYNC: Final = 1
+ADDI: Final = 2
+LI: Final = 3
+ADD: Final = 4
+MUL: Final = 5
+SUB: Final = 6
+LOOP: Final = 7
+LOOPI: Final = 8
+STREAM: Final = 9
+NOP: Final = 10
+HALT: Final = 11
+SEQ_WAIT: Final = 12
+SEQ_POST: Final = 13
+ILLEGAL: Final = 14
+LANES: Final = 15
+
+SLOTS: Final[tuple[str, ...]] = tuple(u.value for u in Unit)
+"""Unit names by slot: 0 is the sequencer, 1..6 the queued units."""
+POST_SLOT: Final = 7
+"""The slot through which the sequencer's own posts reach the scheduler."""
+
+WAIT_KIND: Final = 0
+POST_KIND: Final = 1
+ENGINE_KIND: Final = 2
+DMA_KIND: Final = 3
+LOCAL_KIND: Final = 4
+SEND_KIND: Final = 5
+RECV_KIND: Final = 6
+_KINDS: Final = {
+    "wait": WAIT_KIND,
+    "post": POST_KIND,
+    "ld": DMA_KIND,
+    "st": DMA_KIND,
+    "copy": LOCAL_KIND,
+    "fill": LOCAL_KIND,
+    "send": SEND_KIND,
+    "mcast": SEND_KIND,
+    "recv": RECV_KIND,
+    "recvadd": RECV_KIND,
+}
+_SEQ_OPS: Final = {
+    "nop": NOP,
+    "halt": HALT,
+    "li": LI,
+    "add": ADD,
+    "addi": ADDI,
+    "sub": SUB,
+    "mul": MUL,
+    "loop": LOOP,
+    "loopi": LOOPI,
+    "stream": STREAM,
+}
+
+Step: TypeAlias = tuple[int, Any, Any, Any]
+
+
+def unit_kind(mnemonic: str) -> int:
+    """Return how the schedulers treat an instruction of a queued unit."""
+    return _KINDS.get(mnemonic, ENGINE_KIND)
+
+
+@dataclass
+class Code:
+    """A core's decoded program."""
+
+    core: int
+    program: CoreProgram
+    words: int
+    steps: list[Step]
+    ends: list[bool]
+    """``ends[pc]``: some loop of the program ends before the instruction at ``pc``."""
+    constants: list[int]
+    problems: dict[int, str] = field(default_factory=dict[int, str])
+
+    def text(self, pc: int) -> str:
+        """Return the assembly line of an instruction."""
+        return show(self.program.code[pc]) if 0 <= pc < self.words else "(outside the program)"
+
+    def source(self, pc: int) -> str:
+        """Return where an instruction comes from, as far as the line table knows."""
+        line = self.program.source(pc)
+        if line is None:
+            return ""
+        place = f"{line.file}:{line.line}" if line.file else line.location
+        about = " ".join(x for x in (line.layer, line.phase) if x)
+        return f"{place} [{about}]" if place and about else place or about
+
+
+def _getter(indices: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """Return a function from a list to the tuple of its elements at ``indices``."""
+    if not indices:
+        return lambda items: ()
+    get = itemgetter(*indices)
+    return (lambda items: (get(items),)) if len(indices) == 1 else get
+
+
+class _Decoder:
+    def __init__(self, programs: Sequence[LaneProgram], groups: frozenset[str]) -> None:
+        self.programs = programs
+        self.groups = groups
+        self.constants: list[int] = []
+        self.places: dict[int, int] = {}
+
+    def constant(self, value: int) -> int:
+        if value not in self.places:
+            self.places[value] = REGISTERS + len(self.constants)
+            self.constants.append(value)
+        return self.places[value]
+
+    def step(self, inst: Inst) -> Step:
+        row = inst.insn
+        if row.group not in self.groups:
+            raise IllegalInstruction(f"{row.mnemonic} needs the extension '{row.group}'")
+        if row.mnemonic in ("wait", "post"):
+            slot = inst["unit"]
+            waits = row.mnemonic == "wait"
+            if slot == 0:
+                return (SEQ_WAIT if waits else SEQ_POST, inst["sem"], inst["n"], None)
+            return (SYNC, slot, (inst["sem"], inst["n"]), None)
+        if row.unit is not Unit.SEQ:
+            return self.push(inst)
+        op = _SEQ_OPS[row.mnemonic]
+        if op == STREAM:
+            return (op, inst["s"], itemgetter(inst["base"], inst["step"], inst["row"]), None)
+        x, y, z = (*inst.values, 0, 0, 0)[:3]
+        return (op, x, y, z)
+
+    def push(self, inst: Inst) -> Step:
+        row = inst.insn
+        indices = [
+            value if operand.kind is REG else self.constant(value)
+            for operand, value in zip(row.operands, inst.values, strict=True)
+        ]
+        slot = SLOTS.index(row.unit.value)
+        if row.mnemonic not in LANE_MNEMONICS:
+            return (PUSH, slot, itemgetter(*indices), row.mnemonic)
+        number = inst["prog"]
+        micro = self.programs[number] if number < len(self.programs) else None
+        capture = _getter(micro.streams if micro else ())
+        return (LANES, slot, itemgetter(*indices), (row.mnemonic, micro, capture))
+
+
+def decode_core(
+    program: CoreProgram,
+    micro: Sequence[LaneProgram] = (),
+    groups: frozenset[str] = frozenset({"base"}),
+) -> Code:
+    """Decode a core's program; what the machine cannot execute becomes a trap when reached."""
+    decoder = _Decoder(micro, groups)
+    count = len(program.code)
+    steps: list[Step] = []
+    problems: dict[int, str] = {}
+    ends = [False] * (count + 1)
+    for pc, inst in enumerate(program.code):
+        try:
+            steps.append(decoder.step(inst))
+        except IllegalInstruction as error:
+            steps.append((ILLEGAL, 0, None, None))
+            problems[pc] = str(error)
+        if inst.insn.mnemonic in ("loop", "loopi") and pc < inst["end"] <= count:
+            ends[inst["end"]] = True
+    return Code(program.core, program, count, steps, ends, decoder.constants, problems)

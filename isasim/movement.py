@@ -1,0 +1,117 @@
+"""What DMA instructions do to memory: strided copies and fills, checked before the first byte.
+
+The common shapes are checked and copied here in a few numpy calls; whatever looks wrong or odd goes
+to :func:`snncc.isasim.engines.checks.check`, which words the trap.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.isasim.engines.base import Resolved
+from snncc.isasim.engines.checks import check
+from snncc.isasim.faults import Trap
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+_U1 = np.dtype(np.uint8)
+
+
+def copy(op: Resolved, source: Bytes, target: Bytes, sram: int, dram: int) -> None:
+    """Execute ``ld``, ``st`` or ``copy``; ``sram`` and ``dram`` are the memories' sizes."""
+    dst, src, n0, n1, size, dst0, dst1, src0, src1 = op[1]
+    if n1 > 1 and dst1 == size == src1:
+        size *= n1
+        n1 = 1
+    if n0 > 1 and n1 == 1 and dst0 == size == src0:
+        size *= n0
+        n0 = 1
+    if (
+        n0 == 1
+        and n1 == 1
+        and 0 <= src
+        and 0 <= dst
+        and 0 < size
+        and src + size <= source.size
+        and dst + size <= target.size
+        and (source is not target or abs(dst - src) >= size)
+    ):
+        target[dst : dst + size] = source[src : src + size]
+        return
+    check(op, sram, dram)
+    _, _, n0, n1, size, dst0, dst1, src0, src1 = op[1]
+    if not (n0 and n1 and size):
+        return
+    rows = np.ndarray((n0, n1, size), _U1, source, src, (src0, src1, 1))
+    if _rows_disjoint(n0, dst0, n1, dst1, size):
+        np.ndarray((n0, n1, size), _U1, target, dst, (dst0, dst1, 1))[...] = rows
+        return
+    for i in range(n0):  # rows that overlap are written in order: the last one stays
+        for j in range(n1):
+            at = dst + i * dst0 + j * dst1
+            target[at : at + size] = rows[i, j]
+
+
+def _rows_disjoint(n0: int, s0: int, n1: int, s1: int, size: int) -> bool:
+    """Whether rows certainly share no byte (nested strides, in either order)."""
+    inner = abs(s1) * (n1 - 1) + size
+    outer = abs(s0) * (n0 - 1) + size
+    return ((n1 == 1 or abs(s1) >= size) and (n0 == 1 or abs(s0) >= inner)) or (
+        (n0 == 1 or abs(s0) >= size) and (n1 == 1 or abs(s1) >= outer)
+    )
+
+
+def fill(op: Resolved, sram: Bytes) -> None:
+    """Execute ``fill``."""
+    dst, dst0, n0, size, pattern = op[1]
+    if n0 > 1 and dst0 == size:
+        size *= n0
+        n0 = 1
+    if not (n0 == 1 and 0 <= dst and 0 < size and dst + size <= sram.size) or (dst | size) & 1:
+        check(op, sram.size)
+        _, dst0, n0, size, _ = op[1]
+        if not (n0 and size):
+            return
+    low, high = pattern & 255, pattern >> 8
+    if n0 == 1 and low == high:
+        sram[dst : dst + size] = low
+        return
+    rows = np.ndarray((n0, size // 2, 2), _U1, sram, dst, (dst0, 2, 1))
+    rows[..., 0] = low
+    rows[..., 1] = high
+
+
+def payload(op: Resolved, sram: Bytes) -> bytes:
+    """Return the bytes of ``send`` or ``mcast``."""
+    _, _, src, size = op[1]
+    if src < 0 or size < 0 or src + size > sram.size:
+        check(op, sram.size)
+    return sram[src : src + size].tobytes() if size else b""
+
+
+def receive(op: Resolved, sram: Bytes, message: bytes) -> None:
+    """Execute ``recv`` or ``recvadd`` with the message it waited for."""
+    adds = op[0] == "recvadd"
+    source, tag, dst, size = op[1]
+    check(op, sram.size)
+    if adds:
+        size *= 4
+    if len(message) != size:
+        raise Trap(
+            "length",
+            f"{op[0]}: the message from core {source} with tag {tag} has {len(message)} bytes, "
+            f"not {size}",
+        )
+    if not size:
+        return
+    if not adds:
+        sram[dst : dst + size] = np.frombuffer(message, np.uint8)
+        return
+    target = sram[dst : dst + size].view(np.float32)
+    with np.errstate(all="ignore"):
+        target += np.float32(0.0)  # loading a value adds it to +0 (ADR 0001, N2.2)
+        target += np.frombuffer(message, np.float32)
+    bits = target.view(np.uint32)
+    bits[np.isnan(target)] = 0x7FC00000

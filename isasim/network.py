@@ -1,0 +1,109 @@
+"""Shared resources in time: the DRAM bus and the links of the mesh.
+
+Requests are granted in the order in which they are made, and the scheduler makes them in the order
+of time, so a resource is one number: when it is next free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Dram:
+    """One bus, first come first served; a request holds it for its transfer."""
+
+    __slots__ = ("busy", "free", "latency")
+
+    def __init__(self, latency: int) -> None:
+        self.latency = latency
+        self.free = 0
+        self.busy = 0
+
+    def reset(self) -> None:
+        """Forget all requests."""
+        self.free = 0
+        self.busy = 0
+
+    def request(self, time: int, transfer: int) -> tuple[int, int]:
+        """Grant the bus for ``transfer`` cycles; return when it begins and when data is there."""
+        begin = self.free if self.free > time else time
+        self.free = begin + transfer
+        self.busy += transfer
+        return begin, begin + self.latency + transfer
+
+
+class Mesh:
+    """A 2-D mesh with XY routing: first along the row, then along the column.
+
+    Each node has a link to each neighbour and one into its own core (the last of every path).  A
+    message holds a link for its flits; its head goes on ``hop`` cycles after it got a link.
+    """
+
+    def __init__(self, width: int, height: int, hop: int) -> None:
+        self.width = width
+        self.height = height
+        self.hop = hop
+        self.free: dict[tuple[int, int], int] = {}
+        self.busy: dict[tuple[int, int], int] = {}
+        self._paths: dict[tuple[int, int], tuple[tuple[int, int], ...]] = {}
+
+    def reset(self) -> None:
+        """Forget all messages."""
+        self.free.clear()
+        self.busy.clear()
+
+    def path(self, source: int, target: int) -> tuple[tuple[int, int], ...]:
+        """Return the links from core to core as (node, next node); the last is (target, target)."""
+        key = (source, target)
+        found = self._paths.get(key)
+        if found is None:
+            nodes = [source]
+            x, y = source % self.width, source // self.width
+            to_x, to_y = target % self.width, target // self.width
+            while x != to_x:
+                x += 1 if to_x > x else -1
+                nodes.append(y * self.width + x)
+            while y != to_y:
+                y += 1 if to_y > y else -1
+                nodes.append(y * self.width + x)
+            nodes.append(target)
+            found = self._paths[key] = tuple(zip(nodes, nodes[1:], strict=False))
+        return found
+
+    def hops(self, source: int, target: int) -> int:
+        """Return the links between routers on the way."""
+        return len(self.path(source, target)) - 1
+
+    def links(self, source: int, targets: Sequence[int]) -> int:
+        """Return how many router links a (multicast) message takes: shared ones count once."""
+        union = {link for target in targets for link in self.path(source, target)}
+        return sum(a != b for a, b in union)
+
+    def send(
+        self, source: int, targets: Sequence[int], time: int, flits: int
+    ) -> tuple[int, int, list[int]]:
+        """Send a message of ``flits`` at ``time``.
+
+        Returns when the first link is taken, when the sender is free again, and per target when the
+        last flit arrives.
+        """
+        free, busy, hop = self.free, self.busy, self.hop
+        heads: dict[tuple[int, int], int] = {}
+        begin, done = time, time + flits
+        arrivals: list[int] = []
+        for target in targets:
+            at = time
+            for link in self.path(source, target):
+                granted = heads.get(link)
+                if granted is None:
+                    granted = free.get(link, 0)
+                    if granted < at:
+                        granted = at
+                    heads[link] = granted
+                    free[link] = granted + flits
+                    busy[link] = busy.get(link, 0) + flits
+                    if link[0] == source and granted + flits > done:
+                        begin, done = granted, granted + flits
+                at = granted + hop
+            arrivals.append(at + flits)
+        return begin, done, arrivals

@@ -1,0 +1,250 @@
+"""The sequencer of a core: runs the program, pushes resolved instructions into unit queues.
+
+:meth:`Sequencer.run` goes as far as it can and says why it stopped.  It has its own clock, which may
+be ahead of the simulated time: nothing that happens later can take away what it already saw (room in
+a queue only grows), so running ahead changes neither values nor times.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from snncc.isa.spec import REGISTERS, STREAMS
+from snncc.isasim.decode import (
+    ADD,
+    ADDI,
+    HALT,
+    LANES,
+    LI,
+    LOOP,
+    LOOPI,
+    MUL,
+    NOP,
+    PUSH,
+    SEQ_POST,
+    SEQ_WAIT,
+    STREAM,
+    SUB,
+    SYNC,
+    Code,
+)
+from snncc.isasim.engines.base import Resolved
+from snncc.isasim.faults import Trap
+
+FULL: Final = 0
+WAITING: Final = 1
+HALTED: Final = 2
+TRAPPED: Final = 3
+LIMIT: Final = 4
+
+_LOW: Final = -(1 << 63)
+_HIGH: Final = 1 << 63
+
+Entry: TypeAlias = tuple[int, int, Any, Any]
+"""A queue entry: time of issue, pc, resolved instruction (or semaphore, n), clock of the issuer."""
+
+
+class Sequencer:
+    """Registers, loops, streams and the program counter of one core."""
+
+    __slots__ = (
+        "clock",
+        "code",
+        "counts",
+        "depth",
+        "executed",
+        "full_slot",
+        "granted",
+        "loop_depth",
+        "loops",
+        "pc",
+        "post_pending",
+        "posts",
+        "queues",
+        "registers",
+        "status",
+        "streams",
+        "tick",
+        "time",
+        "touched",
+        "trap",
+        "wait",
+    )
+
+    def __init__(self, code: Code, depths: tuple[int, ...], tick: int, loop_depth: int) -> None:
+        self.code = code
+        self.depth = depths
+        self.tick = tick
+        self.loop_depth = loop_depth
+        self.queues: list[deque[Entry]] = [deque() for _ in depths]
+        self.counts: list[int] = [0] * code.words
+        self.touched: list[int] = []
+        self.posts: deque[tuple[int, int, int, int, Any]] = deque()
+        self.registers: list[int] = []
+        self.streams: list[tuple[int, int, int]] = []
+        self.loops: list[list[int]] = []
+        self.clock: Any = None
+        self.trap: Trap | None = None
+        self.wait: tuple[int, int] | None = None
+        self.reset(0)
+
+    def reset(self, start: int) -> None:
+        """Go back to the state before the first instruction, which issues at time ``start``."""
+        self.registers[:] = [0] * REGISTERS + self.code.constants
+        self.streams[:] = [(0, 0, 0)] * STREAMS
+        self.loops.clear()
+        for queue in self.queues:
+            queue.clear()
+        self.touched.clear()
+        self.posts.clear()
+        self.counts[:] = [0] * self.code.words
+        self.pc = 0
+        self.time = start
+        self.executed = 0
+        self.full_slot = -1
+        self.granted = False
+        self.wait = None
+        self.post_pending = False
+        self.status = WAITING
+        self.trap = None
+        self.clock = None
+
+    def run(self, limit: int) -> int:
+        """Run until something stops the sequencer; return (and keep) why.
+
+        ``limit`` bounds the instructions executed by this call.  ``touched`` collects the slots
+        whose queue was empty when an instruction was pushed.
+        """
+        try:
+            self.status = self._run(limit)
+        except Trap as trap:
+            self.trap = trap
+            self.status = TRAPPED
+        return self.status
+
+    def _run(self, limit: int) -> int:
+        code = self.code
+        steps, ends, words = code.steps, code.ends, code.words
+        regs, streams, queues, depth = self.registers, self.streams, self.queues, self.depth
+        counts, touched, clock, tick = self.counts, self.touched, self.clock, self.tick
+        make = partial(tuple.__new__, Resolved)
+        pc, time = self.pc, self.time
+        done = 0
+        status = LIMIT
+        self.full_slot = -1
+        try:
+            for done in range(limit):
+                if pc >= words:
+                    raise Trap("illegal", "the program runs past its end; it has no halt")
+                op, x, y, z = steps[pc]
+                if op == PUSH:
+                    queue = queues[x]
+                    if len(queue) >= depth[x]:
+                        self.full_slot = x
+                        status = FULL
+                        break
+                    if not queue:
+                        touched.append(x)
+                    queue.append((time, pc, make((z, y(regs), (), None)), clock))
+                elif op == SYNC:
+                    queue = queues[x]
+                    if len(queue) >= depth[x]:
+                        self.full_slot = x
+                        status = FULL
+                        break
+                    if not queue:
+                        touched.append(x)
+                    queue.append((time, pc, y, clock))
+                elif op == LANES:
+                    queue = queues[x]
+                    if len(queue) >= depth[x]:
+                        self.full_slot = x
+                        status = FULL
+                        break
+                    if not queue:
+                        touched.append(x)
+                    lanes = make((z[0], y(regs), z[2](streams), z[1]))
+                    queue.append((time, pc, lanes, clock))
+                elif op == ADDI:
+                    value = regs[y] + z
+                    if not _LOW <= value < _HIGH:
+                        raise Trap("overflow", f"{regs[y]} + {z} needs more than 64 bits")
+                    if x:
+                        regs[x] = value
+                elif op == LI:
+                    if x:
+                        regs[x] = y
+                elif op == LOOP or op == LOOPI:
+                    counts[pc] += 1
+                    pc = self._enter_loop(pc, x if op == LOOPI else regs[x], y)
+                    time += tick
+                    if ends[pc]:
+                        pc = self._close_loops(pc)
+                    continue
+                elif op == STREAM:
+                    streams[x] = y(regs)
+                elif op == ADD or op == SUB or op == MUL:
+                    self._arithmetic(op, x, y, z)
+                elif op == HALT:
+                    counts[pc] += 1
+                    done += 1
+                    time += tick
+                    status = HALTED
+                    break
+                elif op == SEQ_WAIT:
+                    if not self.granted:
+                        self.wait = (x, y)
+                        status = WAITING
+                        break
+                    self.granted = False
+                elif op == SEQ_POST:
+                    self.posts.append((time, pc, x, y, clock))
+                elif op != NOP:
+                    raise Trap("illegal", code.problems[pc])
+                counts[pc] += 1
+                pc += 1
+                time += tick
+                if ends[pc]:
+                    pc = self._close_loops(pc)
+            else:
+                done = limit
+        finally:
+            self.pc, self.time = pc, time
+            self.executed += done
+        return status
+
+    def _enter_loop(self, pc: int, count: int, end: int) -> int:
+        loops = self.loops
+        if count < 0:
+            raise Trap("loop", f"trip count {count} is negative")
+        if not pc < end <= self.code.words:
+            raise Trap("loop", f"loop end {end} is outside {pc + 1}..{self.code.words}")
+        if loops and end > loops[-1][2]:
+            raise Trap("loop", f"loop end {end} is after the end {loops[-1][2]} of its outer loop")
+        if count == 0 or end == pc + 1:
+            return end
+        if len(loops) >= self.loop_depth:
+            raise Trap("loop", f"more than {self.loop_depth} nested loops")
+        loops.append([count, pc + 1, end])
+        return pc + 1
+
+    def _close_loops(self, pc: int) -> int:
+        loops = self.loops
+        while loops and loops[-1][2] == pc:
+            top = loops[-1]
+            top[0] -= 1
+            if top[0]:
+                return top[1]
+            loops.pop()
+        return pc
+
+    def _arithmetic(self, op: int, rd: int, ra: int, rb: int) -> None:
+        a, b = self.registers[ra], self.registers[rb]
+        value = a + b if op == ADD else a - b if op == SUB else a * b
+        if not _LOW <= value < _HIGH:
+            sign = "+" if op == ADD else "-" if op == SUB else "*"
+            raise Trap("overflow", f"{a} {sign} {b} needs more than 64 bits")
+        if rd:
+            self.registers[rd] = value

@@ -1,0 +1,194 @@
+"""From counters to the statistics of a run, in the shape that ``--stats`` writes.
+
+Every joule, byte and cycle of an instruction belongs to one address, hence to one layer and phase.
+Leakage and clock energy belong to time; they go to layers in proportion to busy cycles (to the
+entry with an empty name when nothing was busy).  So the parts add up to the totals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Final, TypeAlias
+
+from snncc.isa.encoding import isa_hash
+from snncc.isa.machine import Machine
+from snncc.isa.spec import WORD_BYTES
+from snncc.isasim.chip import Chip, Core
+from snncc.isasim.counters import STALL_CAUSES, Counters
+from snncc.isasim.decode import SLOTS
+from snncc.isasim.pricing import Pricing
+
+Stats: TypeAlias = dict[str, Any]
+MAC_MNEMONICS: Final = frozenset({"gacc", "mac", "bmac", "gouter", "outer"})
+"""Instructions whose terms are multiply-accumulates."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the statistics need to know about a timed run."""
+
+    cycles: int
+    fetched: Sequence[int]
+    """Bytes of code per core when it is loaded once; -1: 16 bytes per executed instruction."""
+    starts: Sequence[int]
+    ends: Mapping[int, int]
+    """When each core was done."""
+
+
+@dataclass
+class _Bin:
+    layer: str
+    phase: str
+    instructions: int = 0
+    cycles: float = 0
+    energy: float = 0.0
+    read: float = 0
+    written: float = 0
+    code: float = 0
+    noc: float = 0
+    dense: float = 0
+    performed: float = 0
+    spikes: float = 0
+
+
+def collect(
+    chip: Chip, counters: Counters, timing: Timing, machine: Machine, pricing: Pricing
+) -> Stats:
+    """Return the statistics of a run."""
+    bins: dict[tuple[str, str], _Bin] = {}
+    units = dict.fromkeys(SLOTS, 0.0)
+    total = {"memory": 0.0, "dram": 0.0, "noc": 0.0}
+    for core, fetched in zip(chip.cores, timing.fetched, strict=True):
+        _core_bins(core, counters, pricing, fetched, bins, units, total)
+    static = pricing.static(timing.cycles, sum(timing.ends.values()))
+    _spread(bins, sum(static.values()))
+    entries = [bins[key] for key in sorted(bins)]
+    energy = sum(units.values()) + sum(total.values()) + sum(static.values())
+    return {
+        "target": machine.name,
+        "versions": {"isa": isa_hash(), "machine": machine.hash, "snncc": version()},
+        "cycles": timing.cycles,
+        "seconds": machine.seconds(timing.cycles),
+        "instructions": sum(core.seq.executed for core in chip.cores),
+        "energy_pj": {"total": energy, "unit": units | static, **total},
+        "dram_bytes": {
+            "read": int(sum(b.read for b in entries)),
+            "write": int(sum(b.written for b in entries)),
+            "instruction": int(sum(b.code for b in entries)),
+        },
+        "noc_bytes": int(sum(b.noc for b in entries)),
+        "macs": {
+            "dense": int(sum(b.dense for b in entries)),
+            "performed": int(sum(b.performed for b in entries)),
+        },
+        "spikes": int(sum(b.spikes for b in entries)),
+        "units": _units(chip, counters, timing),
+        "layers": [_layer(b) for b in entries],
+    }
+
+
+def _core_bins(
+    core: Core, counters: Counters, pricing: Pricing, fetched: int,
+    bins: dict[tuple[str, str], _Bin], units: dict[str, float], total: dict[str, float],
+) -> None:  # fmt: skip
+    records = counters.records[core.index]
+    counts = core.seq.counts
+    for pc, inst in enumerate(core.code.program.code):
+        line = core.code.program.source(pc)
+        key = (line.layer, line.phase) if line else ("", "")
+        found = bins.get(key)
+        if found is None:
+            found = bins[key] = _Bin(*key)
+        count = counts[pc]
+        code = WORD_BYTES * count if fetched < 0 else WORD_BYTES
+        issue, load = pricing.fetch(WORD_BYTES * count, code)
+        _, busy, dense, done, spikes, read, written, noc, e_unit, e_mem, e_dram, e_noc = records[pc]
+        found.instructions += count
+        found.code += code
+        found.cycles += busy
+        found.energy += issue + load + e_unit + e_mem + e_dram + e_noc
+        found.read += read
+        found.written += written
+        found.noc += noc
+        found.spikes += spikes
+        if inst.insn.mnemonic in MAC_MNEMONICS:
+            found.dense += dense
+            found.performed += done
+        units["seq"] += issue
+        units[inst.insn.unit.value] += e_unit
+        total["memory"] += e_mem
+        total["dram"] += e_dram + load
+        total["noc"] += e_noc
+
+
+def version() -> str:
+    """Return the installed version of snncc."""
+    try:
+        return metadata.version("snncc")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _spread(bins: dict[tuple[str, str], _Bin], static: float) -> None:
+    """Divide energy that belongs to time over the layers by their busy cycles."""
+    if not static:
+        return
+    busy = sum(b.cycles for b in bins.values())
+    if not busy:
+        bins.setdefault(("", ""), _Bin("", "")).energy += static
+        return
+    for found in bins.values():
+        found.energy += static * found.cycles / busy
+
+
+def _layer(found: _Bin) -> Stats:
+    return {
+        "name": found.layer,
+        "phase": found.phase,
+        "cycles": int(found.cycles),
+        "energy_pj": found.energy,
+        "dram_bytes": {
+            "read": int(found.read),
+            "write": int(found.written),
+            "instruction": int(found.code),
+        },
+        "noc_bytes": int(found.noc),
+        "instructions": found.instructions,
+        "macs": {"dense": int(found.dense), "performed": int(found.performed)},
+        "density": found.performed / found.dense if found.dense else 0.0,
+        "spikes": int(found.spikes),
+    }
+
+
+def _units(chip: Chip, counters: Counters, timing: Timing) -> Stats:
+    """Sum busy and stalled cycles over cores; per core, they are the cycles of the run."""
+    out: Stats = {}
+    for slot, name in enumerate(SLOTS):
+        busy = 0
+        stall = dict.fromkeys(STALL_CAUSES, 0)
+        per_core: list[Stats] = []
+        for core, start in zip(chip.cores, timing.starts, strict=True):
+            actor = core.index << 3 | slot
+            mine = dict(counters.stalls[actor])
+            if slot == 0:
+                executed = core.seq.executed
+                fetch = core.seq.executed * (core.seq.tick - 1)
+                work = executed
+                mine["fetch"] = start + fetch
+            else:
+                work = counters.busy[actor]
+            mine["done"] = timing.cycles - work - sum(mine.values())
+            busy += work
+            for cause, cycles in mine.items():
+                stall[cause] += cycles
+            per_core.append(
+                {
+                    "core": core.index,
+                    "busy": work,
+                    "stall": {cause: cycles for cause, cycles in mine.items() if cycles},
+                }
+            )
+        out[name] = {"busy": busy, "stall": stall, "cores": per_core}
+    return out

@@ -1,0 +1,261 @@
+"""The simulator's front door: an object file on a machine.
+
+    system = System(read("prog.snnx"))
+    system.write_tensor("x", x)
+    result = system.run()
+    logits = system.read_tensor("logits")
+
+A system may run many times: decoding is done once, the DRAM keeps its contents between runs (that is
+how weights survive from training step to training step), everything else starts anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.isa.layout import extent, read_tensor, write_tensor
+from snncc.isa.machine import Machine, parse_machine
+from snncc.isa.objfile import ObjectFile, ObjectFileError, TensorEntry
+from snncc.isa.objload import pieces
+from snncc.isasim.chip import POISON, Chip
+from snncc.isasim.counters import Counters
+from snncc.isasim.decode import decode_core
+from snncc.isasim.engines import Numerics, prepare, select_engine
+from snncc.isasim.faults import Fault, StopReason
+from snncc.isasim.hooks import Hooks, Tracer
+from snncc.isasim.initial import InitShadow
+from snncc.isasim.network import Dram, Mesh
+from snncc.isasim.pricing import Pricing
+from snncc.isasim.races import Race, RaceChecker
+from snncc.isasim.stats import Stats, Timing, collect
+from snncc.isasim.timed import Timed
+from snncc.isasim.untimed import Untimed
+
+Array: TypeAlias = npt.NDArray[Any]
+DEFAULT_LIMIT = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run; see :class:`System`."""
+
+    engine: str = "fast"
+    timing: bool = True
+    strict_init: bool = False
+    check_races: bool = False
+    max_instructions: int = DEFAULT_LIMIT
+    order_seed: int | None = None
+    """Untimed runs only: draw a legal order at random."""
+    poison: bool = True
+    """Refill the scratchpads before every run; a program that never reads what it did not write
+    (``strict_init`` tells) gives the same bits without."""
+
+
+@dataclass
+class Result:
+    """The outcome of a run."""
+
+    reason: StopReason
+    fault: Fault | None
+    cycles: int
+    instructions: int
+    races: tuple[Race, ...]
+    _collect: Any = field(repr=False)
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of ``snncc run``."""
+        return self.reason.value
+
+    @cached_property
+    def stats(self) -> Stats:
+        """The statistics (DESIGN section 7); valid until the system runs again."""
+        return self._collect()
+
+
+class System:
+    """A program loaded into a machine.
+
+    ``machine`` overrides the description that the object file carries; ``folder`` is where files
+    named by the object file lie; ``dram_bytes`` asks for more DRAM than the program's tensors need.
+    """
+
+    def __init__(
+        self, program: ObjectFile, options: Options | None = None, *,
+        machine: Machine | None = None, folder: str | Path = ".", dram_bytes: int = 0,
+        tracers: Sequence[Tracer] = (),
+    ) -> None:  # fmt: skip
+        self.program = program
+        self.options = options or Options()
+        self.machine = machine or parse_machine(program.machine_toml, "object file")
+        m = self.machine
+        if not program.cores:
+            raise ObjectFileError("the program has no code for any core")
+        beyond = [c.core for c in program.cores if not 0 <= c.core < m.cores]
+        if beyond:
+            raise ObjectFileError(
+                f"code for core {beyond[0]}; machine {m.name} has {m.cores} cores"
+            )
+        self.tensors = {t.name: t for t in program.tensors}
+        self.dram: npt.NDArray[np.uint8] = np.full(self._dram_bytes(dram_bytes), POISON, np.uint8)
+        micro = [prepare(p) for p in program.micro]
+        groups = frozenset({"base", *m.extensions})
+        codes = [decode_core(c, micro, groups) for c in sorted(program.cores, key=_core_of)]
+        self.pricing = Pricing(m)
+        limit = m.sequencer.instruction_bytes
+        self._fetched = [16 * c.words if 16 * c.words <= limit else -1 for c in codes]
+        ticks = [1 if fetched >= 0 else self.pricing.fetch_tick for fetched in self._fetched]
+        depths = (0, *[m.sequencer.queue_depth] * 6, 0)
+        self.chip = Chip(
+            codes, m.scratchpad.bytes, self.dram, depths, ticks, m.noc.channel_credits, m.cores,
+            m.sequencer.semaphore_max, m.sequencer.loop_depth,
+        )  # fmt: skip
+        numerics = Numerics("fp16" if m.accumulator == "fp16" else "fp32", m.saturate)
+        self.engine = select_engine(self.options.engine, numerics)
+        self._bus = Dram(self.pricing.dram_latency)
+        self._mesh = Mesh(m.mesh.cols, m.mesh.rows, m.noc.hop_cycles)
+        self._races = RaceChecker(m.cores) if self.options.check_races else None
+        self._initial = (
+            InitShadow([c.core for c in codes], m.scratchpad.bytes, self.dram.size)
+            if self.options.strict_init
+            else None
+        )
+        self._hooks = (
+            Hooks(self.dram.size, self._races, self._initial, tracers)
+            if self._races or self._initial or tracers
+            else None
+        )
+        self._load(Path(folder))
+
+    def _dram_bytes(self, asked: int) -> int:
+        """Return how much DRAM the program needs."""
+        need = max(asked, 64)
+        named = self.program.metadata.get("dram_bytes")
+        if isinstance(named, int):
+            need = max(need, named)
+        for tensor in self.program.tensors:
+            if tensor.space == "dram":
+                need = max(need, extent(tensor)[1])
+        for item in self.program.initial:
+            if item.space == "dram":
+                size = item.ref.bytes if item.ref else len(item.data)
+                size = size // 2 if item.convert == "f32-f16" else size
+                if item.row_bytes:
+                    rows = -(-size // item.row_bytes)
+                    size = (rows - 1) * item.row_stride + item.row_bytes
+                need = max(need, item.address + size)
+        if need > self.machine.dram.bytes:
+            raise ObjectFileError(
+                f"the program needs {need} bytes of DRAM; machine {self.machine.name} has "
+                f"{self.machine.dram.bytes}"
+            )
+        return -(-need // 64) * 64
+
+    def _load(self, folder: Path) -> None:
+        """Put the initial data into memory."""
+        for item in self.program.initial:
+            memory, flags = self._memory(item.space, item.core)
+            for address, data in pieces(item, folder):
+                if address < 0 or address + len(data) > memory.size:
+                    raise ObjectFileError(
+                        f"initial data at {address}: outside {item.space}, 0..{memory.size - 1}"
+                    )
+                memory[address : address + len(data)] = np.frombuffer(data, np.uint8)
+                if flags is not None:
+                    flags[address : address + len(data)] = True
+        self._sram_initial = any(item.space == "sram" for item in self.program.initial)
+        self._folder = folder
+
+    def _memory(self, space: str, core: int) -> tuple[npt.NDArray[np.uint8], Any]:
+        if space == "dram":
+            return self.dram, self._initial.dram if self._initial else None
+        found = self.chip.by_index[core] if 0 <= core < self.machine.cores else None
+        if found is None:
+            raise ObjectFileError(f"data for the scratchpad of core {core}, which has no program")
+        return found.sram, self._initial.sram[core] if self._initial else None
+
+    def tensor(self, name: str) -> TensorEntry:
+        """Return the table's entry of a tensor; KeyError names those that exist."""
+        found = self.tensors.get(name)
+        if found is None:
+            raise KeyError(f"no tensor '{name}'; the program has {', '.join(self.tensors)}")
+        return found
+
+    def write_tensor(self, name: str, values: Array) -> None:
+        """Put values into a tensor (float32 is rounded to binary16 where the tensor holds that)."""
+        tensor = self.tensor(name)
+        memory, flags = self._memory(tensor.space, tensor.core)
+        write_tensor(tensor, memory, values)
+        if flags is not None:
+            low, high = extent(tensor)
+            flags[low:high] = True
+
+    def read_tensor(self, name: str) -> Array:
+        """Return a tensor: float32 of the exact values, int32, or uint8 for spikes."""
+        tensor = self.tensor(name)
+        return read_tensor(tensor, self._memory(tensor.space, tensor.core)[0])
+
+    def run(self) -> Result:
+        """Run the program from its start to its end, or to what stops it."""
+        options, chip, pricing = self.options, self.chip, self.pricing
+        self._bus.reset()
+        self._mesh.reset()
+        if options.poison:
+            chip.poison()
+        if self._initial:
+            self._initial.reset()
+        if self._sram_initial:
+            self._load_scratchpads()
+        starts = [
+            self._bus.request(0, pricing.transfer(fetched))[1] if fetched > 0 else 0
+            for fetched in self._fetched
+        ]
+        chip.reset(starts)
+        counters = Counters(chip)
+        if self._hooks:
+            self._hooks.begin()
+        ends: dict[int, int] = {}
+        if options.timing:
+            timed = Timed(
+                chip, self.engine, pricing, counters, self._bus, self._mesh,
+                options.max_instructions, self._hooks,
+            )  # fmt: skip
+            fault = timed.run()
+            cycles, ends = timed.end, timed.ends
+        else:
+            fault = Untimed(
+                chip, self.engine, counters, options.max_instructions, self._hooks,
+                options.order_seed,
+            ).run()  # fmt: skip
+            cycles = 0
+        if self._hooks:
+            self._hooks.finish(cycles)
+        timing = Timing(cycles, self._fetched, starts, ends)
+        return Result(
+            fault.reason if fault else StopReason.HALT,
+            fault,
+            cycles,
+            sum(core.seq.executed for core in chip.cores),
+            tuple(self._races.races) if self._races else (),
+            lambda: collect(chip, counters, timing, self.machine, pricing),
+        )
+
+    def _load_scratchpads(self) -> None:
+        for item in self.program.initial:
+            if item.space == "sram":
+                memory, flags = self._memory(item.space, item.core)
+                for address, data in pieces(item, self._folder):
+                    memory[address : address + len(data)] = np.frombuffer(data, np.uint8)
+                    if flags is not None:
+                        flags[address : address + len(data)] = True
+
+
+def _core_of(program: Any) -> int:
+    return int(program.core)

@@ -1,0 +1,313 @@
+"""The timed scheduler: one discrete-event simulation that yields values, times and energies.
+
+An event is one integer, ``time << 12 | core << 3 | slot``: the order (time, core, slot) is total and an
+actor has at most one event, so runs are deterministic.  A unit's event is the moment at which the head
+of its queue may start; it then starts, or leaves its name with what it waits for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from typing import Final
+
+from snncc.isasim.chip import Chip, Core
+from snncc.isasim.counters import Counters
+from snncc.isasim.decode import (
+    DMA_KIND,
+    ENGINE_KIND,
+    LOCAL_KIND,
+    POST_KIND,
+    POST_SLOT,
+    SEND_KIND,
+    WAIT_KIND,
+)
+from snncc.isasim.engines.base import Engine
+from snncc.isasim.faults import Fault, Trap
+from snncc.isasim.hooks import Hooks
+from snncc.isasim.network import Dram, Mesh
+from snncc.isasim.pricing import Pricing
+from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
+from snncc.isasim.sequencer import FULL, HALTED, LIMIT, TRAPPED, Entry
+
+SHIFT: Final = 12
+MASK: Final = (1 << SHIFT) - 1
+MAX_CORES: Final = 1 << (SHIFT - 3)
+
+
+class Timed:
+    """One timed run of a chip."""
+
+    def __init__(
+        self, chip: Chip, engine: Engine, pricing: Pricing, counters: Counters, dram: Dram,
+        mesh: Mesh, limit: int, hooks: Hooks | None,
+    ) -> None:  # fmt: skip
+        self.chip = chip
+        self.engine = engine
+        self.pricing = pricing
+        self.counters = counters
+        self.dram = dram
+        self.mesh = mesh
+        self.left = limit
+        self.limit = limit
+        self.hooks = hooks
+        self.heap: list[int] = []
+        self.free = [0] * (chip.count * 8)
+        self.queues: list[deque[Entry]] = []
+        self.table: list[Core] = []
+        for core in chip.by_index:
+            self.table.append(core or chip.cores[0])  # a core without program has no events
+            self.queues += core.seq.queues if core else [deque()] * 8
+        self.end = 0
+        self.ends: dict[int, int] = {}
+
+    def run(self) -> Fault | None:
+        """Run to the end; return the fault that stopped it, if one did."""
+        for core in self.chip.cores:
+            fault = self._advance(core)
+            if fault:
+                return fault
+        fault = self._loop()
+        if fault is None:
+            fault = deadlock_fault(self.chip)
+        for core in self.chip.cores:
+            first = core.index << 3
+            last = max(core.seq.time, *self.free[first : first + 8])
+            self.ends[core.index] = last
+            self.end = max(self.end, last)
+        return fault
+
+    def _loop(self) -> Fault | None:
+        """Handle events in order until none is left or something stops the run."""
+        heap, free, queues = self.heap, self.free, self.queues
+        table = self.table
+        execute, price = self.engine.execute, self.pricing.engine
+        stalls, records = self.counters.stalls, self.counters.records
+        busy, hooks = self.counters.busy, self.hooks
+        core, slot, pc = self.chip.cores[0], 0, 0
+        try:
+            while heap:
+                key = heappop(heap)
+                time = key >> SHIFT
+                actor = key & MASK
+                slot = actor & 7
+                core = table[actor >> 3]
+                if slot == 0 or slot == POST_SLOT:
+                    pc = core.seq.pc
+                    fault = self._sequencer_event(core, time, slot)
+                    if fault:
+                        return fault
+                    continue
+                queue = queues[actor]
+                entry = queue[0]
+                issue, pc, op, _ = entry
+                kind = core.kinds[pc]
+                ready = free[actor]
+                if issue > ready:
+                    stalls[actor]["empty"] += issue - ready
+                    ready = issue
+                record = records[actor >> 3][pc]
+                if kind == ENGINE_KIND:
+                    if hooks is not None:
+                        hooks.before(core, slot, entry)
+                    activity = execute(op, core.sram)
+                    cost = price(op, activity)
+                    end = time + cost[0]
+                    record[2] += activity[0]
+                    record[3] += activity[1]
+                    record[4] += activity[2]
+                    record[8] += cost[1]
+                    record[9] += cost[2]
+                elif kind == WAIT_KIND:
+                    sem, n = op
+                    if core.sems[sem] < n:
+                        if issue > free[actor]:  # not counted twice when it is tried again
+                            free[actor] = issue
+                        core.sem_waiters.setdefault(sem, []).append(actor)
+                        continue
+                    core.sems[sem] -= n
+                    end = time + 1
+                    if time > ready:
+                        stalls[actor]["semaphore"] += time - ready
+                    if hooks is not None:
+                        hooks.waited(core, slot, sem, n, entry)
+                elif kind == POST_KIND:
+                    core.post(*op)
+                    end = time + 1
+                    if hooks is not None:
+                        hooks.posted(core, slot, op[0], op[1], entry)
+                    waiters = core.sem_waiters.pop(op[0], None)
+                    if waiters:
+                        for waiter in waiters:
+                            heappush(heap, time << SHIFT | waiter)
+                else:
+                    if kind == LOCAL_KIND or kind == DMA_KIND:
+                        end = self._move(core, slot, time, entry, record)
+                    else:
+                        end = self._message(core, slot, time, entry, record, ready)
+                        if end < 0:
+                            if issue > free[actor]:
+                                free[actor] = issue
+                            continue
+                queue.popleft()
+                record[0] += 1
+                record[1] += end - time
+                busy[actor] += end - time
+                free[actor] = end
+                if hooks is not None:
+                    hooks.done(core, slot, entry, time, end)
+                if queue:
+                    issue = queue[0][0]
+                    heappush(heap, (issue if issue > end else end) << SHIFT | actor)
+                seq = core.seq
+                if seq.full_slot == slot:
+                    if time > seq.time:
+                        stalls[actor - slot]["queue"] += time - seq.time
+                        seq.time = time
+                    fault = self._advance(core)
+                    if fault:
+                        return fault
+        except Trap as trap:
+            return trap_fault(core, slot, pc, trap)
+        return None
+
+    def _advance(self, core: Core) -> Fault | None:
+        """Let a sequencer run on and schedule what it started."""
+        seq, heap = core.seq, self.heap
+        before = seq.executed
+        status = seq.run(self.left)
+        self.left -= seq.executed - before
+        first = core.index << 3
+        for slot in seq.touched:
+            issue, free = seq.queues[slot][0][0], self.free[first | slot]
+            heappush(heap, (issue if issue > free else free) << SHIFT | first | slot)
+        seq.touched.clear()
+        if seq.posts and not seq.post_pending:
+            seq.post_pending = True
+            heappush(heap, seq.posts[0][0] << SHIFT | first | POST_SLOT)
+        if status == LIMIT:
+            return limit_fault(core, self.limit)
+        if status == HALTED:
+            core.halted = True
+        elif status != FULL:
+            heappush(heap, seq.time << SHIFT | first)
+        return None
+
+    def _sequencer_event(self, core: Core, time: int, slot: int) -> Fault | None:
+        """A post of the sequencer takes effect, or its wait or trap is due."""
+        seq = core.seq
+        if slot == POST_SLOT:
+            _, pc, sem, n, clock = seq.posts[0]
+            try:
+                core.post(sem, n)
+            except Trap as trap:
+                return trap_fault(core, 0, pc, trap)
+            seq.posts.popleft()
+            if self.hooks is not None:
+                self.hooks.posted(core, 0, sem, n, (time, pc, None, clock))
+            for waiter in core.sem_waiters.pop(sem, ()):
+                heappush(self.heap, time << SHIFT | waiter)
+            seq.post_pending = bool(seq.posts)
+            if seq.posts:
+                heappush(self.heap, seq.posts[0][0] << SHIFT | core.index << 3 | POST_SLOT)
+            return None
+        if seq.status == TRAPPED:
+            assert seq.trap is not None
+            return trap_fault(core, 0, seq.pc, seq.trap)
+        assert seq.wait is not None
+        sem, n = seq.wait
+        if core.sems[sem] < n:
+            core.sem_waiters.setdefault(sem, []).append(core.index << 3)
+            return None
+        core.sems[sem] -= n
+        if self.hooks is not None:
+            self.hooks.waited(core, 0, sem, n, (time, seq.pc, None, seq.clock))
+        seq.granted = True
+        if time > seq.time:
+            self.counters.stalls[core.index << 3]["semaphore"] += time - seq.time
+            seq.time = time
+        return self._advance(core)
+
+    def _move(self, core: Core, slot: int, time: int, entry: Entry, record: list[float]) -> int:
+        """Execute a DMA instruction; return when it is done."""
+        op = entry[2]
+        if self.hooks is not None:
+            self.hooks.before(core, slot, entry)
+        self.chip.move(core, op)
+        cycles, transfer, read, written, e_unit, e_memory, e_dram = self.pricing.move(op)
+        record[5] += read
+        record[6] += written
+        record[8] += e_unit
+        record[9] += e_memory
+        record[10] += e_dram
+        if not transfer:
+            return time + cycles
+        begin, end = self.dram.request(time, transfer)
+        if begin > time:
+            self.counters.stalls[core.index << 3 | slot]["dram"] += begin - time
+            self.counters.busy[core.index << 3 | slot] -= begin - time
+            record[1] -= begin - time
+        return max(end, begin + cycles)
+
+    def _message(
+        self, core: Core, slot: int, time: int, entry: Entry, record: list[float], ready: int
+    ) -> int:
+        """Execute a message instruction; return when it is done or -1 when it must wait."""
+        chip, op = self.chip, entry[2]
+        actor = core.index << 3 | slot
+        if core.kinds[entry[1]] == SEND_KIND:
+            targets = chip.targets(core, op)
+            core.credit_wait = chip.without_credit(core, targets)
+            if core.credit_wait:
+                return -1
+            if self.hooks is not None:
+                self.hooks.before(core, slot, entry)
+            flits, cycles, nbytes, e_unit, e_memory, e_noc = self.pricing.send(
+                op, self.mesh.links(core.index, targets), len(targets)
+            )
+            data = chip.payload(core, op)
+            begin, done, arrivals = self.mesh.send(core.index, targets, time, flits)
+            clock = self.hooks.sent(core, slot, entry) if self.hooks is not None else None
+            numbers = chip.deliver(core, op, data, targets, arrivals, clock)
+            if self.hooks is not None:
+                self.hooks.message(core, slot, numbers, time)
+            for target, arrival in zip(targets, arrivals, strict=True):
+                there = chip.by_index[target]
+                if there is not None and there.recv_wait == (core.index, op[1][1]):
+                    there.recv_wait = None
+                    heappush(self.heap, arrival << SHIFT | target << 3 | slot)
+            if time > ready:
+                self.counters.stalls[actor]["credit"] += time - ready
+            if begin > time:
+                self.counters.stalls[actor]["link"] += begin - time
+                self.counters.busy[actor] -= begin - time
+                record[1] -= begin - time
+            record[7] += nbytes
+            record[8] += e_unit
+            record[9] += e_memory
+            record[11] += e_noc
+            return max(done, begin + cycles)
+        source = op[1][0]
+        chip.check_core(op, source)
+        box = core.inbox.get((source, op[1][1]))
+        if not box:
+            core.recv_wait = (source, op[1][1])
+            return -1
+        if box[0][0] > time:
+            heappush(self.heap, box[0][0] << SHIFT | actor)
+            return -1
+        if self.hooks is not None:
+            self.hooks.before(core, slot, entry)
+        message = chip.receive(core, op)
+        if self.hooks is not None:
+            self.hooks.received(core, slot, entry, message, time)
+        if time > ready:
+            self.counters.stalls[actor]["message"] += time - ready
+        sender = chip.by_index[source]
+        if sender is not None and core.index in sender.credit_wait:
+            sender.credit_wait = ()
+            heappush(self.heap, time << SHIFT | source << 3 | slot)
+        cycles, e_unit, e_memory = self.pricing.receive(op)
+        record[8] += e_unit
+        record[9] += e_memory
+        return time + cycles

@@ -1,0 +1,208 @@
+"""The untimed scheduler: values only, in any legal order.
+
+Runnable actors take turns; with a seed, an order is drawn at random and every turn is one instruction,
+which is how tests check that values do not depend on timing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+
+from snncc.isasim.chip import Chip, Core
+from snncc.isasim.counters import Counters
+from snncc.isasim.decode import (
+    DMA_KIND,
+    ENGINE_KIND,
+    LOCAL_KIND,
+    POST_KIND,
+    SEND_KIND,
+    WAIT_KIND,
+)
+from snncc.isasim.engines.base import Engine
+from snncc.isasim.faults import Fault, Trap
+from snncc.isasim.hooks import Hooks
+from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
+from snncc.isasim.sequencer import HALTED, LIMIT, TRAPPED, WAITING, Entry
+
+_NOC_SLOT = 2
+
+
+class Untimed:
+    """One run of a chip without time."""
+
+    def __init__(
+        self, chip: Chip, engine: Engine, counters: Counters, limit: int,
+        hooks: Hooks | None, seed: int | None,
+    ) -> None:  # fmt: skip
+        self.chip = chip
+        self.engine = engine
+        self.counters = counters
+        self.left = limit
+        self.limit = limit
+        self.hooks = hooks
+        self.random = None if seed is None else random.Random(seed)
+        self.ready: deque[int] = deque()
+        self.queued: set[int] = set()
+        self.trapped: Core | None = None
+
+    def run(self) -> Fault | None:
+        """Run to the end; return the fault that stopped it, if one did."""
+        ready, queued = self.ready, self.queued
+        by_index = self.chip.by_index
+        for core in self.chip.cores:
+            self._wake(core.index << 3)
+        while ready:
+            if self.random:
+                ready.rotate(self.random.randrange(len(ready)))
+            actor = ready.popleft()
+            queued.discard(actor)
+            core = by_index[actor >> 3]
+            assert core is not None
+            fault = self._unit(core, actor & 7) if actor & 7 else self._sequencer(core)
+            if fault:
+                return fault
+        if self.trapped is not None:
+            seq = self.trapped.seq
+            assert seq.trap is not None
+            return trap_fault(self.trapped, 0, seq.pc, seq.trap)
+        return deadlock_fault(self.chip)
+
+    def _wake(self, actor: int) -> None:
+        if actor not in self.queued:
+            self.queued.add(actor)
+            self.ready.append(actor)
+
+    def _sequencer(self, core: Core) -> Fault | None:
+        seq = core.seq
+        if core.halted or seq.status == TRAPPED:
+            return None
+        if seq.status == WAITING and seq.wait is not None:
+            sem, n = seq.wait
+            if core.sems[sem] < n:
+                core.sem_waiters.setdefault(sem, []).append(core.index << 3)
+                return None
+            core.sems[sem] -= n
+            if self.hooks is not None:
+                self.hooks.waited(core, 0, sem, n, (0, seq.pc, None, seq.clock))
+            seq.granted = True
+            seq.wait = None
+        before = seq.executed
+        quota = self.random.randrange(1, 9) if self.random else self.left
+        status = seq.run(min(quota, self.left))
+        self.left -= seq.executed - before
+        for slot in seq.touched:
+            self._wake(core.index << 3 | slot)
+        seq.touched.clear()
+        while seq.posts:
+            _, pc, sem, n, clock = seq.posts.popleft()
+            try:
+                self._post(core, 0, sem, n, (0, pc, None, clock))
+            except Trap as trap:
+                return trap_fault(core, 0, pc, trap)
+        if status == HALTED:
+            core.halted = True
+        elif status == TRAPPED:
+            if self.trapped is None or core.index < self.trapped.index:
+                self.trapped = core
+        elif status == LIMIT:
+            if not self.left:
+                return limit_fault(core, self.limit)
+            self._wake(core.index << 3)
+        elif status == WAITING:
+            self._wake(core.index << 3)
+        return None
+
+    def _post(self, core: Core, slot: int, sem: int, n: int, entry: Entry) -> None:
+        core.post(sem, n)
+        if self.hooks is not None:
+            self.hooks.posted(core, slot, sem, n, entry)
+        for waiter in core.sem_waiters.pop(sem, ()):
+            self._wake(waiter)
+
+    def _unit(self, core: Core, slot: int) -> Fault | None:
+        """Execute the entries of a queue until it is empty or its head must wait."""
+        queue = core.seq.queues[slot]
+        actor = core.index << 3 | slot
+        records = self.counters.records[core.index]
+        hooks, sram, kinds = self.hooks, core.sram, core.kinds
+        execute = self.engine.execute
+        pc = 0
+        try:
+            while queue:
+                entry = queue[0]
+                _, pc, op, _ = entry
+                kind = kinds[pc]
+                record = records[pc]
+                if kind == ENGINE_KIND:
+                    if hooks is not None:
+                        hooks.before(core, slot, entry)
+                    activity = execute(op, sram)
+                    record[2] += activity[0]
+                    record[3] += activity[1]
+                    record[4] += activity[2]
+                elif kind == WAIT_KIND:
+                    sem, n = op
+                    if core.sems[sem] < n:
+                        core.sem_waiters.setdefault(sem, []).append(actor)
+                        return None
+                    core.sems[sem] -= n
+                    if hooks is not None:
+                        hooks.waited(core, slot, sem, n, entry)
+                elif kind == POST_KIND:
+                    self._post(core, slot, op[0], op[1], entry)
+                elif kind == LOCAL_KIND or kind == DMA_KIND:
+                    if hooks is not None:
+                        hooks.before(core, slot, entry)
+                    self.chip.move(core, op)
+                elif not self._message(core, slot, entry):
+                    return None
+                queue.popleft()
+                record[0] += 1
+                if hooks is not None:
+                    hooks.done(core, slot, entry, 0, 0)
+                if core.seq.full_slot == slot:
+                    self._wake(core.index << 3)
+                if self.random and queue:
+                    self._wake(actor)
+                    return None
+        except Trap as trap:
+            return trap_fault(core, slot, pc, trap)
+        return None
+
+    def _message(self, core: Core, slot: int, entry: Entry) -> bool:
+        """Execute a message instruction; False when it must wait."""
+        chip, op, hooks = self.chip, entry[2], self.hooks
+        if core.kinds[entry[1]] == SEND_KIND:
+            targets = chip.targets(core, op)
+            core.credit_wait = chip.without_credit(core, targets)
+            if core.credit_wait:
+                return False
+            if hooks is not None:
+                hooks.before(core, slot, entry)
+            clock = hooks.sent(core, slot, entry) if hooks is not None else None
+            data = chip.payload(core, op)
+            numbers = chip.deliver(core, op, data, targets, [0] * len(targets), clock)
+            if hooks is not None:
+                hooks.message(core, slot, numbers, 0)
+            for target in targets:
+                there = chip.by_index[target]
+                if there is not None and there.recv_wait == (core.index, op[1][1]):
+                    there.recv_wait = None
+                    self._wake(target << 3 | _NOC_SLOT)
+            return True
+        source, tag = op[1][0], op[1][1]
+        chip.check_core(op, source)
+        if not core.inbox.get((source, tag)):
+            core.recv_wait = (source, tag)
+            return False
+        if hooks is not None:
+            hooks.before(core, slot, entry)
+        message = chip.receive(core, op)
+        if hooks is not None:
+            hooks.received(core, slot, entry, message, 0)
+        sender = chip.by_index[source]
+        if sender is not None and core.index in sender.credit_wait:
+            sender.credit_wait = ()
+            self._wake(source << 3 | _NOC_SLOT)
+        return True
