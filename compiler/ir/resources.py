@@ -22,20 +22,27 @@ from snncc.compiler.ir.printer import DTYPE_NAMES, print_module
 SHARED = "resources.npz"
 
 
-class ResourceFile:
-    """An npz file of arrays by SHA-256; arrays are added once and never replaced."""
+class HashCache:
+    """Computes each array's hash once; resources do not change in place."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._present: set[str] = set()
+    def __init__(self) -> None:
         self._hashes: dict[int, tuple[Array, str]] = {}
 
     def sha256(self, array: Array) -> str:
-        """Return an array's hash, computed once; resources do not change in place."""
+        """Return an array's hash."""
         known = self._hashes.get(id(array))
         if known is None:
             known = self._hashes[id(array)] = (array, sha256_of(array))
         return known[1]
+
+
+class ResourceFile(HashCache):
+    """An npz file of arrays by SHA-256; arrays are added once and never replaced."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._present: set[str] = set()
 
     def add(self, arrays: Iterable[Array]) -> None:
         """Append the arrays that the file does not hold; the first call replaces an old file."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from snncc.compiler.config import Config
 from snncc.compiler.diag import DiagnosticSink
+from snncc.isa.machine import Machine
 
 
 def _silent(message: str) -> None:
@@ -17,11 +18,11 @@ def _silent(message: str) -> None:
 class PassContext:
     """Shared by the passes of one run.  A pass adds user errors to ``diagnostics``.
 
-    ``machine`` is an ``isa.machine.Machine`` where a target was named.  ``command`` and ``flags``
+    ``machine`` is the target where one was named.  ``command`` and ``flags``
     go into dumps: the command that was run, and the options that resuming needs (``--target x``).
     """
 
-    machine: object | None = None
+    machine: Machine | None = None
     config: Config | None = None
     mode: str = "train"
     diagnostics: DiagnosticSink = field(default_factory=DiagnosticSink)

@@ -72,12 +72,17 @@ _loaded: list[str] = []
 
 
 def compiler_pass(
-    *, takes: str | tuple[str, ...], gives: str = "", summary: str = "", name: str = ""
+    *,
+    takes: str | tuple[str, ...],
+    gives: str = "",
+    options: type[OptionsT] | None = None,
+    summary: str = "",
+    name: str = "",
 ) -> Callable[[RunWith[OptionsT]], RunWith[OptionsT]]:
     """Register a pass function ``run(module, options, context) -> changed``.
 
-    The annotation of ``options`` names its dataclass (:class:`NoOptions` for none); the summary is
-    the first line of the function's docstring unless given.
+    The options dataclass (:class:`NoOptions` for none) is that of the annotation, the summary the
+    first line of the function's docstring, unless given.
     """
     stages = (takes,) if isinstance(takes, str) else takes
     unknown = {*stages, gives or STAGES[0]} - set(STAGES)
@@ -86,7 +91,7 @@ def compiler_pass(
 
     def decorate(run: RunWith[OptionsT]) -> RunWith[OptionsT]:
         chosen = name or run.__module__.rpartition(".")[2].replace("_", "-")
-        kind: type[OptionsT] = typing.get_type_hints(run)["options"]
+        kind: type[OptionsT] = options or typing.get_type_hints(run)["options"]
         check_options_class(kind)
 
         def bind(given: Mapping[str, OptionText]) -> tuple[object, Run]:

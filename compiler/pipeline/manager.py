@@ -1,0 +1,161 @@
+"""Runs a plan: each step, the verifier after it, and the observers around it.
+
+A user's mistake found by a pass (:class:`CompileError`) passes through.  Any other exception, and a
+module that does not verify afterwards, is a bug of that pass: :class:`PassFailure`, with a file
+holding the IR before it and the one command that shows the failure again.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from snncc.compiler.diag import CompileError, Diagnostic, DiagnosticSink, Span
+from snncc.compiler.ir.clone import clone
+from snncc.compiler.ir.core import Module, Op
+from snncc.compiler.ir.printer import print_module
+from snncc.compiler.ir.resources import ResourceFile
+from snncc.compiler.ir.verify import lacks_location, verify
+from snncc.compiler.pipeline.context import PassContext
+from snncc.compiler.pipeline.plan import Step, check_chain
+
+
+class Observer(Protocol):
+    """Looks on while passes run (dumps, printing, timing); it must not change the module."""
+
+    def begin(self, module: Module, steps: Sequence[Step], context: PassContext) -> None:
+        """Act before the first step."""
+
+    def before(self, step: Step, module: Module) -> None:
+        """Act before a step."""
+
+    def after(self, step: Step, module: Module, changed: bool) -> None:
+        """Act after a step that went well."""
+
+    def end(self) -> None:
+        """Act after the last step, also when one failed."""
+
+
+class PassFailure(CompileError):
+    """A pass broke: our bug.  ``reproducer`` is the file with the IR before it, if written."""
+
+    def __init__(self, step: Step, cause: Exception, reproducer: Path | None, command: str) -> None:
+        self.step = step
+        self.cause = cause
+        self.reproducer = reproducer
+        self.command = command
+        if isinstance(cause, CompileError):
+            what = f"pass {step.name} left IR that breaks the rules"
+            notes = tuple(f"{d.code}: {d.message}" for d in cause.diagnostics)
+        else:
+            what = f"pass {step.name} failed"
+            notes = (f"{type(cause).__name__}: {cause}",)
+        help_ = "this is a bug of snncc, please report it"
+        if reproducer is not None:
+            help_ += f" with {reproducer} and its npz file; to see it again: {command}"
+        super().__init__(Diagnostic("E0006", what, notes=notes, help=help_))
+
+
+class PassManager:
+    """Runs the steps of a plan over a module."""
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        context: PassContext,
+        *,
+        observers: Sequence[Observer] = (),
+        verify_each: bool = True,
+        crash_dir: Path | None = None,
+    ) -> None:
+        self.steps = steps
+        self.context = context
+        self.observers = observers
+        self.verify_each = verify_each
+        self.crash_dir = crash_dir
+
+    def run(self, module: Module, spans: Mapping[Op, Span] | None = None) -> bool:
+        """Run all steps in place; return whether any changed the module."""
+        verify(module, spans)
+        check_chain(self.steps, module.stage)
+        locations = not lacks_location(module)
+        start = clone(module) if self.crash_dir is not None and self.steps else None
+        for observer in self.observers:
+            observer.begin(module, self.steps, self.context)
+        any_change = False
+        try:
+            for step in self.steps:
+                for observer in self.observers:
+                    observer.before(step, module)
+                self.context.progress(step.name)
+                try:
+                    changed = self._step(step, module, locations)
+                except CompileError:
+                    raise
+                except _Broken as error:
+                    raise self._failure(step, error.cause, start) from error.cause
+                except Exception as error:
+                    raise self._failure(step, error, start) from error
+                any_change |= changed
+                for observer in self.observers:
+                    observer.after(step, module, changed)
+        finally:
+            for observer in self.observers:
+                observer.end()
+        return any_change
+
+    def _step(self, step: Step, module: Module, locations: bool) -> bool:
+        changed = step.run(module, self.context)
+        self.context.diagnostics.raise_if_errors()
+        if step.each.gives and module.stage != step.each.gives:
+            raise ValueError(f"it gives stage {step.each.gives} but left {module.stage}")
+        if self.verify_each and changed:
+            try:
+                verify(module, locations=locations)
+            except CompileError as error:
+                raise _Broken(error) from error
+        return changed
+
+    def _failure(self, step: Step, cause: Exception, start: Module | None) -> PassFailure:
+        """Replay the steps before the broken one and write the IR that it was given."""
+        if start is None or self.crash_dir is None:
+            return PassFailure(step, cause, None, "")
+        remaining = [step]
+        quiet = PassContext(self.context.machine, self.context.config, self.context.mode)
+        quiet.diagnostics = DiagnosticSink()
+        replayed = clone(start)
+        try:
+            for earlier in self.steps[: step.number - 1]:
+                earlier.run(replayed, quiet)
+        except Exception as error:  # then the whole way from the start reproduces it
+            self.context.progress(f"replay failed: {error}")
+            replayed, remaining = start, list(self.steps[: step.number])
+        path = self.crash_dir / f"crash-{step.stem}.snnir"
+        spec = ",".join(each.spec for each in remaining)
+        command = shell("snncc", "opt", str(path), "-p", spec, self.context.flags)
+        local = shell("snncc", "opt", path.name, "-p", spec, self.context.flags)
+        arrays = ResourceFile(path.with_suffix(".npz"))
+        try:
+            self.crash_dir.mkdir(parents=True, exist_ok=True)
+            text = f"// {local}\n{print_module(replayed, arrays.sha256)}"
+            path.write_text(text, encoding="utf-8")
+            arrays.add(replayed.resources.values())
+        except (OSError, ValueError):
+            return PassFailure(step, cause, None, "")
+        return PassFailure(step, cause, path, command)
+
+
+class _Broken(Exception):
+    """The module does not verify after a pass."""
+
+    def __init__(self, cause: CompileError) -> None:
+        self.cause = cause
+        super().__init__()
+
+
+def shell(*words: str) -> str:
+    """Return a command line; the last word is a piece of one already."""
+    *plain, flags = words
+    return " ".join([*map(shlex.quote, plain), *([flags] if flags else [])])

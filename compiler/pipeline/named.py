@@ -1,0 +1,30 @@
+"""Named pipelines: lists of passes, with the reason of the order beside them.
+
+An entry may carry options (``tile{sizes=1}``) and may be another named pipeline.  Options given to
+a named pipeline go to every pass in it that knows them.
+"""
+
+from __future__ import annotations
+
+LEVELS = (0, 1, 2, 3)
+DEFAULT_LEVEL = 2
+
+NAMED: dict[str, tuple[str, ...]] = {
+    # Import leaves ops that other passes need not know (identities, folded constants).
+    "frontend": ("canonicalize", "dce"),
+    # Differentiation copies forward values into the backward pass; what nobody reads goes after it.
+    "phases": ("differentiate", "dce"),
+    "tile": ("tile",),
+    "map": ("assign-cores", "insert-barriers"),
+    "lower": ("allocate", "lower-to-core"),
+    "default": ("frontend", "phases", "tile", "map", "lower"),
+}
+# Without optimisation only what is needed to get to the next stage runs.
+AT_LEVEL: dict[int, dict[str, tuple[str, ...]]] = {
+    0: {"frontend": (), "phases": ("differentiate",)},
+}
+
+
+def named(name: str, level: int = DEFAULT_LEVEL) -> tuple[str, ...] | None:
+    """Return the entries of a named pipeline, or None when there is none of that name."""
+    return AT_LEVEL.get(level, {}).get(name, NAMED.get(name))
