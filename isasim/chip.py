@@ -123,7 +123,7 @@ class Chip:
             movement.copy(op, source, target, self.sram_bytes, self.dram.size)
 
     def targets(self, core: Core, op: Resolved) -> tuple[int, ...]:
-        """Return the cores that ``send`` or ``mcast`` addresses; trap on one that has no program."""
+        """Return the cores that ``send`` or ``mcast`` addresses; trap on one without a program."""
         where = op[1][0]
         if op[0] == "send":
             targets: tuple[int, ...] = (where,)

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from snncc.isasim.chip import Chip
 
-STALL_CAUSES: Final = (
+STALL_CAUSES: Final[tuple[str, ...]] = (
     "empty", "semaphore", "message", "credit", "dram", "link", "queue", "fetch", "done",
 )  # fmt: skip
 

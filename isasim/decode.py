@@ -75,7 +75,7 @@ _SEQ_OPS: Final = {
     "stream": STREAM,
 }
 
-Step: TypeAlias = tuple[int, Any, Any, Any]
+Step: TypeAlias = tuple[int, int, Any, Any]
 
 
 def unit_kind(mnemonic: str) -> int:

@@ -1,7 +1,7 @@
 """Observers of a run: race checker, uninitialised reads, traces.  Off, they cost nothing.
 
-Both schedulers call the methods of :class:`Hooks` at the same points; a run without observers has no
-hooks at all.
+Both schedulers call the methods of :class:`Hooks` at the same points; a run without observers has
+no hooks at all.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ of time, so a resource is one number: when it is next free.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 
 class Dram:
@@ -67,7 +68,7 @@ class Mesh:
                 y += 1 if to_y > y else -1
                 nodes.append(y * self.width + x)
             nodes.append(target)
-            found = self._paths[key] = tuple(zip(nodes, nodes[1:], strict=False))
+            found = self._paths[key] = tuple(pairwise(nodes))
         return found
 
     def hops(self, source: int, target: int) -> int:

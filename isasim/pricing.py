@@ -10,6 +10,8 @@ from snncc.isasim.engines.base import Activity, Resolved
 EnginePrice: TypeAlias = tuple[int, float, float]
 """Cycles, energy of the unit, energy of the scratchpad."""
 
+SendPrice: TypeAlias = tuple[int, int, int, float, float, float]
+
 
 class Pricing:
     """The cost model bound to a machine; energies in pJ."""
@@ -48,9 +50,7 @@ class Pricing:
         read, written = (nbytes, 0) if loads else (0, nbytes)
         return cycles, self.transfer(nbytes), read, written, 0.0, energy, dram
 
-    def send(
-        self, op: Resolved, links: int, targets: int
-    ) -> tuple[int, int, int, float, float, float]:
+    def send(self, op: Resolved, links: int, targets: int) -> SendPrice:
         """Return flits, cycles of the unit, bytes sent, and energies."""
         nbytes = op[1][3]
         m = self.machine

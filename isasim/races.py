@@ -1,10 +1,11 @@
 """``check_races``: no two unordered accesses may touch the same bytes, one of them writing.
 
-Happens-before is tracked with vector clocks over actors (core, unit).  Edges: a unit's own order, the
-push into a queue, post to wait, send to recv.  The shadow of a memory keeps for every distinct
-region, and for reads and writes of every actor, the last access.  An actor runs in order, so when its
-last access to a region is ordered before a new one, all its earlier ones are too: the check is
-exact although nothing is kept per byte.  Which regions overlap is computed once per pair.
+Happens-before is tracked with vector clocks over actors (core, unit).  Edges: a unit's own order,
+the push into a queue, post to wait, send to recv.  The shadow of a memory keeps for every
+distinct region, and for reads and writes of every actor, the last access.  An actor runs in
+order, so when its last access to a region is ordered before a new one, all its earlier ones are
+too: the check is exact although nothing is kept per byte.  Which regions overlap is computed once
+per pair.
 """
 
 from __future__ import annotations

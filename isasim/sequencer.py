@@ -1,15 +1,16 @@
 """The sequencer of a core: runs the program, pushes resolved instructions into unit queues.
 
-:meth:`Sequencer.run` goes as far as it can and says why it stopped.  It has its own clock, which may
-be ahead of the simulated time: nothing that happens later can take away what it already saw (room in
-a queue only grows), so running ahead changes neither values nor times.
+:meth:`Sequencer.run` goes as far as it can and says why it stopped.  It has its own clock, which
+may be ahead of the simulated time: nothing that happens later can take away what it already saw
+(room in a queue only grows), so running ahead changes neither values nor times.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from snncc.isa.spec import REGISTERS, STREAMS
 from snncc.isasim.decode import (
@@ -129,7 +130,8 @@ class Sequencer:
         steps, ends, words = code.steps, code.ends, code.words
         regs, streams, queues, depth = self.registers, self.streams, self.queues, self.depth
         counts, touched, clock, tick = self.counts, self.touched, self.clock, self.tick
-        make = partial(tuple.__new__, Resolved)
+        # a third of the time of Resolved(...): no Python-level call
+        make: Callable[[tuple[Any, ...]], Resolved] = partial(cast(Any, tuple).__new__, Resolved)
         pc, time = self.pc, self.time
         done = 0
         status = LIMIT
@@ -168,7 +170,7 @@ class Sequencer:
                     lanes = make((z[0], y(regs), z[2](streams), z[1]))
                     queue.append((time, pc, lanes, clock))
                 elif op == ADDI:
-                    value = regs[y] + z
+                    value: int = regs[y] + z
                     if not _LOW <= value < _HIGH:
                         raise Trap("overflow", f"{regs[y]} + {z} needs more than 64 bits")
                     if x:

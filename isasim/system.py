@@ -5,13 +5,13 @@
     result = system.run()
     logits = system.read_tensor("logits")
 
-A system may run many times: decoding is done once, the DRAM keeps its contents between runs (that is
-how weights survive from training step to training step), everything else starts anew.
+A system may run many times: decoding is done once, the DRAM keeps its contents between runs (that
+is how weights survive from training step to training step), everything else starts anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -67,7 +67,7 @@ class Result:
     cycles: int
     instructions: int
     races: tuple[Race, ...]
-    _collect: Any = field(repr=False)
+    _collect: Callable[[], Stats] = field(repr=False)
 
     @property
     def exit_code(self) -> int:

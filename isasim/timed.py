@@ -1,8 +1,8 @@
 """The timed scheduler: one discrete-event simulation that yields values, times and energies.
 
-An event is one integer, ``time << 12 | core << 3 | slot``: the order (time, core, slot) is total and an
-actor has at most one event, so runs are deterministic.  A unit's event is the moment at which the head
-of its queue may start; it then starts, or leaves its name with what it waits for.
+An event is one integer, ``time << 12 | core << 3 | slot``: the order (time, core, slot) is total
+and an actor has at most one event, so runs are deterministic.  A unit's event is the moment at
+which the head of its queue may start; it then starts, or leaves its name with what it waits for.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ class Timed:
             record[9] += e_memory
             record[11] += e_noc
             return max(done, begin + cycles)
-        source = op[1][0]
+        source: int = op[1][0]
         chip.check_core(op, source)
         box = core.inbox.get((source, op[1][1]))
         if not box:

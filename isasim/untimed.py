@@ -1,7 +1,7 @@
 """The untimed scheduler: values only, in any legal order.
 
-Runnable actors take turns; with a seed, an order is drawn at random and every turn is one instruction,
-which is how tests check that values do not depend on timing.
+Runnable actors take turns; with a seed, an order is drawn at random and every turn is one
+instruction, which is how tests check that values do not depend on timing.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Untimed:
                 ready.rotate(self.random.randrange(len(ready)))
             actor = ready.popleft()
             queued.discard(actor)
-            core = by_index[actor >> 3]
-            assert core is not None
-            fault = self._unit(core, actor & 7) if actor & 7 else self._sequencer(core)
+            at = by_index[actor >> 3]
+            assert at is not None
+            fault = self._unit(at, actor & 7) if actor & 7 else self._sequencer(at)
             if fault:
                 return fault
         if self.trapped is not None:
@@ -191,7 +191,8 @@ class Untimed:
                     there.recv_wait = None
                     self._wake(target << 3 | _NOC_SLOT)
             return True
-        source, tag = op[1][0], op[1][1]
+        source: int = op[1][0]
+        tag: int = op[1][1]
         chip.check_core(op, source)
         if not core.inbox.get((source, tag)):
             core.recv_wait = (source, tag)
