@@ -10,7 +10,7 @@ import click
 
 from snncc.compiler.config import load_config
 from snncc.compiler.diag import fail
-from snncc.compiler.ir.parser import Parsed
+from snncc.compiler.ir.parser import MAX_CHARACTERS, Parsed
 from snncc.compiler.ir.printer import print_module
 from snncc.compiler.ir.resources import parse_text, read_module, write_module
 from snncc.compiler.pipeline.context import PassContext
@@ -21,12 +21,13 @@ from snncc.compiler.pipeline.observers import PrintIR, Timer
 from snncc.compiler.pipeline.options import options_table
 from snncc.compiler.pipeline.plan import plan
 from snncc.compiler.pipeline.registry import lookup, passes
-from snncc.isa.machine import MachineError, load_machine
+from snncc.isa.machine import load_machine
+from snncc.isa.machine_parts import MachineError
 
 HELP = """Run named passes on textual IR.
 
-IN is a .snnir file with its arrays beside it (NAME.npz or resources.npz), or - for stdin. The result
-goes to stdout, or to the file named by -o.
+IN is a .snnir file with its arrays beside it (NAME.npz or resources.npz), or - for stdin. The
+result goes to stdout, or to the file named by -o.
 
 \b
   snncc opt net.snnir -p 'canonicalize,dce'
@@ -151,8 +152,8 @@ command = opt
 
 def _read(source: Path, resources: tuple[Path, ...]) -> Parsed:
     if str(source) == "-":
-        text = click.get_text_stream("stdin", encoding="utf-8", errors="replace").read()
-        return parse_text(text, "<stdin>", resources)
+        data = sys.stdin.buffer.read(MAX_CHARACTERS + 1)
+        return parse_text(data.decode("utf-8", "replace"), "<stdin>", resources)
     return read_module(source, resources)
 
 

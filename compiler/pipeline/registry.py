@@ -23,7 +23,7 @@ import sys
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from snncc.compiler.diag import Where, fail
 from snncc.compiler.ir.core import Module
@@ -91,7 +91,8 @@ def compiler_pass(
 
     def decorate(run: RunWith[OptionsT]) -> RunWith[OptionsT]:
         chosen = name or run.__module__.rpartition(".")[2].replace("_", "-")
-        kind: type[OptionsT] = options or typing.get_type_hints(run)["options"]
+        hinted = cast("type[OptionsT]", typing.get_type_hints(run)["options"])
+        kind = hinted if options is None else options
         check_options_class(kind)
 
         def bind(given: Mapping[str, OptionText]) -> tuple[object, Run]:

@@ -1,13 +1,13 @@
 """Remove ops whose results nobody uses.
 
 Matches every op that its definition calls pure and none of whose results has a user, from the last
-to the first, regions included; then arrays that no attribute ``resource`` names any more.  Does nothing
-to function and block arguments, and keeps ops with effects (outputs, stores) and terminators.
+to the first, regions included; then arrays that no attribute ``resource`` names any more.  Does
+nothing to arguments, and keeps ops with effects (outputs, stores) and terminators.
 """
 
 from __future__ import annotations
 
-from snncc.compiler.ir.core import Block, Module
+from snncc.compiler.ir.core import Block, Module, Op
 from snncc.compiler.ir.opdef import STAGES, lookup
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
@@ -18,7 +18,7 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     changed = False
     for func in module.funcs.values():
         changed |= _clean(func.body)
-    named = {op.attrs.get("resource") for op in module.walk()}
+    named = {op.str_attr("resource", "") for op in module.walk()}
     for name in [n for n in module.resources if n not in named]:
         del module.resources[name]
         changed = True
@@ -26,7 +26,7 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
 
 
 def _clean(block: Block) -> bool:
-    kept = []
+    kept: list[Op] = []
     for op in reversed(block.ops):
         definition = lookup(op.name)
         removable = definition is not None and definition.pure and not definition.terminator
