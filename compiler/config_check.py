@@ -60,8 +60,10 @@ def read_surrogate(
                 place(key),
                 help=suggest(key, params) or f"its parameters: {', '.join(params) or 'none'}",
             )
-        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            sink.error("E0352", f"{key} is {value!r}, not a number above 0", place(key))
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+            sink.error("E0352", f"{key} is {value!r}, not a number", place(key))
+        elif value <= 0 and target != "mu":
+            sink.error("E0352", f"{key} is {value:g}; it must be above 0", place(key))
         else:
             params[target] = float(value)
     return Surrogate(rule.name, params, origin)

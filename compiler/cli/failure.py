@@ -46,9 +46,7 @@ def _crash(error: Exception) -> str:
     """Write command, versions and traceback to a file and say where it is."""
     trace = "".join(traceback.format_exception(error))
     command = shlex.join(["snncc", *sys.argv[1:]])
-    text = (
-        f"command: {command}\nfolder: {Path.cwd()}\nversions: {versions()}\n\n{trace}"
-    )
+    text = f"command: {command}\nfolder: {Path.cwd()}\nversions: {versions()}\n\n{trace}"
     name = f"snncc-crash-{hashlib.sha256(trace.encode()).hexdigest()[:12]}.txt"
     for folder in (Path.cwd(), Path(tempfile.gettempdir())):
         try:

@@ -59,9 +59,10 @@ class Roof(click.Group):
             import difflib
 
             close = difflib.get_close_matches(args[0], list(self.lazy), n=1)
-            if close and "mean" not in error.message:
-                error.message += f" Did you mean {close[0]!r}?"
-            raise
+            if not close or "mean" in error.message:
+                raise
+            message = f"{error.message} Did you mean {close[0]!r}?"
+            raise click.UsageError(message, ctx) from None
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command and turn whatever goes wrong into a message and an exit code."""

@@ -15,10 +15,24 @@ from snncc.compiler.config_check import Surrogate, suggest
 from snncc.compiler.config_schema import SURROGATES
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.core import Attribute, Module, Op
+from snncc.compiler.pipeline.context import PassContext
+from snncc.compiler.pipeline.registry import NoOptions, compiler_pass
 
 DEFAULT_SURROGATE = "atan"
 DEFAULT_RESET_GRADIENT = "detached"
 TRAINED_ROLES = ("weight", "bias", "scale", "shift")
+
+
+@compiler_pass(takes="graph")
+def run(module: Module, options: NoOptions, context: PassContext) -> bool:
+    """Write surrogates, trained parameters, loss and optimizer into the graph."""
+    before = _attributes(module)
+    configure(module, context.config or Config(), context.mode)
+    return _attributes(module) != before
+
+
+def _attributes(module: Module) -> list[dict[str, Attribute]]:
+    return [dict(module.attrs), *(dict(op.attrs) for op in module.walk())]
 
 
 def configure(module: Module, config: Config, mode: str = "train") -> None:

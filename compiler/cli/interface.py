@@ -1,0 +1,186 @@
+"""Between arrays as the model file lays them out and arrays as the program does.
+
+Inside, the time axis leads and weights are ``[in, out]``; outside, everything is as in the file: the
+time axis where the model has it, weights under their own names in their own layout.  A program
+carries its :class:`Interface` in the object file's metadata, so that `snncc run` needs no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.compiler.diag import fail
+from snncc.compiler.ir.core import Module, Op
+
+Array: TypeAlias = npt.NDArray[Any]
+Dims: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputLayout:
+    """How ``x`` lies in the user's array; ``shape`` is the program's (time first)."""
+
+    shape: Dims
+    time_axis: int | None = None
+    batch_in_time: bool = False
+    spikes: bool = False
+
+    @property
+    def user_shape(self) -> Dims:
+        """The shape that the user gives."""
+        if self.batch_in_time and self.time_axis is not None:
+            return (self.shape[0] * self.shape[1], *self.shape[2:])
+        if not self.time_axis:
+            return self.shape
+        rest = list(self.shape[1:])
+        rest.insert(self.time_axis, self.shape[0])
+        return tuple(rest)
+
+    @property
+    def batch(self) -> int:
+        """The number of samples."""
+        return self.shape[0 if self.time_axis is None else 1]
+
+    def inward(self, x: Array) -> Array:
+        """Return the user's array in the program's layout, as float32."""
+        if self.batch_in_time and self.time_axis is not None:
+            steps, batch = self.shape[:2]
+            x = np.moveaxis(x.reshape(batch, steps, *x.shape[1:]), 1, 0)
+        elif self.time_axis:
+            x = np.moveaxis(x, self.time_axis, 0)
+        return np.ascontiguousarray(x, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLayout:
+    """How the file lays out a result; ``axis`` is the place of time, -1 for none."""
+
+    axis: int = 0
+    shape: Dims = ()
+    batch_in_time: bool = False
+    transpose: bool = False
+
+    def outward(self, value: Array) -> Array:
+        """Return a result as the file has it, as float32 (exact)."""
+        if self.transpose:
+            value = np.swapaxes(value, -1, -2)
+        elif self.batch_in_time:
+            value = np.moveaxis(value, 0, 1)
+            value = value.reshape(value.shape[0] * value.shape[1], *value.shape[2:])
+        elif self.axis > 0:
+            value = np.moveaxis(value, 0, self.axis)
+        if self.shape and value.size == np.prod(self.shape, dtype=np.int64):
+            value = value.reshape(self.shape)
+        return np.ascontiguousarray(value, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What a program takes and gives."""
+
+    model: str
+    mode: str
+    steps: int
+    batch: int
+    x: InputLayout
+    outputs: Mapping[str, OutputLayout] = field(default_factory=dict[str, OutputLayout])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain data for the object file."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: object) -> Interface:
+        """Read what :meth:`as_json` wrote; anything else is an error of the file."""
+        try:
+            table = dict(cast("Mapping[str, Any]", data))
+            x = dict(table["x"])
+            x["shape"] = _dims(x["shape"])
+            outputs = {
+                str(name): OutputLayout(**{**dict(v), "shape": _dims(v["shape"])})
+                for name, v in dict(table["outputs"]).items()
+            }
+            plain = {k: table[k] for k in ("model", "mode", "steps", "batch")}
+            return Interface(**plain, x=InputLayout(**x), outputs=outputs)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            fail(
+                "E0029",
+                "the program does not say what its inputs and outputs are",
+                help="it was not made by `snncc compile`; the debugger can still run it",
+            )
+
+    def check_x(self, x: Array, where: str) -> Array:
+        """Return ``x`` in the program's layout, or complain."""
+        expected = self.x.user_shape
+        if x.shape != expected:
+            hint = _shape_hint(x.shape, self.x)
+            fail("E0022", f"x has shape {_show(x.shape)}, expected {_show(expected)}", where,
+                 help=hint)  # fmt: skip
+        if x.dtype.kind not in "biuf":
+            fail("E0023", f"x holds {x.dtype}, not numbers", where)
+        x = self.x.inward(x)
+        if not np.isfinite(x).all():
+            fail("E0023", "x holds values that are not finite", where)
+        if self.x.spikes and not np.isin(x, (0, 1)).all():
+            fail("E0023", "x holds other values than 0 and 1, but [input] spikes = true", where)
+        return x
+
+    def check_y(self, y: Array, classes: int, where: str) -> Array:
+        """Return ``y`` as int32, or complain."""
+        if y.shape != (self.batch,):
+            fail("E0022", f"y has shape {_show(y.shape)}, expected {_show((self.batch,))}", where)
+        if y.dtype.kind not in "iu" and not (y.dtype.kind == "f" and np.all(y == np.floor(y))):
+            fail("E0023", f"y holds {y.dtype}, not class numbers", where)
+        if y.size and (y.min() < 0 or y.max() >= classes):
+            text = f"y holds class {int(y.max() if y.max() >= classes else y.min())}"
+            fail("E0023", f"{text}; the model has classes 0..{classes - 1}", where)
+        return y.astype(np.int32)
+
+
+def interface_of(
+    module: Module, mode: str, time_axis: int | None, batch_in_time: bool
+) -> Interface:
+    """Return the interface of a graph or phased module whose first argument is ``x``."""
+    func = next(iter(module.funcs.values()))
+    x = func.body.args[0]
+    axis = (time_axis or 0) if x.type.kind == "seq" else None
+    layout = InputLayout(x.type.shape, axis, batch_in_time, x.type.dtype == "bit")
+    outputs = {
+        _key(op): OutputLayout(
+            op.int_attr("axis", 0) if op.operands[0].type.kind == "seq" else -1,
+            op.ints_attr("shape", ()),
+            op.bool_attr("batch_in_time", False),
+            op.bool_attr("transpose", False),
+        )
+        for op in module.walk()
+        if op.name in ("graph.output", "phase.output")
+    }
+    return Interface(module.name, mode, module.steps, module.batch, layout, outputs)
+
+
+def _key(op: Op) -> str:
+    name = op.str_attr("name")
+    return f"out/{name}" if op.name == "graph.output" else name
+
+
+def _dims(value: object) -> Dims:
+    return tuple(int(v) for v in cast("Sequence[int]", value))
+
+
+def _show(shape: Sequence[int]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"
+
+
+def _shape_hint(shape: Dims, layout: InputLayout) -> str:
+    if len(shape) == len(layout.user_shape) + 1 and layout.time_axis is None:
+        return "this model takes the same input at every step; for one per step set time_axis = 0"
+    if len(shape) == len(layout.user_shape) - 1 and layout.time_axis is not None:
+        return f"the model takes one input per step; its axis {layout.time_axis} is time"
+    if layout.time_axis is None and shape[1:] == layout.shape[1:]:
+        return f"compile for this batch size: --batch {shape[0]}"
+    return ""
