@@ -103,4 +103,3 @@ class Engine(Protocol):
 def operands_error(op: Resolved) -> Trap:
     """Return the trap for an instruction that no engine executes."""
     return Trap("illegal", f"{op.mnemonic} is not executed by an engine")
-

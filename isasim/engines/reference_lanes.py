@@ -97,7 +97,9 @@ _UNARY: dict[str, Callable[[Floats], Lane]] = {
     "h2f": np.array,
     "f2h": fp16.round_f16,
 }
-_ROUNDING = frozenset(("add.h", "sub.h", "mul.h", "div.h", "sqrt.h", "f2h", "srnd", "tab.h", "ld.acc"))
+_ROUNDING = frozenset(
+    ("add.h", "sub.h", "mul.h", "div.h", "sqrt.h", "f2h", "srnd", "tab.h", "ld.acc")
+)
 
 
 def _value(step: _Step, inst: MicroInst, args: list[Lane]) -> Lane:

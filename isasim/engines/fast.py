@@ -1,0 +1,49 @@
+"""The fast engine: numba kernels with the bits of the reference engine."""
+
+from __future__ import annotations
+
+from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, Numerics, Resolved, Sram
+from snncc.isasim.engines.checks import Footprint, check, overlapping
+from snncc.isasim.engines.fast_mac import MacKernels
+from snncc.isasim.engines.reference import ReferenceEngine
+
+
+def tangled(footprint: Footprint) -> bool:
+    """Whether what is written overlaps itself or anything else that is touched.
+
+    An accumulator read and written in place is no overlap.
+    """
+    reads, writes = footprint
+    for i, region in enumerate(writes):
+        if region.self_overlapping():
+            return True
+        others = [r for r in reads if r is not region] + writes[i + 1 :]
+        if any(overlapping(region, other) for other in others):
+            return True
+    return False
+
+
+class FastEngine:
+    """Executes instructions with compiled kernels; tangled operands go to the reference engine."""
+
+    name = "fast"
+
+    def __init__(self, numerics: Numerics = FP32, notice: object = None) -> None:
+        self.numerics = numerics
+        self._reference = ReferenceEngine(numerics)
+        mac = MacKernels(numerics.accumulator == "fp16")
+        self._run = {
+            "gacc": mac.gacc,
+            "mac": mac.mac,
+            "bmac": mac.mac,
+            "gouter": mac.gouter,
+            "outer": mac.outer,
+        }
+
+    def execute(self, op: Resolved, sram: Sram) -> Activity:
+        """Execute one instruction; see :class:`snncc.isasim.engines.base.Engine`."""
+        found = check(op, sram.shape[0])
+        run = self._run.get(op.mnemonic)
+        if run is None or not found[1] or tangled(found):
+            return self._reference.execute(op, sram)
+        return run(op, sram)
