@@ -1,0 +1,276 @@
+"""THE cost model: cycles and energy of an instruction.
+
+:func:`cost` is called by the compiler with expected activity and by the simulator with counted
+activity; nothing else knows what an instruction costs.  It is a pure function of its arguments.
+Formulas of the MAC arrays are in :mod:`snncc.isa.cost_array`, of microprograms and reductions in
+:mod:`snncc.isa.cost_lanes`; those of the transfers are here.
+
+* **Sequencer instructions, wait, post**: one cycle, no energy beyond the fetch.
+* **Fetch** of any instruction: 16 bytes at ``sequencer.fetch_pj_per_byte`` (:func:`fetch_cost`).
+* **ld, st**: the DRAM side is cut into runs of contiguous bytes (rows whose stride is their length
+  merge); every run moves whole bursts.  Cycles: ``max(DRAM bytes / min(dma, dram bytes per cycle),
+  bytes / port, runs)``, latency ``dma + dram`` latencies.  Bandwidth shared between cores is the
+  simulator's business.
+* **copy, fill**: ``max(bytes / port, rows)`` cycles; the two directions work side by side.
+* **send, mcast**: ``ceil(bytes/link)`` flits, at least one (a token is a flit), one per cycle;
+  latency ``hops * hop_cycles`` (multicast: of its longest way, approximated by the mesh's
+  diameter); energy ``flits * link bytes * 8 * hops * pj_per_bit_hop`` with the links of the tree as
+  hops.  Unknown hops are the mesh's average.
+* **recv, recvadd**: one flit per cycle from the network, one pass through the port; recvadd also
+  reads the sums and performs ``count`` binary32 additions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from snncc.isa import cost_array, cost_lanes
+from snncc.isa.cost_types import DENSE, ENERGY_CATEGORIES, Activity, Cost, ceil_div
+from snncc.isa.machine import Machine
+from snncc.isa.micro import MicroProgram
+from snncc.isa.spec import WORD_BYTES, Unit
+from snncc.isa.table import TABLE
+
+__all__ = [
+    "COSTS",
+    "DENSE",
+    "ENERGY_CATEGORIES",
+    "Activity",
+    "Cost",
+    "cost",
+    "dram_runs",
+    "fetch_cost",
+    "static_pj",
+]
+
+Operands: TypeAlias = Mapping[str, int]
+Formula: TypeAlias = Callable[[Machine, Operands, Activity, MicroProgram | None], Cost]
+
+
+def cost(
+    mnemonic: str,
+    operands: Operands,
+    machine: Machine,
+    activity: Activity = DENSE,
+    micro: MicroProgram | None = None,
+) -> Cost:
+    """Return what one execution of an instruction costs.
+
+    ``operands`` maps the operand names of the instruction's row to their values, registers
+    replaced by what they hold; ``micro`` is the program of a lane instruction.
+    """
+    return COSTS[mnemonic](machine, operands, activity, micro)
+
+
+def fetch_cost(machine: Machine) -> Cost:
+    """Return what fetching one instruction costs, besides the instruction itself."""
+    return Cost(sram_pj=WORD_BYTES * machine.sequencer.fetch_pj_per_byte)
+
+
+def static_pj(machine: Machine, cycles: float, running_core_cycles: float) -> float:
+    """Return the energy (pJ) that flows in ``cycles`` whatever is computed.
+
+    ``running_core_cycles`` is the sum over cores of the cycles until each has halted.
+    """
+    power = machine.power
+    always_mw = power.chip_mw + machine.cores * power.core_leakage_mw
+    per_mw = 1e9 / machine.clock_hz  # pJ of 1 mW in one cycle
+    return per_mw * (always_mw * cycles + power.core_clock_mw * running_core_cycles)
+
+
+def dram_runs(n0: int, n1: int, size: int, stride0: int, stride1: int) -> tuple[int, int]:
+    """Return ``(count, bytes)`` of the contiguous runs of n0 x n1 rows of ``size`` bytes."""
+    if n0 * n1 * size == 0:
+        return 0, 0
+    count, run = n0 * n1, size
+    if n1 == 1 or stride1 == size:
+        count, run = n0, n1 * size
+        if n0 == 1 or stride0 == run:
+            count, run = 1, n0 * run
+    return count, run
+
+
+def _one_cycle(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return Cost(cycles=1)
+
+
+def _dram(machine: Machine, ops: Operands, *, load: bool) -> Cost:
+    dram, pad = machine.dram, machine.scratchpad
+    n0, n1, size = ops["n0"], ops["n1"], ops["bytes"]
+    side = "src" if load else "dst"
+    count, run = dram_runs(n0, n1, size, ops[f"{side}0"], ops[f"{side}1"])
+    moved = count * ceil_div(run, dram.burst_bytes) * dram.burst_bytes
+    total = n0 * n1 * size
+    per_byte = pad.write_pj_per_byte if load else pad.read_pj_per_byte
+    return Cost(
+        cycles=max(
+            1,
+            ceil_div(moved, min(machine.dma.bytes_per_cycle, dram.bytes_per_cycle)),
+            ceil_div(total, pad.port_bytes),
+            count,
+        ),
+        latency=machine.dma.latency_cycles + dram.latency_cycles,
+        sram_pj=total * per_byte,
+        dram_pj=8 * moved * dram.pj_per_bit,
+        sram_read_bytes=0 if load else total,
+        sram_write_bytes=total if load else 0,
+        dram_read_bytes=moved if load else 0,
+        dram_write_bytes=0 if load else moved,
+    )
+
+
+def _ld(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return _dram(machine, ops, load=True)
+
+
+def _st(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return _dram(machine, ops, load=False)
+
+
+def _sram(machine: Machine, *, rows: int, read: int, write: int, latency: int = 0) -> Cost:
+    pad = machine.scratchpad
+    return Cost(
+        cycles=max(1, rows, ceil_div(max(read, write), pad.port_bytes)),
+        latency=latency,
+        sram_pj=read * pad.read_pj_per_byte + write * pad.write_pj_per_byte,
+        sram_read_bytes=read,
+        sram_write_bytes=write,
+    )
+
+
+def _copy(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    rows = ops["n0"] * ops["n1"]
+    total = rows * ops["bytes"]
+    return _sram(machine, rows=rows, read=total, write=total, latency=machine.dma.latency_cycles)
+
+
+def _fill(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    total = ops["n0"] * ops["bytes"]
+    return _sram(machine, rows=ops["n0"], read=0, write=total, latency=machine.dma.latency_cycles)
+
+
+def _flits(machine: Machine, size: int) -> int:
+    return max(1, ceil_div(size, machine.noc.link_bytes_per_cycle))
+
+
+def _transmit(machine: Machine, size: int, hops: float, longest: float) -> Cost:
+    flits = _flits(machine, size)
+    noc = machine.noc
+    bits = 8 * flits * noc.link_bytes_per_cycle
+    return Cost(
+        cycles=max(flits, ceil_div(size, machine.scratchpad.port_bytes)),
+        latency=round(longest * noc.hop_cycles),
+        sram_pj=size * machine.scratchpad.read_pj_per_byte,
+        noc_pj=bits * hops * noc.pj_per_bit_hop,
+        sram_read_bytes=size,
+        noc_bytes=size,
+    )
+
+
+def _send(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    hops = act.hops if act.hops >= 0 else machine.average_hops
+    return _transmit(machine, ops["bytes"], hops, hops)
+
+
+def _mcast(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    receivers = (ops["mask"] & (1 << machine.cores) - 1).bit_count()
+    hops = act.hops if act.hops >= 0 else float(receivers)
+    diameter = machine.mesh.rows + machine.mesh.cols - 2
+    return _transmit(machine, ops["bytes"], hops, min(hops, diameter))
+
+
+def _recv(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    size = ops["bytes"]
+    return _sram(machine, rows=_flits(machine, size), read=0, write=size)
+
+
+def _recvadd(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    count = ops["count"]
+    size = 4 * count
+    adds = Cost(
+        compute_pj=count * machine.energy.add_f32,
+        register_pj=count * 3 * 32 * machine.energy.register_pj_per_bit,
+    )
+    return _sram(machine, rows=_flits(machine, size), read=size, write=size) + adds
+
+
+def _gacc(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return cost_array.weight_stationary(machine, machine.fp, ops, act, spikes=True)
+
+
+def _mac(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return cost_array.weight_stationary(machine, machine.fp, ops, act, spikes=False)
+
+
+def _bmac(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return cost_array.weight_stationary(machine, machine.bp, ops, act, spikes=False)
+
+
+def _gouter(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return cost_array.output_stationary(machine, machine.wg, ops, act, spikes=True)
+
+
+def _outer(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return cost_array.output_stationary(machine, machine.wg, ops, act, spikes=False)
+
+
+def _lanes(machine: Machine, ops: Operands, micro: MicroProgram | None, unit: Unit) -> Cost:
+    if micro is None:
+        raise ValueError("the cost of a lane instruction needs its microprogram")
+    stage = {Unit.FP: machine.fp.stage, Unit.BP: machine.bp.stage, Unit.VPU: machine.vpu}[unit]
+    return cost_lanes.lanes(machine, stage, ops, micro)
+
+
+def _neuron(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return _lanes(machine, ops, micro, Unit.FP)
+
+
+def _ngrad(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return _lanes(machine, ops, micro, Unit.BP)
+
+
+def _ew(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return _lanes(machine, ops, micro, Unit.VPU)
+
+
+def _rowred(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return cost_lanes.rowred(machine, ops)
+
+
+def _colsum(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return cost_lanes.colsum(machine, ops, act)
+
+
+_ONE_CYCLE: Final = (
+    "nop", "halt", "li", "add", "addi", "sub", "mul", "loop", "loopi", "stream", "wait", "post",
+)  # fmt: skip
+
+COSTS: Final[Mapping[str, Formula]] = {
+    **dict.fromkeys(_ONE_CYCLE, _one_cycle),
+    "ld": _ld,
+    "st": _st,
+    "copy": _copy,
+    "fill": _fill,
+    "send": _send,
+    "mcast": _mcast,
+    "recv": _recv,
+    "recvadd": _recvadd,
+    "gacc": _gacc,
+    "mac": _mac,
+    "neuron": _neuron,
+    "bmac": _bmac,
+    "ngrad": _ngrad,
+    "gouter": _gouter,
+    "outer": _outer,
+    "ew": _ew,
+    "rowred": _rowred,
+    "colsum": _colsum,
+}
+"""The formula of every instruction."""
+
+if set(COSTS) != {row.mnemonic for row in TABLE}:
+    raise AssertionError(
+        f"cost formulas and instruction table differ: "
+        f"{sorted(set(COSTS) ^ {row.mnemonic for row in TABLE})}"
+    )

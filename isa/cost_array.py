@@ -1,0 +1,233 @@
+"""Cost of the MAC arrays' instructions.
+
+Symbols: ``R`` x ``C`` the array (reduced inputs x outputs), ``kb = ceil(k/R)``, ``cb = ceil(n/C)``,
+``D = rows*k*n`` dense terms, ``P`` performed terms, ``ab`` bits of an input (1 or 16), ``A`` bits
+of a partial sum inside the engine (32, or 16 with binary16 accumulators).  The counts are those of
+the NeuroMC cost model, of which the dense case with ``A = 16`` is an exact copy; skipping scales
+them.
+
+**Array steps** ``S`` (cycles of the array), dense ``S0 = rows*kb*cb``::
+
+    skip = none      S = S0
+    skip = block     S = ceil(B * OB / rows)             B, OB: blocks with anything active
+    skip = compact   S = ceil(ceil(I / R) * OB / rows)   I: active inputs = P*rows / outputs
+
+``B`` not counted is its expectation at density ``d = I/(rows*k)``: ``1 - (1-d)**R`` per block.
+Slots ``Q = max(P, D*S/S0)`` are the terms that pass the array; the inactive ones are muxed away.
+
+**Compute**: ``P`` additions (and ``P`` multiplications of binary16 inputs), plus muxes: ``Q`` for
+spike inputs, ``Q - P`` otherwise.
+
+**Weight-stationary** (gacc, mac, bmac), ``out = rows*n``, updates ``U = out*kb*S/S0``::
+
+    buffers    a: U*ab*R/C bits    b: k*n*16 bits    acc: (U + max(0, U-out))*A bits
+    registers  a: 2*Q*ab    b: 2*k*n*16    acc: (max(0, 3*P-out) + max(0, U-out))*A bits
+    scratchpad a: rows*bytes(k), once if it fits the a buffer, else cb times;  b: 2*k*n;
+               bias, mask: once;  acc: write 4*out, read 4*out when init is keep
+
+    Partial sums of ``rows*C`` outputs that do not fit the acc buffer live in the scratchpad:
+    their U and U-out accesses are charged there.
+
+**Output-stationary** (gouter, outer)::
+
+    buffers    a: ceil(Q/min(n,C))*ab    b: ceil(Q/min(k,R))*16    acc: k*n*A bits (twice for keep)
+    registers  a: 2*Q*ab    b: 2*Q*16    acc: 2*P*A bits
+    scratchpad a: once if it fits, else cb times;  b (gradients): once if it fits, else kb times;
+               acc: write 4*k*n, read 4*k*n when init is keep
+
+**Cycles**: ``max(S, operand bytes read / port, accumulator bytes / accumulator port)``, the two
+directions of a port working side by side; the array's pipeline is latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from snncc.isa.cost_types import Activity, Cost, ceil_div
+from snncc.isa.machine import Array, Machine
+from snncc.isa.spec import INIT
+
+_KEEP = INIT.words.index("keep")
+_BIAS = INIT.words.index("bias")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Steps, slots and terms of one instruction."""
+
+    dense: int
+    active: int
+    dense_steps: int
+    steps: int
+    slots: int
+
+
+def expected_blocks(rows: int, k: int, width: int, inputs: int) -> int:
+    """Return the expected number of blocks with an active input, at ``inputs`` active of rows*k."""
+    if rows * k == 0:
+        return 0
+    idle = 1.0 - min(1.0, inputs / (rows * k))
+
+    def busy(size: int) -> float:
+        power = 1.0
+        for _ in range(size):  # not **: products of doubles are the same everywhere
+            power *= idle
+        return 1.0 - power
+
+    expected = rows * (k // width * busy(width) + busy(k % width))
+    return min(rows * ceil_div(k, width), max(ceil_div(inputs, width), round(expected)))
+
+
+def _work(array: Array, rows: int, k: int, n: int, activity: Activity) -> _Work:
+    dense = rows * k * n
+    if dense == 0:
+        return _Work(0, 0, 0, 0, 0)
+    active = dense if activity.active < 0 else min(activity.active, dense)
+    cb = ceil_div(n, array.cols)
+    outputs = rows * n if activity.outputs < 0 else min(activity.outputs, rows * n)
+    out_blocks = activity.out_blocks
+    if out_blocks < 0:
+        out_blocks = rows * cb
+        if outputs < rows * n:
+            out_blocks = expected_blocks(rows, n, array.cols, outputs)
+    inputs = min(rows * k, ceil_div(active * rows, outputs) if outputs else 0)
+    dense_steps = rows * ceil_div(k, array.rows) * cb
+    steps = dense_steps
+    if array.skip == "block":
+        blocks = activity.blocks
+        if blocks < 0:
+            blocks = expected_blocks(rows, k, array.rows, inputs)
+        steps = min(dense_steps, ceil_div(blocks * out_blocks, rows))
+    elif array.skip == "compact":
+        steps = min(dense_steps, ceil_div(ceil_div(inputs, array.rows) * out_blocks, rows))
+    slots = max(active, ceil_div(dense * steps, dense_steps))
+    return _Work(dense, active, dense_steps, steps, slots)
+
+
+def _compute_pj(machine: Machine, work: _Work, spikes: bool) -> float:
+    energy = machine.energy
+    per_term = energy.mac_add if spikes else energy.mac_add + energy.mac_mul
+    muxes = work.slots if spikes else work.slots - work.active
+    return work.active * per_term + muxes * energy.mux
+
+
+def _input_bytes(rows: int, k: int, spikes: bool) -> int:
+    return rows * (2 * ceil_div(k, 16) if spikes else 2 * k)
+
+
+def _finish(
+    machine: Machine,
+    array: Array,
+    work: _Work,
+    *,
+    compute: float,
+    register_bits: float,
+    buffer_pj: float,
+    operand_bytes: int,
+    acc_read: int,
+    acc_write: int,
+) -> Cost:
+    pad = machine.scratchpad
+    cycles = max(
+        1,
+        work.steps,
+        ceil_div(operand_bytes, pad.port_bytes),
+        ceil_div(max(acc_read, acc_write), pad.acc_port_bytes),
+    )
+    return Cost(
+        cycles=cycles,
+        latency=array.latency_cycles,
+        compute_pj=compute,
+        register_pj=register_bits * machine.energy.register_pj_per_bit,
+        buffer_pj=buffer_pj,
+        sram_pj=(operand_bytes + acc_read) * pad.read_pj_per_byte
+        + acc_write * pad.write_pj_per_byte,
+        sram_read_bytes=operand_bytes + acc_read,
+        sram_write_bytes=acc_write,
+        macs_dense=work.dense,
+        macs_performed=work.active,
+    )
+
+
+def weight_stationary(
+    machine: Machine, array: Array, operands: Mapping[str, int], activity: Activity, *, spikes: bool
+) -> Cost:
+    """Return the cost of gacc (``spikes``), mac or bmac on ``array``."""
+    rows, k, n = operands["rows"], operands["k"], operands["n"]
+    work = _work(array, rows, k, n, activity)
+    out = rows * n
+    acc_bits = 8 * machine.acc_bytes
+    input_bits = 1 if spikes else 16
+    kb = ceil_div(k, array.rows)
+    updates = ceil_div(out * kb * work.steps, work.dense_steps) if work.steps else 0
+    again = max(0, updates - out)
+
+    passes = 1
+    if rows * k * input_bits > 8 * array.a_buffer_bytes:
+        passes = max(1, ceil_div(n, array.cols))
+    operand_bytes = _input_bytes(rows, k, spikes) * passes + 2 * k * n
+    operand_bytes += 2 * n if operands["init"] == _BIAS else 0
+    operand_bytes += rows * 2 * ceil_div(n, 16) if operands.get("masked", 0) else 0
+    acc_read = 4 * out if operands["init"] == _KEEP else 0
+    acc_write = 4 * out
+
+    a_bits = updates * input_bits * array.rows / array.cols
+    buffer_pj = a_bits * array.a_pj_per_bit + 16 * k * n * array.b_pj_per_bit
+    if rows * min(n, array.cols) * machine.acc_bytes <= array.acc_buffer_bytes:
+        buffer_pj += (updates + again) * acc_bits * array.acc_pj_per_bit
+    else:
+        acc_read += again * machine.acc_bytes
+        acc_write += updates * machine.acc_bytes
+    register_bits = (
+        2 * work.slots * input_bits
+        + 2 * k * n * 16
+        + (max(0, 3 * work.active - out) + again) * acc_bits
+    )
+    return _finish(
+        machine,
+        array,
+        work,
+        compute=_compute_pj(machine, work, spikes),
+        register_bits=register_bits,
+        buffer_pj=buffer_pj,
+        operand_bytes=operand_bytes,
+        acc_read=acc_read,
+        acc_write=acc_write,
+    )
+
+
+def output_stationary(
+    machine: Machine, array: Array, operands: Mapping[str, int], activity: Activity, *, spikes: bool
+) -> Cost:
+    """Return the cost of gouter (``spikes``) or outer on ``array``."""
+    rows, k, n = operands["rows"], operands["k"], operands["n"]
+    work = _work(array, rows, k, n, activity)
+    acc_bits = 8 * machine.acc_bytes
+    input_bits = 1 if spikes else 16
+    keep = operands["init"] == _KEEP
+
+    a_bytes = _input_bytes(rows, k, spikes)
+    if a_bytes > array.a_buffer_bytes:
+        a_bytes *= max(1, ceil_div(n, array.cols))
+    b_bytes = 2 * rows * n
+    if b_bytes > array.b_buffer_bytes:
+        b_bytes *= max(1, ceil_div(k, array.rows))
+
+    buffer_pj = k * n * acc_bits * array.acc_pj_per_bit * (2 if keep else 1)
+    if work.dense:
+        a_reads = ceil_div(work.slots, min(n, array.cols))
+        b_reads = ceil_div(work.slots, min(k, array.rows))
+        buffer_pj += a_reads * input_bits * array.a_pj_per_bit + 16 * b_reads * array.b_pj_per_bit
+    register_bits = 2 * work.slots * (input_bits + 16) + 2 * work.active * acc_bits
+    return _finish(
+        machine,
+        array,
+        work,
+        compute=_compute_pj(machine, work, spikes),
+        register_bits=register_bits,
+        buffer_pj=buffer_pj,
+        operand_bytes=a_bytes + b_bytes,
+        acc_read=4 * k * n if keep else 0,
+        acc_write=4 * k * n,
+    )
