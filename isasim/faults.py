@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 TRAP_KINDS: tuple[str, ...] = (
-    "align",
+    "alignment",
     "bounds",
     "core",
     "illegal",
