@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, Numerics, Resolved, Sram
 from snncc.isasim.engines.checks import Footprint, check, overlapping
+from snncc.isasim.engines.fast_lanes import LaneKernels, steps_tangled
 from snncc.isasim.engines.fast_mac import MacKernels
 from snncc.isasim.engines.reference import ReferenceEngine
 
@@ -31,6 +32,7 @@ class FastEngine:
     def __init__(self, numerics: Numerics = FP32, notice: object = None) -> None:
         self.numerics = numerics
         self._reference = ReferenceEngine(numerics)
+        self._lanes = LaneKernels(numerics.saturate)
         mac = MacKernels(numerics.accumulator == "fp16")
         self._run = {
             "gacc": mac.gacc,
@@ -43,6 +45,10 @@ class FastEngine:
     def execute(self, op: Resolved, sram: Sram) -> Activity:
         """Execute one instruction; see :class:`snncc.isasim.engines.base.Engine`."""
         found = check(op, sram.shape[0])
+        if op.micro is not None and op.mnemonic in LANE_MNEMONICS:
+            if not (found[0] or found[1]) or steps_tangled(op, op.micro):
+                return self._reference.execute(op, sram)
+            return self._lanes(op, sram)
         run = self._run.get(op.mnemonic)
         if run is None or not found[1] or tangled(found):
             return self._reference.execute(op, sram)
