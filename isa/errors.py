@@ -116,7 +116,68 @@ define(
     "`snncc demo` compares with the shipped PyTorch reference and found a difference.",
 )
 
+define("E0032", "not enough memory", "The model does not fit the memory of this computer.")
+
 # --- E01xx reading models and IR text (E0101..E0149 models, E0150..E0199 IR text) --------------
+define(
+    "E0101",
+    "not an ONNX model",
+    "The file is empty, cut off, or something else under the name of an ONNX file.",
+)
+define(
+    "E0102",
+    "external data",
+    "A weight lies in a second file that is missing, too short, or outside the model's folder.",
+)
+define(
+    "E0103",
+    "tensor does not fit its data",
+    "A tensor's shape or element type contradicts the data that the file holds, or is absurd.",
+)
+define(
+    "E0104",
+    "operator not supported",
+    "The operator, or this use of it, has no counterpart in the graph dialect. The message lists "
+    "what is supported in its place.",
+)
+define(
+    "E0105",
+    "malformed graph",
+    "A node uses a value that nothing defines, lacks an input or an attribute, or its operands "
+    "have shapes that do not fit.",
+)
+define(
+    "E0106",
+    "function not defined",
+    "A node of a custom domain has no function body in the file, or functions call one another "
+    "without end.",
+)
+define(
+    "E0107",
+    "steps differ",
+    "The unrolled time steps of the model do not compute the same thing, so they cannot be rolled "
+    "into one step.",
+)
+define(
+    "E0108",
+    "time axis or number of steps",
+    "`timesteps`, `time_axis` or the batch do not fit the model's inputs, or cannot be found out.",
+)
+define(
+    "E0109",
+    "model too large to import",
+    "Unrolling loops or folding constants would exceed the importer's limits.",
+)
+define(
+    "E0110",
+    "non-zero initial state",
+    "A neuron's state starts from a value that the exporter baked into the file (warning).",
+)
+define(
+    "E0111",
+    "guessed by the importer",
+    "Something that the file does not say was assumed, such as the number of steps (warning).",
+)
 define("E0150", "IR syntax", "The text does not follow the grammar of docs/design/ir.md.")
 define("E0151", "unknown value", "The operand names a value that no op or argument defines here.")
 define("E0152", "name defined twice", "Two values, functions or resources share a name.")
@@ -156,7 +217,9 @@ define(
     "docs/config.md lists all keys. A misspelt key would silently do nothing, hence an error.",
 )
 define("E0352", "bad configuration value", "The value has the wrong type or is out of range.")
-define("E0353", "unknown surrogate", "The message lists the surrogates; docs/config.md has formulas.")
+define(
+    "E0353", "unknown surrogate", "The message lists the surrogates; docs/config.md has formulas."
+)
 define(
     "E0354",
     "configuration does not fit the model",
@@ -165,13 +228,56 @@ define(
 define("E0355", "configuration incomplete", "The model does not say it and has no safe default.")
 
 # --- E04xx tiling -----------------------------------------------------------------------------
+define(
+    "E0401",
+    "scratchpad too small",
+    "The smallest tile of a layer does not fit a core's scratchpad; the message tells by how many "
+    "bytes.",
+)
+define(
+    "E0402",
+    "operation has no tiling",
+    "A part of the training step has no template for a chip yet, or mixes shapes in a way that the "
+    "lanes cannot read.",
+)
 
 # --- E05xx mapping ----------------------------------------------------------------------------
 
 # --- E06xx lowering ---------------------------------------------------------------------------
+define(
+    "E0601",
+    "DRAM too small",
+    "The tensors of the training step do not fit the machine's DRAM; the message tells by how many "
+    "bytes.",
+)
+define(
+    "E0602",
+    "registers or semaphores used up",
+    "One task needs more address registers or semaphores than a core has.",
+)
+define("E0603", "program too large", "A core's program does not fit the machine's memory.")
 
 # --- E07xx assembler --------------------------------------------------------------------------
 
 # --- E08xx object file ------------------------------------------------------------------------
+define(
+    "E0801",
+    "broken object file",
+    "The file is no object file, is damaged (its checksum is wrong), or was made for another "
+    "instruction set. Compile or assemble it again.",
+)
 
 # --- E09xx simulator --------------------------------------------------------------------------
+define(
+    "E0901",
+    "trap",
+    "An instruction did something that is not allowed, such as an access outside its memory. "
+    "Nothing was changed by it. Exit code 3.",
+)
+define("E0902", "limit", "The program ran longer than --max-instructions. Exit code 4.")
+define(
+    "E0903",
+    "deadlock",
+    "Units wait for one another; the report tells who waits for whom. Exit code 5.",
+)
+define("E0904", "race", "Two accesses that nothing orders touch the same bytes (--check-races).")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from snncc.compiler.cli.roof import EXIT_INPUT, EXIT_INTERNAL
 from snncc.compiler.diag import CompileError, Diagnostic
+from snncc.compiler.pipeline.manager import PassFailure
 
 
 class Stopped(Exception):
@@ -27,6 +28,8 @@ def explain(error: Exception) -> tuple[str, int]:
     match error:
         case Stopped():
             return str(error), error.code
+        case PassFailure():
+            return str(error), EXIT_INTERNAL
         case CompileError():
             internal = any(d.code == "E0006" for d in error.diagnostics)
             return str(error), EXIT_INTERNAL if internal else EXIT_INPUT

@@ -1,7 +1,7 @@
 """Between arrays as the model file lays them out and arrays as the program does.
 
-Inside, the time axis leads and weights are ``[in, out]``; outside, everything is as in the file: the
-time axis where the model has it, weights under their own names in their own layout.  A program
+Inside, the time axis leads and weights are ``[in, out]``; outside, everything is as in the file:
+the time axis where the model has it, weights under their own names in their own layout.  A program
 carries its :class:`Interface` in the object file's metadata, so that `snncc run` needs no model.
 """
 

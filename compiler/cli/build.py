@@ -1,0 +1,100 @@
+"""From a model file to the modules that the commands work on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from snncc.compiler.config import Config
+from snncc.compiler.diag import Diagnostic, DiagnosticSink, fail
+from snncc.compiler.ir.clone import clone
+from snncc.compiler.ir.core import Module
+from snncc.compiler.pipeline.context import PassContext
+from snncc.compiler.pipeline.manager import Observer, PassManager
+from snncc.compiler.pipeline.plan import plan
+from snncc.isa.machine import Machine
+
+MODEL_SUFFIXES = (".onnx", ".nir", ".snn")
+TO_PHASED = "configure,frontend,phases"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an import needs to know beside the file; None: the file or the configuration says it."""
+
+    config: Config = field(default_factory=Config)
+    batch: int | None = None
+    x_shape: tuple[int, ...] | None = None
+    """Shape of the user's ``x``: it gives the batch size, and the steps where time is an axis."""
+    dt: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A graph module with what was noticed on the way."""
+
+    module: Module
+    warnings: tuple[Diagnostic, ...] = ()
+    verdicts: tuple[object, ...] = ()
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path names a model (not a program)."""
+    return path.suffix.lower() in MODEL_SUFFIXES
+
+
+def import_model(path: Path, request: Request) -> Imported:
+    """Read a model file into a graph module; its faults are diagnostics."""
+    suffix = path.suffix.lower()
+    if suffix not in MODEL_SUFFIXES:
+        fail(
+            "E0024",
+            f"{suffix or 'a file without suffix'} is no kind of model that snncc knows",
+            str(path),
+            help="MODEL is .onnx, .nir or .snn; a compiled program is .snnx",
+        )
+    if suffix == ".onnx":
+        from snncc.compiler.cli.import_onnx import import_onnx_file
+
+        return import_onnx_file(path, request)
+    fail("E0024", f"reading {suffix} files is not supported yet", str(path))
+
+
+def batch_and_steps(config: Config, request: Request) -> tuple[int | None, int | None]:
+    """Return batch size and number of steps as far as configuration and ``x`` say them."""
+    steps = config.integer("timesteps")
+    batch = request.batch
+    shape = request.x_shape
+    if shape:
+        axis = config.integer("time_axis")
+        if config.flag("batch_in_time_axis"):
+            given = shape[0] // steps if steps else None
+        elif axis is None:
+            given = shape[0]
+        else:
+            if axis >= len(shape):
+                fail("E0354", f"time_axis is {axis}, but x has {len(shape)} axes", config.file)
+            given = shape[1 if axis == 0 else 0] if len(shape) > 1 else None
+            steps = steps or shape[axis]
+        batch = batch or given
+    return batch, steps
+
+
+def lower(
+    graph: Module,
+    pipeline: str,
+    *,
+    config: Config,
+    mode: str,
+    machine: Machine | None = None,
+    level: int = 2,
+    observers: Sequence[Observer] = (),
+    crash_dir: Path | None = None,
+) -> tuple[Module, DiagnosticSink]:
+    """Run a pipeline over a copy of a module; return it and the warnings."""
+    module = clone(graph)
+    context = PassContext(machine, config, mode)
+    steps = plan(pipeline, module.stage, level)
+    PassManager(steps, context, observers=observers, crash_dir=crash_dir).run(module)
+    return module, context.diagnostics

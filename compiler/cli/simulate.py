@@ -1,0 +1,142 @@
+"""A compiled program on the simulator: arrays in and out in the model file's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.compiler.cli.failure import Stopped
+from snncc.compiler.cli.interface import Interface, OutputLayout
+from snncc.compiler.diag import Diagnostic, fail
+from snncc.isa.objfile import ObjectFile, ObjectFileError
+from snncc.isa.objfile import read as read_object
+from snncc.isasim.faults import StopReason
+from snncc.isasim.hooks import Tracer
+from snncc.isasim.system import Options, Result, System
+
+Array: TypeAlias = npt.NDArray[Any]
+_CODES = {StopReason.TRAP: "E0901", StopReason.LIMIT: "E0902", StopReason.DEADLOCK: "E0903"}
+RESULT = "result:"
+
+
+def read_program(path: str) -> ObjectFile:
+    """Read an object file; a broken one is a diagnostic."""
+    try:
+        return read_object(path)
+    except ObjectFileError as error:
+        message = str(error).removeprefix(f"{path}: ")
+        fail("E0801", message, path, help="compile or assemble the program again")
+
+
+class Chip:
+    """A program loaded into a simulated machine; DRAM lives from step to step."""
+
+    def __init__(
+        self,
+        program: ObjectFile,
+        interface: Interface | None = None,
+        *,
+        options: Options | None = None,
+        folder: str | Path = ".",
+        tracers: Sequence[Tracer] = (),
+    ) -> None:
+        self.program = program
+        self.interface = interface or Interface.from_json(program.metadata.get("interface"))
+        try:
+            self.system = System(program, options, folder=folder, tracers=tracers)
+        except ObjectFileError as error:
+            fail("E0801", str(error))
+        self.result: Result | None = None
+        self._results = {
+            t.name.removeprefix(RESULT): t for t in program.tensors if t.name.startswith(RESULT)
+        }
+        self._trained = {
+            name.removeprefix("grad/") for name in self._results if name.startswith("grad/")
+        }
+
+    @property
+    def trains(self) -> bool:
+        """Whether the program computes gradients (it then needs labels)."""
+        return self.interface.mode == "train"
+
+    @property
+    def classes(self) -> int:
+        """The number of classes (columns of the logits)."""
+        logits = self._results.get("logits")
+        return logits.shape[-1] if logits is not None else 0
+
+    def write_input(self, name: str, values: Array) -> None:
+        """Put an input into memory; ``values`` are in the program's layout."""
+        shape = self.system.tensor(name).shape
+        self.system.write_tensor(name, values.reshape(shape))
+
+    def run(self, x: Array, y: Array | None = None, where: str = "") -> Result:
+        """Run one step on checked inputs; a trap, limit or deadlock is :class:`Stopped`."""
+        self.write_input("x", self.interface.check_x(x, where))
+        if self.trains:
+            if y is None:
+                fail("E0021", "this is a training program: it needs labels y", where,
+                     help="or compile for inference: --mode infer")  # fmt: skip
+            self.write_input("y", self.interface.check_y(y, self.classes, where))
+        return self.start()
+
+    def start(self) -> Result:
+        """Run the program on whatever its memory holds."""
+        self.result = self.system.run()
+        fault = self.result.fault
+        if fault is not None:
+            text = str(Diagnostic(_CODES[fault.reason], str(fault).partition("\n")[0]))
+            rest = str(fault).partition("\n")[2]
+            raise Stopped(f"{text}\n{rest}".rstrip(), self.result.exit_code)
+        return self.result
+
+    def output(self, name: str) -> Array:
+        """Return a result in the file's layout, as float32."""
+        entry = self._results[name]
+        value = self.system.read_tensor(entry.name).astype(np.float32)
+        layout = self.interface.outputs.get(name, OutputLayout(-1, (), False, entry.transposed))
+        return layout.outward(value)
+
+    def outputs(self, spikes: bool = False) -> dict[str, Array]:
+        """Return the results of the last step by the names of DESIGN section 7."""
+        found = {
+            name: self.output(name)
+            for name in self._results
+            if spikes or not name.startswith("spikes/")
+        }
+        if self.program.metadata.get("updates"):
+            found |= {f"param/{n}": v for n, v in self.parameters().items() if n in self._trained}
+        return found
+
+    def parameters(self) -> dict[str, Array]:
+        """Return the parameters in the file's layout."""
+        return {
+            t.file_name or t.name: OutputLayout(-1, (), False, t.transposed).outward(
+                self.system.read_tensor(t.name)
+            )
+            for t in self.program.tensors
+            if t.role == "param"
+        }
+
+    def state(self) -> dict[str, Array]:
+        """Return everything that the next step depends on, exactly."""
+        return {
+            t.name: self.system.read_tensor(t.name)
+            for t in self.program.tensors
+            if t.role in ("param", "state")
+        }
+
+    def load_state(self, state: Mapping[str, Array], strict: bool = True) -> None:
+        """Write parameters and states; ``strict``: all of them must be there."""
+        for t in self.program.tensors:
+            if t.role not in ("param", "state"):
+                continue
+            value = state.get(t.name)
+            if value is not None and value.shape == t.shape:
+                self.system.write_tensor(t.name, value)
+            elif strict:
+                fail("E0027", f"the checkpoint does not fit the program: {t.name}")
