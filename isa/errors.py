@@ -241,6 +241,8 @@ define(
     "lanes cannot read.",
 )
 
+define("E0403", "no machine", "Tiling needs a target machine: name one with --target.")
+
 # --- E05xx mapping ----------------------------------------------------------------------------
 
 # --- E06xx lowering ---------------------------------------------------------------------------

@@ -19,7 +19,7 @@ Attribute: TypeAlias = (
     "int | float | bool | str | tuple[Attribute, ...] | Mapping[str, Attribute] | None"
 )
 TypeKind: TypeAlias = Literal["tensor", "seq", "dram", "sram"]
-DTYPES = ("f16", "f32", "i32", "bit")
+DTYPES = ("f16", "f32", "i32", "bit", "u8")
 
 
 @dataclass(frozen=True, slots=True)

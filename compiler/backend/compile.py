@@ -1,0 +1,53 @@
+"""From a graph module to a program: the default pipeline, then the object file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from snncc.compiler.backend.emit import emit
+from snncc.compiler.ir.core import Module
+from snncc.compiler.pipeline.context import PassContext
+from snncc.compiler.pipeline.manager import Observer, PassManager
+from snncc.compiler.pipeline.named import DEFAULT_LEVEL
+from snncc.compiler.pipeline.plan import plan
+from snncc.isa.machine import Machine
+from snncc.isa.objmodel import Json, ObjectFile
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """How to compile: the pipeline, its level, whether to verify after every pass."""
+
+    pipeline: str = "default"
+    level: int = DEFAULT_LEVEL
+    verify_each: bool = True
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """A program and the core IR that it was written from."""
+
+    object_file: ObjectFile
+    module: Module
+
+
+def compile_module(
+    module: Module,
+    machine: Machine,
+    options: CompileOptions | None = None,
+    *,
+    context: PassContext | None = None,
+    observers: Sequence[Observer] = (),
+    metadata: Mapping[str, Json] | None = None,
+) -> CompileResult:
+    """Compile a module of any stage for a machine; ``module`` is changed in place.
+
+    Raises CompileError with diagnostics when the model or the machine does not allow it.
+    """
+    options = options or CompileOptions()
+    context = context or PassContext()
+    context.machine = machine
+    steps = plan(options.pipeline, module.stage, options.level)
+    PassManager(steps, context, observers=observers, verify_each=options.verify_each).run(module)
+    return CompileResult(emit(module, machine, metadata), module)

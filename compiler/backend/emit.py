@@ -1,0 +1,180 @@
+"""Core IR to an object file: flattened loops, microprograms, tensor table, initial memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.compiler.ir.core import Block, Func, Module, Op
+from snncc.compiler.passes.lowering.lower_to_core import microprograms
+from snncc.isa import fp16
+from snncc.isa.encoding import BY_MNEMONIC
+from snncc.isa.layout import LayoutDim, TensorEntry, dense, write_tensor
+from snncc.isa.machine import Machine
+from snncc.isa.objmodel import CoreProgram, InitialData, Json, ObjectFile, SourceLine
+from snncc.isa.spec import Inst
+
+Array = npt.NDArray[Any]
+
+
+def emit(
+    module: Module, machine: Machine, metadata: Mapping[str, Json] | None = None
+) -> ObjectFile:
+    """Return the object file of a module of stage ``core``."""
+    programs = tuple(microprograms(module).values())
+    cores = tuple(_core(f) for f in module.funcs.values() if f.name != "data")
+    tensors: list[TensorEntry] = []
+    initial: list[InitialData] = []
+    for op in module.func("data").body.ops:
+        if op.name == "tile.dram":
+            entry = _tensor(op)
+            tensors.append(entry)
+            data = _initial(op, entry, module)
+            if data is not None:
+                initial.append(data)
+        elif op.name == "tile.export":
+            tensors.append(_export(op))
+    return ObjectFile(
+        machine.name,
+        machine.hash,
+        machine.to_toml(),
+        cores,
+        programs,
+        (),
+        tuple(tensors),
+        tuple(initial),
+        {
+            "module": module.name,
+            "steps": module.steps,
+            "batch": module.batch,
+            "dram_bytes": cast("int", module.attrs["dram_bytes"]),
+            **(metadata or {}),
+        },
+    )
+
+
+def _core(func: Func) -> CoreProgram:
+    code: list[Inst] = []
+    lines: list[SourceLine] = []
+    _flatten(func.body, code, lines)
+    return CoreProgram(cast("int", func.attrs["core"]), tuple(code), tuple(lines))
+
+
+def _flatten(block: Block, code: list[Inst], lines: list[SourceLine]) -> None:
+    for op in block.ops:
+        row = BY_MNEMONIC[op.name.partition(".")[2]]
+        layer, phase = op.str_attr("layer", ""), op.str_attr("phase", "")
+        place = str(op.loc)
+        last = lines[-1] if lines else None
+        if last is None or (last.layer, last.phase, last.location) != (layer, phase, place):
+            lines.append(SourceLine(len(code), location=place, layer=layer, phase=phase))
+        if op.regions:
+            at = len(code)
+            code.append(Inst(row, ()))
+            _flatten(op.regions[0], code, lines)
+            head = op.attrs["count"]
+            code[at] = Inst(row, (cast("int", head), len(code)))
+            continue
+        values = tuple(cast("int", op.attrs[f.name]) for f in row.operands)
+        code.append(Inst(row, values))
+
+
+def _layout(op: Op) -> tuple[LayoutDim, ...]:
+    """Return where the elements of a DRAM tensor are (packed rows span all feature axes)."""
+    type_ = op.result.type if op.results else op.operands[0].type
+    return _layout_of(type_.dtype, type_.shape, op.bool_attr("seq", False))
+
+
+def _layout_of(dtype: str, shape: tuple[int, ...], is_seq: bool) -> tuple[LayoutDim, ...]:
+    if dtype != "bit":
+        return ()
+    lead = 2 if is_seq else 1
+    if len(shape) <= lead + 1:
+        return dense(dtype, shape)
+    return ()
+
+
+def _role(op: Op) -> str:
+    role = op.str_attr("role")
+    return role if role in {"input", "target", "param", "state"} else "other"
+
+
+def _tensor(op: Op) -> TensorEntry:
+    """Return the table entry of a DRAM tensor."""
+    type_ = op.result.type
+    source = cast("Mapping[str, Any]", op.attrs.get("source", {}))
+    role = _role(op)
+    name = op.str_attr("name")
+    return TensorEntry(
+        name,
+        role,
+        type_.dtype,
+        _flat_shape(type_.dtype, type_.shape, op.bool_attr("seq", False)),
+        op.int_attr("address"),
+        (),
+        name if role == "param" else "",
+        bool(source.get("transpose", False)),
+    )
+
+
+def _flat_shape(dtype: str, shape: tuple[int, ...], is_seq: bool) -> tuple[int, ...]:
+    """Return the shape as stored: feature axes of packed tensors are merged into one."""
+    lead = 2 if is_seq else 1
+    if dtype != "bit" or len(shape) <= lead + 1:
+        return shape
+    cols = 1
+    for d in shape[lead:]:
+        cols *= d
+    return (*shape[:lead], cols)
+
+
+def _export(op: Op) -> TensorEntry:
+    """Return the table entry of a result; its memory belongs to a DRAM tensor."""
+    tensor = op.operands[0].owner
+    assert isinstance(tensor, Op)
+    name = op.str_attr("name")
+    dims = op.ints_attr("dims")
+    dtype = op.operands[0].type.dtype
+    prefix = name.partition("/")[0]
+    role = {"grad": "grad", "spikes": "spikes", "logits": "logits", "loss": "loss"}.get(
+        prefix, "output"
+    )
+    file_name = name.partition("/")[2] if prefix in {"grad", "param"} else ""
+    return TensorEntry(
+        f"result:{name}",
+        role,
+        dtype,
+        _flat_shape(dtype, dims, op.bool_attr("seq", False)),
+        tensor.int_attr("address"),
+        (),
+        file_name,
+        bool(op.attrs.get("transpose", False)),
+    )
+
+
+def _initial(op: Op, entry: TensorEntry, module: Module) -> InitialData | None:
+    """Return what a tensor holds before the first step, or None for nothing."""
+    source = cast("Mapping[str, Any]", op.attrs.get("source", {}))
+    resource = source.get("resource")
+    if isinstance(resource, str):
+        array: Array = np.asarray(module.resources[resource])
+    elif "init" in source or "value" in source:
+        array = np.full(entry.shape, float(source.get("init", source.get("value", 0.0))))
+        if not array.any():
+            return None
+    else:
+        return None
+    memory = np.zeros(op.int_attr("bytes"), np.uint8)
+    local = TensorEntry(entry.name, entry.role, entry.dtype, entry.shape, 0, entry.layout)
+    values: Array
+    if entry.dtype == "f16" and array.dtype == np.float64:
+        values = fp16.f64_to_bits(array)
+    elif entry.dtype == "f16" and array.dtype == np.float16:
+        values = fp16.to_bits(array)
+    else:
+        values = array.astype(np.float32)
+    write_tensor(local, memory, values.reshape(entry.shape))
+    return InitialData(entry.address, memory.tobytes())

@@ -1,0 +1,54 @@
+"""Dialect ``core``: the instructions of one core, with addresses.
+
+``core.<mnemonic>`` has the instruction's operands as integer attributes under the table's names.
+Hardware loops keep their nesting: ``core.loopi`` has a region, its end address is the backend's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from snncc.compiler.ir.core import Op
+from snncc.compiler.ir.opdef import AttrDef, OpDef, dialect, register
+from snncc.isa.spec import OperandError
+from snncc.isa.table import TABLE
+
+LOOPS = ("loop", "loopi")
+_ROWS = {i.mnemonic: i for i in TABLE}
+
+dialect(
+    "core",
+    "Instructions of one core.",
+    ("core",),
+    {"layer": AttrDef("str"), "phase": AttrDef("str")},
+)
+
+
+def _check(op: Op) -> Iterable[str]:
+    row = _ROWS[op.name.partition(".")[2]]
+    for f in row.operands:
+        if f.name == "end" and row.mnemonic in LOOPS:
+            continue
+        value = op.attrs.get(f.name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            yield f"operand {f.name} is {value!r}, not an int"
+            continue
+        try:
+            f.kind.check(value)
+        except OperandError as error:
+            yield str(error)
+
+
+for _row in TABLE:
+    register(
+        OpDef(
+            f"core.{_row.mnemonic}",
+            _row.doc,
+            (0, 0),
+            (0, 0),
+            open_attrs=True,
+            regions=1 if _row.mnemonic in LOOPS else 0,
+            pure=False,
+            verify=_check,
+        )
+    )

@@ -1,0 +1,111 @@
+"""Derives semaphores from hazards on scratchpad buffers (docs/design/tiling-mapping-lowering.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from snncc.compiler.diag import fail
+from snncc.compiler.ir.core import Value
+from snncc.compiler.passes.lowering._tree import LeafNode, LoopNode, Node, Semaphore
+from snncc.isa.spec import QUEUED_UNITS, SEMAPHORES, Unit
+
+START = {u: SEMAPHORES - 2 * (i + 1) for i, u in enumerate(QUEUED_UNITS)}
+"""Posted by the DMA unit when a task may start on a unit."""
+END = {u: SEMAPHORES - 2 * (i + 1) + 1 for i, u in enumerate(QUEUED_UNITS)}
+"""Posted by a unit when it is done with a task."""
+TASK_SEMAPHORES = min(START.values())
+
+
+@dataclass
+class _Task:
+    root: LoopNode
+    count: int = 0
+    forward: dict[tuple[LoopNode, Unit, Unit], list[tuple[int, int]]] = field(
+        default_factory=dict["tuple[LoopNode, Unit, Unit]", "list[tuple[int, int]]"]
+    )
+    carried: dict[tuple[LoopNode, Unit, Unit], list[tuple[int, int]]] = field(
+        default_factory=dict["tuple[LoopNode, Unit, Unit]", "list[tuple[int, int]]"]
+    )
+
+    def number(self) -> int:
+        """Return a fresh semaphore."""
+        if self.count >= TASK_SEMAPHORES:
+            fail(
+                "E0602",
+                f"task {self.root.op.str_attr('name')} needs more than {TASK_SEMAPHORES} "
+                "semaphores",
+                where=str(self.root.op.loc),
+                help="larger tiles need fewer: choose a machine with more scratchpad",
+            )
+        self.count += 1
+        return self.count - 1
+
+    def order(self, first: Node, then: Node, source: Unit, target: Unit) -> None:
+        """Make ``target`` wait at ``then`` for ``source`` to be through with ``first``."""
+        assert first.parent is not None
+        known = self.forward.setdefault((first.parent, source, target), [])
+        if any(f >= first.index and t <= then.index for f, t in known):
+            return
+        known.append((first.index, then.index))
+        number = self.number()
+        first.after.append(Semaphore("post", source, number))
+        then.before.append(Semaphore("wait", target, number))
+
+    def order_carried(
+        self, last: Node, node: Node, loop: LoopNode, source: Unit, target: Unit
+    ) -> None:
+        """As :meth:`order`, from one iteration of ``loop`` to the next."""
+        known = self.carried.setdefault((loop, source, target), [])
+        if any(f >= last.index and t <= node.index for f, t in known):
+            return
+        known.append((last.index, node.index))
+        number = self.number()
+        loop.before.append(Semaphore("post", target, number))
+        node.before.append(Semaphore("wait", target, number))
+        last.after.append(Semaphore("post", source, number))
+        loop.after.append(Semaphore("wait", target, number))
+
+
+def _others(task: LoopNode, buffer: Value, unit: Unit) -> Iterator[Unit]:
+    for other in task.touches.get(buffer, {}):
+        if other is not unit:
+            yield other
+
+
+def _order_access(task: _Task, leaf: LeafNode, buffer: Value, write: bool, source: Unit) -> None:
+    """Order one access after the latest conflicting one of another unit."""
+    node: Node = leaf
+    while node.parent is not None:
+        siblings = node.parent.children
+        for earlier in reversed(siblings[: node.index]):
+            if earlier.conflicts(buffer, source, write):
+                task.order(earlier, node, source, leaf.unit)
+                return
+        loop = node.parent
+        if loop.parent is not None:
+            for later in reversed(siblings[node.index :]):
+                if later.conflicts(buffer, source, write):
+                    task.order_carried(later, node, loop, source, leaf.unit)
+                    break
+        node = loop
+
+
+def synchronise(root: LoopNode) -> None:
+    """Add semaphores around the nodes of one task."""
+    task = _Task(root)
+    units: list[Unit] = []
+    for leaf in root.leaves():
+        if leaf.unit not in units:
+            units.append(leaf.unit)
+        for buffer, write in leaf.accesses.items():
+            for source in _others(root, buffer, leaf.unit):
+                _order_access(task, leaf, buffer, write, source)
+    for unit in units:
+        if unit is Unit.DMA:
+            continue
+        root.before += [
+            Semaphore("post", Unit.DMA, START[unit]),
+            Semaphore("wait", unit, START[unit]),
+        ]
+        root.after += [Semaphore("post", unit, END[unit]), Semaphore("wait", Unit.DMA, END[unit])]

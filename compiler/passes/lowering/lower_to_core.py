@@ -1,0 +1,130 @@
+"""Turn mapped tasks into the instructions of each core.
+
+Semaphores come from hazards on scratchpad buffers, registers and streams are assigned, barriers
+become messages: every core tells core 0, core 0 releases all.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from snncc.compiler.diag import fail
+from snncc.compiler.ir.core import Block, Func, Location, Module, Op, Value, op
+from snncc.compiler.passes.lowering._registers import Registers
+from snncc.compiler.passes.lowering._select import CoreWriter
+from snncc.compiler.passes.lowering._sync import END, START, synchronise
+from snncc.compiler.passes.lowering._tree import build_tree
+from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
+from snncc.isa.machine import Machine
+from snncc.isa.micro import MicroProgram
+from snncc.isa.microtext import parse_micro
+from snncc.isa.spec import Unit
+
+BARRIER_TAG = 0
+
+
+def microprograms(module: Module) -> dict[str, MicroProgram]:
+    """Return the module's microprograms by name, in their order."""
+    texts = cast("dict[str, str]", module.attrs.get("microprograms", {}))
+    return {name: parse_micro(text.splitlines()) for name, text in texts.items()}
+
+
+@compiler_pass(takes="mapped", gives="core", options=NoOptions)
+def run(module: Module, options: NoOptions, context: PassContext) -> bool:
+    """Write one function of instructions per core."""
+    programs = microprograms(module)
+    body = module.func("step").body
+    cores = cast("int", module.attrs["cores"])
+    addresses: dict[Value, int] = {}
+    keep: list[Op] = []
+    blocks = [Block() for _ in range(cores)]
+    numbers = {name: i for i, name in enumerate(programs)}
+    used = sorted({o.int_attr("core") for o in body.ops if o.name == "tile.task"})
+    for each in body.ops:
+        if each.name == "tile.dram":
+            addresses[each.result] = each.int_attr("address")
+            keep.append(each)
+        elif each.name == "tile.barrier":
+            for core in used:
+                _barrier(blocks[core], core, used, each.loc)
+        elif each.name == "tile.task":
+            _task(blocks[each.int_attr("core")], each, programs, numbers, addresses)
+        else:
+            keep.append(each)
+    data = Block()
+    for each in body.ops:
+        if each.name == "tile.task":
+            for inner in each.walk():
+                inner.drop_operands()
+    for each in keep:
+        data.append(each)
+    module.funcs = {"data": Func("data", data)}
+    for core, block in enumerate(blocks):
+        block.append(op("core.halt", loc=Location(module.name)))
+        _check_size(core, block, context.machine)
+        module.funcs[f"core{core}"] = Func(f"core{core}", block, {"core": core})
+    module.attrs["stage"] = "core"
+    return True
+
+
+def _task(
+    block: Block,
+    task: Op,
+    programs: dict[str, MicroProgram],
+    numbers: dict[str, int],
+    drams: dict[Value, int],
+) -> None:
+    """Write one task."""
+    root = build_tree(task, programs)
+    synchronise(root)
+    addresses = dict(drams)
+    for each in task.regions[0].ops:
+        if each.name == "tile.sram":
+            addresses[each.result] = each.int_attr("offset")
+    name = task.str_attr("name")
+    writer = CoreWriter(
+        block,
+        numbers,
+        addresses,
+        Registers(str(task.loc)),
+        task.str_attr("layer", name),
+        task.str_attr("phase", ""),
+        task.loc,
+    )
+    writer.task(root)
+
+
+def _barrier(block: Block, core: int, used: list[int], loc: Location) -> None:
+    """Write a core's part of a barrier; the first core in use is the hub."""
+    writer = CoreWriter(block, {}, {}, Registers("barrier"), "", "sync", loc)
+    units = {u: i for i, u in enumerate(Unit)}
+    hub, others = used[0], [c for c in used if c != used[0]]
+    if not others:
+        return
+    before, after = START[Unit.NOC], END[Unit.NOC]
+    writer.emit("post", unit=units[Unit.DMA], sem=before, n=1)
+    writer.emit("wait", unit=units[Unit.NOC], sem=before, n=1)
+    if core == hub:
+        for other in others:
+            writer.emit("li", rd=1, imm=other)
+            writer.emit("recv", core=1, tag=BARRIER_TAG, dst=0, bytes=0)
+        mask = sum(1 << c for c in others)
+        writer.emit("li", rd=1, imm=mask if mask < 1 << 63 else mask - (1 << 64))
+        writer.emit("mcast", mask=1, tag=BARRIER_TAG, src=0, bytes=0)
+    else:
+        writer.emit("li", rd=1, imm=hub)
+        writer.emit("send", core=1, tag=BARRIER_TAG, src=0, bytes=0)
+        writer.emit("recv", core=1, tag=BARRIER_TAG, dst=0, bytes=0)
+    writer.emit("post", unit=units[Unit.NOC], sem=after, n=1)
+    writer.emit("wait", unit=units[Unit.DMA], sem=after, n=1)
+
+
+def _check_size(core: int, block: Block, machine: object) -> None:
+    """Refuse a program that the instruction memory cannot address."""
+    count = sum(1 for o in block.ops for _ in o.walk())
+    if isinstance(machine, Machine) and count * 16 > machine.dram.bytes:
+        fail(
+            "E0603",
+            f"core {core} needs {count * 16} bytes of instructions",
+            help="choose a machine with more memory",
+        )

@@ -1,0 +1,95 @@
+"""Which parts of DRAM tensors a task touches: rectangles of rows and column bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from snncc.compiler.ir.core import Block, Op, Value
+
+Affine = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Bytes ``row*R + column`` with row and column in half-open ranges (R: the row's bytes)."""
+
+    write: bool
+    row_low: int
+    row_high: int
+    col_low: int
+    col_high: int
+
+    def meets(self, other: Region) -> bool:
+        """Whether two regions of one tensor share a byte, one of them written."""
+        return (
+            (self.write or other.write)
+            and self.row_low < other.row_high
+            and other.row_low < self.row_high
+            and self.col_low < other.col_high
+            and other.col_low < self.col_high
+        )
+
+
+def affine_of(op: Op, index: int) -> Affine:
+    """Return the offset of operand ``index`` of a non-lane operation."""
+    at = cast("tuple[Affine, ...]", op.attrs["at"])
+    return at[index]
+
+
+def accesses(block: Block, trips: tuple[int, ...] = ()) -> Iterator[tuple[Op, tuple[int, ...]]]:
+    """Yield every leaf operation with the trip counts of its loops, outermost first."""
+    for op in block.ops:
+        if op.name in {"tile.loop", "tile.parallel"}:
+            yield from accesses(op.regions[0], (*trips, op.int_attr("trips")))
+        elif op.name != "tile.sram":
+            yield op, trips
+
+
+def dram_regions(task: Op) -> Iterator[tuple[Value, Region]]:
+    """Yield (tensor, region) for every DMA operation of a task."""
+    for op, trips in accesses(task.regions[0]):
+        if op.name not in {"tile.ld", "tile.st"}:
+            continue
+        write = op.name == "tile.st"
+        side, index = ("dst", 0) if write else ("src", 1)
+        spans = [
+            (op.int_attr(f"{side}0"), op.int_attr("n0")),
+            (op.int_attr(f"{side}1"), op.int_attr("n1")),
+        ]
+        base, *coefficients = affine_of(op, index)
+        spans += list(zip(coefficients, trips, strict=True))
+        tensor = op.operands[index]
+        yield tensor, _rectangle(write, base, spans, op.int_attr("bytes"), tensor)
+
+
+def row_bytes_of(tensor: Value) -> int:
+    """Return the bytes of one row of a DRAM tensor."""
+    owner = tensor.owner
+    assert isinstance(owner, Op)
+    return owner.int_attr("row_bytes")
+
+
+def _rectangle(
+    write: bool, base: int, spans: list[tuple[int, int]], size: int, tensor: Value
+) -> Region:
+    row = row_bytes_of(tensor)
+    row_low = row_high = base // row
+    col_low = base % row
+    col_high = col_low + size
+    for stride, count in spans:
+        reach = stride * (count - 1)
+        if reach == 0:
+            continue
+        if stride % row == 0:
+            row_low += min(0, reach // row)
+            row_high += max(0, reach // row)
+        else:
+            col_low += min(0, reach)
+            col_high += max(0, reach)
+    if col_low < 0 or col_high > row:  # columns run over: whole rows
+        row_low += col_low // row
+        row_high += (col_high - 1) // row
+        col_low, col_high = 0, row
+    return Region(write, row_low, row_high + 1, col_low, col_high)

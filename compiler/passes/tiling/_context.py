@@ -1,0 +1,69 @@
+"""What the templates of the tiling pass share: tensors, microprograms, limits, errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from snncc.compiler.diag import fail
+from snncc.compiler.ir.core import Op, Value
+from snncc.compiler.passes.tiling._build import TaskBuilder
+from snncc.compiler.passes.tiling._views import View, view
+from snncc.isa.micro import MicroProgram
+from snncc.isa.microtext import show_micro
+
+
+@dataclass
+class TilingContext:
+    """State of one run of the tiling pass.
+
+    ``limit`` is the scratchpad in bytes, ``cores`` how many cores the mapping will use.
+    """
+
+    limit: int
+    cores: int
+    scratchpad_name: str
+    tensors: dict[Value, Value] = field(default_factory=dict[Value, Value])
+    tasks: list[Op] = field(default_factory=list[Op])
+    extra: list[Op] = field(default_factory=list[Op])
+    programs: dict[str, str] = field(default_factory=dict[str, str])
+    _program_names: dict[str, str] = field(default_factory=dict[str, str])
+
+    def view(self, value: Value) -> View:
+        """Return the DRAM view of a value of ``@step``."""
+        return view(value.type, self.tensors[value])
+
+    def task(self, op: Op, suffix: str) -> TaskBuilder:
+        """Start a task for an op."""
+        layer = op.str_attr("layer", "")
+        phase = op.str_attr("phase", "fp")
+        name = f"{layer or op.name.partition('.')[2]}.{suffix}"
+        return TaskBuilder(name, layer, phase, op.loc)
+
+    def add(self, builder: TaskBuilder) -> None:
+        """Finish a task; its number tells it from others of the same name."""
+        builder.attrs["id"] = len(self.tasks)
+        self.tasks.append(builder.finish())
+
+    def program(self, hint: str, program: MicroProgram) -> str:
+        """Register a microprogram; equal code shares one name."""
+        text = show_micro(MicroProgram("p", program.code))
+        if text in self._program_names:
+            return self._program_names[text]
+        base = "".join(c if c.isalnum() else "_" for c in hint) or "lanes"
+        name, n = base, 1
+        while name in self.programs:
+            n += 1
+            name = f"{base}_{n}"
+        self._program_names[text] = name
+        self.programs[name] = show_micro(MicroProgram(name, program.code))
+        return name
+
+    def too_small(self, op: Op, what: str, need: int) -> None:
+        """Refuse a layer whose smallest tile does not fit."""
+        fail(
+            "E0401",
+            f"the smallest tile of {what} needs {need} bytes, but the scratchpad of machine "
+            f"'{self.scratchpad_name}' has {self.limit}: {need - self.limit} bytes short",
+            where=str(op.loc),
+            help=f"choose a machine with at least {need} bytes of scratchpad per core",
+        )

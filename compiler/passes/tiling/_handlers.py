@@ -1,0 +1,172 @@
+"""Which template serves which phased op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from snncc.compiler.diag import fail
+from snncc.compiler.ir.core import Op, Value
+from snncc.compiler.passes.tiling._context import TilingContext
+from snncc.compiler.passes.tiling._matmul import Outer, Product, product, weight_gradient
+from snncc.compiler.passes.tiling._regions import RegionTiler
+from snncc.compiler.passes.tiling._views import View
+
+Handler = Callable[[TilingContext, Op], None]
+
+
+def unsupported(op: Op) -> NoReturn:
+    """Refuse an op that no template serves."""
+    fail(
+        "E0402",
+        f"{op.name} of layer '{op.attrs.get('layer', '')}' cannot be compiled for a chip yet",
+        where=str(op.loc),
+        help="run the model with --numerics float32 to evaluate it without a chip",
+    )
+
+
+def flat_rows(context: TilingContext, value: Value) -> View:
+    """Return a tensor as rows x last axis, steps and leading axes merged."""
+    natural = context.view(value)
+    shape = value.type.shape
+    cols = shape[-1] if shape else 1
+    rows = value.type.size // max(1, cols)
+    if value.type.dtype == "bit" and len(value.type.step_shape) != 2:
+        unsupported_layout(value)
+    width = natural.row if value.type.dtype == "bit" else cols * 2
+    return View(natural.dram, natural.dtype, 1, rows, cols, 0, width)
+
+
+def unsupported_layout(value: Value) -> NoReturn:
+    """Refuse packed spikes whose rows are not the last axis."""
+    owner = value.owner
+    fail(
+        "E0402",
+        f"packed spikes %{value.name} of type {value.type} do not have two axes per step",
+        where=str(owner.loc) if isinstance(owner, Op) else "",
+        help="flatten them before the dense layer",
+    )
+
+
+def _linear(context: TilingContext, op: Op) -> None:
+    x, w = op.operands[0], op.operands[1]
+    bias = context.view(op.operands[2]) if len(op.operands) > 2 else None
+    k, n = w.type.shape
+    spikes = x.type.dtype == "bit"
+    product(
+        context,
+        op,
+        Product(
+            flat_rows(context, x),
+            context.view(w),
+            bias,
+            flat_rows(context, op.result),
+            k,
+            n,
+            "gacc" if spikes else "mac",
+            trans=False,
+            skip=True,
+        ),
+    )
+
+
+def _linear_dx(context: TilingContext, op: Op) -> None:
+    g, w = op.operands
+    k, n = w.type.shape
+    product(
+        context,
+        op,
+        Product(
+            flat_rows(context, g),
+            context.view(w),
+            None,
+            flat_rows(context, op.result),
+            n,
+            k,
+            "bmac",
+            trans=True,
+            skip=True,
+        ),
+    )
+
+
+def step_rows(context: TilingContext, value: Value, steps: int) -> View:
+    """Return a tensor as steps x rows x last axis; a tensor in place of a seq repeats."""
+    flat = flat_rows(context, value)
+    t = value.type.shape[0] if value.type.kind == "seq" else 1
+    rows = flat.rows // t
+    return View(
+        flat.dram, flat.dtype, steps, rows, flat.cols, rows * flat.row if t > 1 else 0, flat.row
+    )
+
+
+def _steps(*values: Value) -> int:
+    return max([v.type.shape[0] for v in values if v.type.kind == "seq"], default=1)
+
+
+def rows_per_microbatch(op: Op, value: Value) -> int:
+    """Return the rows of one micro-batch (rows may be samples times positions)."""
+    shape = value.type.step_shape
+    batch = shape[0]
+    rows = 1
+    for d in shape[:-1]:
+        rows *= d
+    return op.int_attr("microbatch", batch) * (rows // batch)
+
+
+def _linear_dw(context: TilingContext, op: Op) -> None:
+    x, g = op.operands
+    steps = _steps(x, g)
+    k, n = op.result.type.shape
+    weight_gradient(
+        context,
+        op,
+        Outer(
+            step_rows(context, x, steps),
+            step_rows(context, g, steps),
+            context.view(op.result),
+            k,
+            n,
+            rows_per_microbatch(op, g),
+        ),
+    )
+
+
+def _sum_rows(context: TilingContext, op: Op) -> None:
+    g = op.operands[0]
+    rank = len(g.type.step_shape)
+    if op.int_attr("axis", rank - 1) % rank != rank - 1:
+        unsupported(op)
+    steps = _steps(g)
+    weight_gradient(
+        context,
+        op,
+        Outer(
+            None,
+            step_rows(context, g, steps),
+            context.view(op.result),
+            1,
+            g.type.shape[-1],
+            rows_per_microbatch(op, g),
+        ),
+    )
+
+
+def _map(context: TilingContext, op: Op) -> None:
+    RegionTiler(context, op).map()
+
+
+def _scan(context: TilingContext, op: Op) -> None:
+    if any(not inner.name.startswith(("ew.", "phase.yield")) for inner in op.regions[0].ops):
+        unsupported(op)
+    RegionTiler(context, op).scan()
+
+
+HANDLERS: dict[str, Handler] = {
+    "phase.linear": _linear,
+    "phase.linear_dx": _linear_dx,
+    "phase.linear_dw": _linear_dw,
+    "phase.sum_rows": _sum_rows,
+    "phase.map": _map,
+    "phase.scan": _scan,
+}

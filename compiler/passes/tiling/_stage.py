@@ -1,0 +1,266 @@
+"""Template for lane work: a microprogram over steps x rows x columns, with or without state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from snncc.compiler.ir.core import Op, Value
+from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
+from snncc.compiler.passes.tiling._context import TilingContext
+from snncc.compiler.passes.tiling._sizes import (
+    INSTRUCTION_CHARGE,
+    candidates,
+    ceil_div,
+    choose,
+    share,
+    smallest,
+)
+from snncc.compiler.passes.tiling._views import ELEMENT_BYTES, View, row_bytes
+
+FILL = {"f16": 2, "bit": 2, "f32": 4}
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One stream of a lane task.
+
+    ``view``: the DRAM tensor with the strides of this use (0 where it is broadcast); ``row_form``:
+    one value per row.  ``role``: ``in``, ``out`` or ``state``.  ``initial``: a state's first value
+    when it is a constant; ``final``: where a state's last value goes.  ``counter``: (base, step,
+    row) of a counter stream, which touches no memory.
+    """
+
+    role: str
+    view: View | None
+    dtype: str
+    row_form: bool = False
+    initial: int = 0
+    final: View | None = None
+    counter: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class LaneWork:
+    """A microprogram and what it runs over; ``feeds[i]`` is stream i."""
+
+    program: str
+    feeds: tuple[Feed, ...]
+    steps: int
+    rows: int
+    cols: int
+    reverse: bool
+    mnemonic: str
+    seed: int = 0
+    name: str = "lanes"
+    granule: int = field(default=1)
+
+
+def lane_work(context: TilingContext, op: Op, work: LaneWork) -> None:
+    """Emit the task."""
+    stateful = any(f.role == "state" for f in work.feeds)
+    granule = 16 if any(f.dtype == "bit" for f in work.feeds) else 1
+    by_rows = share(work.rows, 1, context.cores) * work.cols <= (
+        share(work.cols, granule, context.cores) * work.rows
+    )
+    r_share = share(work.rows, 1, context.cores) if by_rows else work.rows
+    n_share = work.cols if by_rows else share(work.cols, granule, context.cores)
+
+    def memory(tc: int, r: int, n: int) -> int:
+        return sum(_feed_bytes(f, tc, r, n) for f in work.feeds)
+
+    def cost(tc: int, r: int, n: int) -> int:
+        chunks = ceil_div(work.steps, tc)
+        count = ceil_div(r_share, r) * ceil_div(n_share, n) * chunks
+        return count * (1 + len(work.feeds)) * INSTRUCTION_CHARGE
+
+    axes = [candidates(work.steps, 1), candidates(r_share, 1), candidates(n_share, granule)]
+    choice = choose(axes, memory, cost, context.limit)
+    if choice is None:
+        context.too_small(op, f"layer {op.attrs.get('layer', op.name)}", smallest(axes, memory))
+        return
+    b = context.task(op, work.name)
+    task = _LaneTask(work, b, choice.sizes, stateful)
+    _, r, n = choice.sizes
+    if by_rows:
+        b.tiles(
+            work.rows,
+            r,
+            lambda at, size, first: b.tiles(
+                work.cols, n, lambda c_at, c, _: task.tile(at, size, c_at, c)
+            ),
+            parallel=True,
+        )
+    else:
+        b.tiles(
+            work.cols,
+            n,
+            lambda at, size, first: b.tiles(
+                work.rows, r, lambda r_at, rr, _: task.tile(r_at, rr, at, size)
+            ),
+            parallel=True,
+        )
+    context.add(b)
+
+
+def _extent(feed: Feed, tc: int, r: int, n: int) -> tuple[int, int, int]:
+    """Return (steps, rows, bytes per row) that a tile of a feed holds in SRAM."""
+    if feed.role == "state":
+        return 1, r, row_bytes(feed.dtype, n)
+    assert feed.view is not None
+    width = ELEMENT_BYTES[feed.dtype] if feed.row_form else row_bytes(feed.dtype, n)
+    return (tc if feed.view.step else 1), (r if feed.view.row else 1), width
+
+
+def _feed_bytes(feed: Feed, tc: int, r: int, n: int) -> int:
+    if feed.counter is not None:
+        return 0
+    steps, rows, width = _extent(feed, tc, r, n)
+    return max(64, (steps * rows * width + 63) // 64 * 64)
+
+
+class _LaneTask:
+    """Emits the loops of one lane task."""
+
+    def __init__(
+        self, work: LaneWork, b: TaskBuilder, sizes: tuple[int, ...], stateful: bool
+    ) -> None:
+        self.work, self.b, self.stateful = work, b, stateful
+        self.tc, r, n = sizes
+        self.buffers: list[Value | None] = [
+            None
+            if f.counter is not None
+            else b.sram(f"s{i}_{f.role}", _feed_bytes(f, self.tc, r, n))
+            for i, f in enumerate(work.feeds)
+        ]
+
+    def tile(self, r_at: At, r: int, c_at: At, n: int) -> None:
+        """Run all steps of one tile of rows and columns."""
+        for feed, buffer in zip(self.work.feeds, self.buffers, strict=True):
+            if feed.role == "state" and buffer is not None:
+                self._start_state(feed, buffer, r_at, r, c_at, n)
+        for i, feed in enumerate(self.work.feeds):  # what is the same at every step
+            if feed.role == "in" and feed.counter is None and not self._moves(feed):
+                self._move(i, At(), 1, r_at, r, c_at, n)
+        self.b.tiles(
+            self.work.steps,
+            self.tc,
+            lambda at, size, first: self._chunk(at, size, r_at, r, c_at, n),
+        )
+        for feed, buffer in zip(self.work.feeds, self.buffers, strict=True):
+            if feed.final is not None and buffer is not None:
+                width = row_bytes(feed.dtype, n)
+                target = feed.final
+                self.b.store(
+                    target.dram,
+                    target.at(r=r_at, c=c_at),
+                    buffer,
+                    ZERO,
+                    r,
+                    width,
+                    target.row,
+                    width,
+                )
+
+    @staticmethod
+    def _moves(feed: Feed) -> bool:
+        return feed.view is not None and feed.view.step != 0
+
+    def _start_state(self, feed: Feed, buffer: Value, r_at: At, r: int, c_at: At, n: int) -> None:
+        width = row_bytes(feed.dtype, n)
+        source = feed.view
+        if source is None:
+            if feed.dtype == "f32" and feed.initial & 0xFFFF != feed.initial >> 16:
+                raise ValueError("a binary32 state must start from a repeated 16-bit pattern")
+            self.b.emit(
+                "fill",
+                [("dst", buffer, ZERO)],
+                dst0=0,
+                n0=1,
+                bytes=r * width,
+                pattern=feed.initial & 0xFFFF,
+            )
+            return
+        self.b.load(
+            buffer, ZERO, source.dram, source.at(r=r_at, c=c_at), r, width, width, source.row
+        )
+
+    def _move(self, index: int, t_at: At, tc: int, r_at: At, r: int, c_at: At, n: int) -> None:
+        """Load or store one stream's part of a tile."""
+        feed, buffer = self.work.feeds[index], self.buffers[index]
+        if feed.view is None or buffer is None:
+            return
+        source = feed.view
+        steps, rows, width = _extent(feed, tc, r, n)
+        # a row form has one value per row: columns do not matter, rows are elements apart
+        at = source.at(
+            t=t_at if source.step else 0,
+            r=r_at if source.row else 0,
+            c=0 if feed.row_form else c_at,
+        )
+        outer_sram, outer_dram = rows * width, source.step
+        if feed.role == "in":
+            self.b.load(
+                buffer,
+                ZERO,
+                source.dram,
+                at,
+                rows,
+                width,
+                width,
+                source.row,
+                (steps, outer_sram, outer_dram),
+            )
+        else:
+            self.b.store(
+                source.dram,
+                at,
+                buffer,
+                ZERO,
+                rows,
+                width,
+                source.row,
+                width,
+                (steps, outer_dram, outer_sram),
+            )
+
+    def _chunk(self, t_at: At, tc: int, r_at: At, r: int, c_at: At, n: int) -> None:
+        """Load, compute and store a run of steps."""
+        work = self.work
+        if work.reverse:  # chunks from the end; within a chunk steps lie in time order
+            t_at = At(work.steps - tc) + t_at * -1
+        for i, feed in enumerate(work.feeds):
+            if feed.role == "in" and feed.counter is None and self._moves(feed):
+                self._move(i, t_at, tc, r_at, r, c_at, n)
+        streams = [self._stream(i, t_at, tc, r_at, r, c_at, n) for i in range(len(work.feeds))]
+        self.b.lanes(work.mnemonic, work.program, streams, tc, r, n, work.seed)
+        for i, feed in enumerate(work.feeds):
+            if feed.role == "out":
+                self._move(i, t_at, tc, r_at, r, c_at, n)
+
+    def _stream(self, index: int, t_at: At, tc: int, r_at: At, r: int, c_at: At, n: int) -> Stream:
+        feed = self.work.feeds[index]
+        if feed.counter is not None:
+            base, step, row = feed.counter
+            at = At(base) + t_at * step + r_at * row + c_at
+            if self.work.reverse:
+                return Stream(None, at + (tc - 1) * step, -step, row)
+            return Stream(None, at, step, row)
+        steps, rows, width = _extent(feed, tc, r, n)
+        row = width if rows > 1 else 0
+        step = rows * width if steps > 1 else 0
+        if feed.role == "state":
+            return Stream(self.buffers[index], ZERO, 0, row)
+        if self.work.reverse and step:
+            return Stream(self.buffers[index], At((tc - 1) * step), -step, row)
+        return Stream(self.buffers[index], ZERO, step, row)
+
+
+def phase_lane(phase: str) -> str:
+    """Return the lane instruction that serves a phase."""
+    return {"fp": "neuron", "bp": "ngrad"}.get(phase, "ew")
+
+
+def common_steps(views: Sequence[View]) -> int:
+    """Return the largest number of steps among views."""
+    return max((v.steps for v in views), default=1)

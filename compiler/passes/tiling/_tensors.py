@@ -1,0 +1,176 @@
+"""Decides which values of the training step live in DRAM, and which share memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from snncc.compiler.diag import fail
+from snncc.compiler.ir.core import UNKNOWN, Attribute, Func, Location, Op, Type, Value, op
+from snncc.compiler.passes.tiling._views import geometry, row_bytes
+
+ALIASES = {"phase.reshape"}
+"""Ops that only see the same memory in another shape."""
+
+
+@dataclass
+class DramTensor:
+    """One tensor of DRAM."""
+
+    name: str
+    type: Type
+    role: str
+    loc: Location = UNKNOWN
+    more: dict[str, Attribute] = field(default_factory=dict[str, Attribute])
+
+    def attrs(self) -> dict[str, Attribute]:
+        """Return the attributes of its ``tile.dram``."""
+        steps, rows, cols = geometry(self.type)
+        row = row_bytes(self.type.dtype, cols)
+        return {
+            "name": self.name,
+            "role": self.role,
+            "seq": self.type.kind == "seq",
+            "row_bytes": row,
+            "bytes": steps * rows * row,
+            **self.more,
+        }
+
+
+@dataclass
+class TensorPlan:
+    """``tensors``: the memory of each value; ``silent``: ops without a task."""
+
+    tensors: dict[Value, DramTensor] = field(default_factory=dict[Value, DramTensor])
+    silent: set[Op] = field(default_factory=set[Op])
+    exports: list[tuple[Op, Value]] = field(default_factory=list["tuple[Op, Value]"])
+    copies: list[tuple[Op, Value, DramTensor]] = field(
+        default_factory=list["tuple[Op, Value, DramTensor]"]
+    )
+
+
+def same_memory(a: Type, b: Type) -> bool:
+    """Whether two types of one size lie in memory alike (packed rows are padded)."""
+    if a.dtype != b.dtype:
+        return False
+    if a.dtype != "bit":
+        return True
+    _, _, a_cols = geometry(a)
+    _, _, b_cols = geometry(b)
+    return a_cols == b_cols or (a_cols % 16 == 0 and b_cols % 16 == 0)
+
+
+class _Planner:
+    def __init__(self, step: Func) -> None:
+        self.step = step
+        self.plan = TensorPlan()
+        self.names: set[str] = set()
+        self.order = {each: i for i, each in enumerate(step.body.ops)}
+
+    def unique(self, hint: str) -> str:
+        """Return an unused name."""
+        base, name, n = hint or "t", hint or "t", 1
+        while name in self.names:
+            n += 1
+            name = f"{base}.{n}"
+        self.names.add(name)
+        return name
+
+    def make(self, value: Value, role: str, hint: str, loc: Location, **more: Attribute) -> None:
+        """Give a value a tensor of its own (lanes keep indices as binary32)."""
+        type_ = value.type
+        if role == "temp" and type_.dtype == "i32":
+            type_ = type_.with_(dtype="f32")
+        self.plan.tensors[value] = DramTensor(self.unique(hint), type_, role, loc, dict(more))
+
+    def run(self) -> TensorPlan:
+        """Plan every value."""
+        stores: dict[Value, list[Op]] = {}
+        states: dict[str, Value] = {}
+        for arg in self.step.body.args:
+            self.make(
+                arg,
+                "target" if arg.type.dtype == "i32" else "input",
+                arg.name,
+                Location(f"%{arg.name}"),
+            )
+        for each in self.step.body.ops:
+            if each.name in {"phase.param", "phase.state"}:
+                self.plan.silent.add(each)
+                role = each.name.partition(".")[2]
+                name = each.str_attr("name")
+                self.make(each.result, role, name, each.loc, source=dict(each.attrs))
+                states[f"{role}:{name}"] = each.result
+            elif each.name == "phase.store":
+                self.plan.silent.add(each)
+                stores.setdefault(each.operands[0], []).append(each)
+            elif each.name == "phase.const":
+                self.plan.silent.add(each)
+                if "resource" in each.attrs or self._needs_memory(each.result):
+                    self.make(each.result, "const", "const", each.loc, source=dict(each.attrs))
+            elif each.name == "phase.output":
+                self.plan.silent.add(each)
+                self.plan.exports.append((each, each.operands[0]))
+            elif each.name in ALIASES and same_memory(each.operands[0].type, each.result.type):
+                self.plan.silent.add(each)
+                self.plan.tensors[each.result] = self.plan.tensors[each.operands[0]]
+            else:
+                for r in each.results:
+                    if r.uses:
+                        self.make(r, "temp", r.name or each.name.partition(".")[2], each.loc)
+        for value, ops_ in stores.items():
+            for each in ops_:
+                kind = each.str_attr("kind", "state")
+                self._store(each, value, states.get(f"{kind}:{each.str_attr('name')}"))
+        return self.plan
+
+    def _needs_memory(self, value: Value) -> bool:
+        """Whether a constant is used by something that cannot take it as an immediate."""
+        return any(user.name not in {"phase.map", "phase.scan"} for user, _ in value.uses)
+
+    def _store(self, store: Op, value: Value, state: Value | None) -> None:
+        """Let a stored value take its state's place, or copy it at the end of the step."""
+        if state is None:
+            fail(
+                "E0402",
+                f"nothing is called '{store.str_attr('name')}' to store to",
+                where=str(store.loc),
+            )
+        target = self.plan.tensors[state]
+        owner = value.owner
+        mine = self.plan.tensors.get(value)
+        if (
+            isinstance(owner, Op)
+            and mine is not None
+            and mine.role == "temp"
+            and owner.name in {"phase.map", "phase.scan"}
+            and mine.type == target.type
+            and all(self._before(user, owner) for user, _ in state.uses)
+        ):
+            self.plan.tensors[value] = target
+        else:
+            self.plan.copies.append((store, value, target))
+
+    def _before(self, user: Op, writer: Op) -> bool:
+        """Whether a reader of the old value is done when its successor is written."""
+        if user is writer or user.name == "phase.store":
+            return True
+        return (
+            user in self.order
+            and self.order[user] < self.order[writer]
+            and (user.name != "phase.output")
+        )
+
+
+def plan_tensors(step: Func) -> TensorPlan:
+    """Return where the values of ``@step`` live."""
+    return _Planner(step).run()
+
+
+def export_ops(plan: TensorPlan, tensors: dict[Value, Value]) -> list[Op]:
+    """Return ``tile.export`` ops: what the outside may read."""
+    found: list[Op] = []
+    for output, value in plan.exports:
+        attrs = {k: v for k, v in output.attrs.items() if k not in {"phase", "layer"}}
+        attrs |= {"seq": value.type.kind == "seq", "dims": value.type.shape}
+        found.append(op("tile.export", [tensors[value]], attrs=attrs, loc=output.loc))
+    return found

@@ -1,0 +1,74 @@
+"""How tensors lie in DRAM: steps x rows x columns, rows contiguous."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snncc.compiler.ir.core import Type, Value
+from snncc.compiler.passes.tiling._build import At
+
+ELEMENT_BYTES = {"f16": 2, "f32": 4, "i32": 4}
+
+
+def row_bytes(dtype: str, cols: int) -> int:
+    """Return the bytes of ``cols`` elements of one row; spikes are packed in units of 16."""
+    return (cols + 15) // 16 * 2 if dtype == "bit" else cols * ELEMENT_BYTES[dtype]
+
+
+def col_offset(dtype: str, at: At) -> At:
+    """Return the byte offset of a column offset (a multiple of 16 for packed spikes)."""
+    return at.exact_div(8) if dtype == "bit" else at * ELEMENT_BYTES[dtype]
+
+
+@dataclass(frozen=True)
+class View:
+    """A DRAM tensor seen as steps x rows x columns.
+
+    ``step`` and ``row`` are byte strides (0: the same data for every step or row).
+    """
+
+    dram: Value
+    dtype: str
+    steps: int
+    rows: int
+    cols: int
+    step: int
+    row: int
+    start: int = 0
+    """Byte offset of the first element within the tensor."""
+
+    def at(self, t: At | int = 0, r: At | int = 0, c: At | int = 0) -> At:
+        """Return the byte offset of an element."""
+        t, r, c = (v if isinstance(v, At) else At(v) for v in (t, r, c))
+        return t * self.step + r * self.row + col_offset(self.dtype, c) + self.start
+
+    def flat(self) -> View:
+        """Return the same tensor with steps and rows merged into rows."""
+        if self.steps > 1 and self.step != self.rows * self.row:
+            raise ValueError("steps and rows are not contiguous")
+        return View(self.dram, self.dtype, 1, self.steps * self.rows, self.cols, 0, self.row)
+
+
+def geometry(type_: Type) -> tuple[int, int, int]:
+    """Return (steps, rows, columns) of a type.
+
+    ``seq<TxBxF..>`` is (T, B, prod F); ``tensor<AxB..>`` (1, A, prod B); a vector (1, 1, A); a
+    scalar (1, 1, 1).
+    """
+    shape = type_.shape
+    steps = 1
+    if type_.kind == "seq":
+        steps, shape = shape[0], shape[1:]
+    if len(shape) < 2:
+        return steps, 1, shape[0] if shape else 1
+    cols = 1
+    for d in shape[1:]:
+        cols *= d
+    return steps, shape[0], cols
+
+
+def view(type_: Type, dram: Value) -> View:
+    """Return the natural view of a tensor."""
+    steps, rows, cols = geometry(type_)
+    row = row_bytes(type_.dtype, cols)
+    return View(dram, type_.dtype, steps, rows, cols, rows * row if steps > 1 else 0, row)

@@ -1,0 +1,86 @@
+"""Cut every op of the training step into tasks that fit a core's scratchpad.
+
+Matches each op of ``@step`` and emits ``tile.task`` ops over DRAM tensors (one ``tile.dram`` per value
+that lives in memory), with loops of static trip count and tile operations that mirror the
+instruction table.  Sizes come from the machine's scratchpad and core count.  The result holds the
+single function ``@step`` of stage ``tiled``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snncc.compiler.diag import fail
+from snncc.compiler.ir.core import Block, Func, Location, Module, Type, Value, op
+from snncc.compiler.passes.tiling import _loss, _readout
+from snncc.compiler.passes.tiling._context import TilingContext
+from snncc.compiler.passes.tiling._handlers import HANDLERS, unsupported
+from snncc.compiler.passes.tiling._readout import copy_tensor
+from snncc.compiler.passes.tiling._tensors import TensorPlan, export_ops, plan_tensors
+from snncc.compiler.pipeline.registry import PassContext, compiler_pass
+from snncc.isa.machine import Machine
+
+__all__ = ["Options", "run"]
+
+HANDLERS.update(_readout.HANDLERS)
+HANDLERS.update(_loss.HANDLERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Limits; 0 means what the machine has."""
+
+    scratchpad: int = 0
+    cores: int = 0
+
+
+@compiler_pass(takes="phased", gives="tiled", options=Options)
+def run(module: Module, options: Options, context: PassContext) -> bool:
+    """Replace the phased function by tiled tasks."""
+    machine = context.machine
+    if not isinstance(machine, Machine):
+        fail("E0403", "tiling needs to know the machine", help="name one with --target")
+    limit = options.scratchpad or machine.scratchpad.bytes
+    cores = options.cores or machine.cores
+    step = module.func("step")
+    plan = plan_tensors(step)
+    body = Block()
+    tiling = TilingContext(limit, cores, machine.name)
+    declared = _declare(body, plan, tiling)
+    for each in step.body.ops:
+        if each in plan.silent:
+            continue
+        handler = HANDLERS.get(each.name)
+        if handler is None:
+            unsupported(each)
+            continue
+        handler(tiling, each)
+    for store, value, target in plan.copies:
+        copy_tensor(tiling, store, value, target.type, declared[id(target)])
+    for each in (*tiling.extra, *tiling.tasks, *export_ops(plan, tiling.tensors)):
+        body.append(each)
+    body.append(op("tile.return", loc=Location(module.name)))
+    module.funcs = {"step": Func("step", body)}
+    module.attrs["stage"] = "tiled"
+    module.attrs["cores"] = cores
+    module.attrs["microprograms"] = dict(tiling.programs)
+    return True
+
+
+def _declare(body: Block, plan: TensorPlan, tiling: TilingContext) -> dict[int, Value]:
+    """Declare DRAM tensors; values that share memory share one declaration."""
+    made: dict[int, Value] = {}
+    for value, tensor in plan.tensors.items():
+        if id(tensor) not in made:
+            type_ = Type("dram", tensor.type.shape, tensor.type.dtype)
+            declared = op(
+                "tile.dram",
+                types=[type_],
+                attrs=tensor.attrs(),
+                loc=tensor.loc,
+                names=[tensor.name],
+            )
+            body.append(declared)
+            made[id(tensor)] = declared.result
+        tiling.tensors[value] = made[id(tensor)]
+    return made
