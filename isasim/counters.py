@@ -7,12 +7,12 @@ from typing import Final, TypeAlias
 from snncc.isasim.chip import Chip
 
 STALL_CAUSES: Final[tuple[str, ...]] = (
-    "empty", "semaphore", "message", "credit", "dram", "link", "queue", "fetch", "done",
+    "empty", "semaphore", "message", "credit", "dram", "link", "latency", "queue", "fetch", "done",
 )  # fmt: skip
 
 RECORD: Final = (
-    "executions", "busy", "dense", "performed", "spikes", "dram_read", "dram_write", "noc",
-    "e_unit", "e_memory", "e_dram", "e_noc",
+    "executions", "busy", "dense", "performed", "spikes", "compute", "register", "buffer", "sram",
+    "sram_read", "sram_write", "dram", "dram_read", "dram_write", "noc", "noc_bytes",
 )  # fmt: skip
 """What a record holds, in order; the schedulers use the positions."""
 

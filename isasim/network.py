@@ -13,10 +13,9 @@ from itertools import pairwise
 class Dram:
     """One bus, first come first served; a request holds it for its transfer."""
 
-    __slots__ = ("busy", "free", "latency")
+    __slots__ = ("busy", "free")
 
-    def __init__(self, latency: int) -> None:
-        self.latency = latency
+    def __init__(self) -> None:
         self.free = 0
         self.busy = 0
 
@@ -26,11 +25,11 @@ class Dram:
         self.busy = 0
 
     def request(self, time: int, transfer: int) -> tuple[int, int]:
-        """Grant the bus for ``transfer`` cycles; return when it begins and when data is there."""
+        """Grant the bus for ``transfer`` cycles; return when it begins and when it is free."""
         begin = self.free if self.free > time else time
         self.free = begin + transfer
         self.busy += transfer
-        return begin, begin + self.latency + transfer
+        return begin, self.free
 
 
 class Mesh:
@@ -105,6 +104,6 @@ class Mesh:
                     busy[link] = busy.get(link, 0) + flits
                     if link[0] == source and granted + flits > done:
                         begin, done = granted, granted + flits
-                at = granted + hop
+                at = granted + hop if link[0] != link[1] else granted
             arrivals.append(at + flits)
         return begin, done, arrivals

@@ -1,85 +1,146 @@
-"""Prices of instructions for the scheduler, from the one cost model."""
+"""Prices of instructions for the scheduler: the one cost model, bound to a machine and remembered.
+
+A price depends on sizes, not on addresses, so few distinct ones occur; each is worked out once.
+"""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
+from snncc.isa.cost import Activity, Cost, cost, fetch_cost, static_pj
 from snncc.isa.machine import Machine
-from snncc.isasim.engines.base import Activity, Resolved
+from snncc.isa.micro import MicroProgram
+from snncc.isa.spec import WORD_BYTES
+from snncc.isa.table import TABLE
+from snncc.isasim.engines import base
+from snncc.isasim.engines.base import Resolved
 
-EnginePrice: TypeAlias = tuple[int, float, float]
-"""Cycles, energy of the unit, energy of the scratchpad."""
+MAX_REMEMBERED: Final = 1 << 17
 
-SendPrice: TypeAlias = tuple[int, int, int, float, float, float]
+_PLACES: Final = frozenset(
+    {"acc", "a", "w", "g", "bias", "mask", "dst", "src", "x", "prog", "seed", "core", "tag"}
+)
+"""Operands that say where, not how much."""
+
+
+class Price(NamedTuple):
+    """What the scheduler needs of a :class:`~snncc.isa.cost.Cost`; energies in pJ."""
+
+    cycles: int
+    latency: int
+    dense: int
+    performed: int
+    compute: float
+    register: float
+    buffer: float
+    sram: float
+    sram_read: int
+    sram_write: int
+    dram: float = 0.0
+    dram_read: int = 0
+    dram_write: int = 0
+    noc: float = 0.0
+    noc_bytes: int = 0
+    transfer: int = 0
+    """Cycles for which the DRAM bus, or the links of the path, are taken."""
+
+
+def _price(found: Cost, transfer: int = 0) -> Price:
+    c = found
+    return Price(
+        c.cycles, c.latency, c.macs_dense, c.macs_performed, c.compute_pj, c.register_pj,
+        c.buffer_pj, c.sram_pj, c.sram_read_bytes, c.sram_write_bytes, c.dram_pj,
+        c.dram_read_bytes, c.dram_write_bytes, c.noc_pj, c.noc_bytes, transfer,
+    )  # fmt: skip
+
+
+def _sizes(names: tuple[str, ...]) -> Callable[[tuple[int, ...]], Any]:
+    kept = [i for i, name in enumerate(names) if name not in _PLACES]
+    return itemgetter(*kept) if kept else lambda values: ()
+
+
+_NAMES: Final = {row.mnemonic: tuple(f.name for f in row.operands) for row in TABLE}
+_SIZES: Final = {name: _sizes(names) for name, names in _NAMES.items()}
 
 
 class Pricing:
-    """The cost model bound to a machine; energies in pJ."""
+    """The cost model of a machine."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         m = machine
-        self.dram_latency = m.dma.latency_cycles + m.dram.latency_cycles
+        self.load_latency = m.dma.latency_cycles + m.dram.latency_cycles
         share = max(1, min(m.dma.bytes_per_cycle, m.dram.bytes_per_cycle // m.cores))
-        self.fetch_tick = -(-16 // share)
+        self.fetch_tick = -(-WORD_BYTES // share)
+        self.fetch_pj = fetch_cost(machine).total_pj
+        self._known: dict[Any, Price] = {}
 
     def transfer(self, nbytes: int) -> int:
         """Return the cycles for which bytes hold the DRAM bus."""
         return -(-nbytes // self.machine.dram.bytes_per_cycle)
 
-    def engine(self, op: Resolved, activity: Activity) -> EnginePrice:
-        """Return the price of an engine instruction."""
-        return 1 + activity[1] // 256, 0.5 * activity[1], 0.0
+    def _cost(self, op: Resolved, activity: Activity) -> Cost:
+        micro = MicroProgram(op.micro.name, op.micro.code) if op.micro is not None else None
+        names = _NAMES[op.mnemonic]
+        operands = dict(zip(names, op.values, strict=True))
+        return cost(op.mnemonic, operands, self.machine, activity, micro)
 
-    def move(self, op: Resolved) -> tuple[int, int, int, int, float, float, float]:
-        """Return cycles alone, cycles of the DRAM bus, bytes read and written, and energies."""
-        name, values = op[0], op[1]
-        m = self.machine
-        pad = m.scratchpad
-        if name == "fill":
-            nbytes = values[2] * values[3]
-            return 1 + -(-nbytes // pad.port_bytes), 0, 0, 0, 0.0, nbytes * pad.write_pj_per_byte, 0
-        nbytes = values[2] * values[3] * values[4]
-        if name == "copy":
-            energy = nbytes * (pad.read_pj_per_byte + pad.write_pj_per_byte)
-            return 1 + -(-nbytes // pad.port_bytes), 0, 0, 0, 0.0, energy, 0
-        cycles = self.dram_latency + -(-nbytes // m.dma.bytes_per_cycle)
-        loads = name == "ld"
-        energy = nbytes * (pad.write_pj_per_byte if loads else pad.read_pj_per_byte)
-        dram = nbytes * 8 * m.dram.pj_per_bit
-        read, written = (nbytes, 0) if loads else (0, nbytes)
-        return cycles, self.transfer(nbytes), read, written, 0.0, energy, dram
+    def _remember(self, key: Any, price: Price) -> Price:
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known[key] = price
+        return price
 
-    def send(self, op: Resolved, links: int, targets: int) -> SendPrice:
-        """Return flits, cycles of the unit, bytes sent, and energies."""
-        nbytes = op[1][3]
-        m = self.machine
-        flits = max(1, -(-nbytes // m.noc.link_bytes_per_cycle))
-        return (
-            flits, flits, nbytes, 0.0, nbytes * m.scratchpad.read_pj_per_byte,
-            nbytes * 8 * links * m.noc.pj_per_bit_hop,
-        )  # fmt: skip
+    def engine(self, op: Resolved, activity: base.Activity) -> Price:
+        """Return the price of an engine instruction that did what was counted."""
+        name, values, _, micro = op
+        key = (name, _SIZES[name](values), activity.performed if micro is None else micro)
+        found = self._known.get(key)
+        if found is None:
+            found = self._remember(key, _price(self._cost(op, counted(activity))))
+        return found
 
-    def receive(self, op: Resolved) -> EnginePrice:
+    def move(self, op: Resolved) -> Price:
+        """Return the price of a DMA instruction."""
+        key = (op[0], _SIZES[op[0]](op[1]))
+        found = self._known.get(key)
+        if found is None:
+            one = self._cost(op, Activity())
+            found = self._remember(key, _price(one, self.transfer(one.dram_bytes)))
+        return found
+
+    def send(self, op: Resolved, links: int) -> Price:
+        """Return the price of a message over a number of links."""
+        key = (op[0], op[1][3], links)
+        found = self._known.get(key)
+        if found is None:
+            one = self._cost(op, Activity(hops=links))
+            flits = max(1, -(-op[1][3] // self.machine.noc.link_bytes_per_cycle))
+            found = self._remember(key, _price(one, flits)._replace(latency=0))
+        return found
+
+    def receive(self, op: Resolved) -> Price:
         """Return the price of storing a message."""
-        nbytes = op[1][3] * (4 if op[0] == "recvadd" else 1)
-        pad = self.machine.scratchpad
-        energy = nbytes * pad.write_pj_per_byte
-        return max(1, -(-nbytes // pad.port_bytes)), 0.0, energy
+        key = (op[0], op[1][3])
+        found = self._known.get(key)
+        if found is None:
+            found = self._remember(key, _price(self._cost(op, Activity())))
+        return found
 
-    def fetch(self, executed: int, loaded: int) -> tuple[float, float]:
-        """Return the energies of reading instruction bytes from their memory, and from DRAM."""
-        return (
-            executed * self.machine.sequencer.fetch_pj_per_byte,
-            8 * loaded * self.machine.dram.pj_per_bit,
-        )
+    def code_load(self, nbytes: int) -> float:
+        """Return the energy of reading instruction bytes from DRAM."""
+        return 8 * nbytes * self.machine.dram.pj_per_bit
 
     def static(self, cycles: int, core_cycles: int) -> dict[str, float]:
         """Return the energy that time costs: leakage of everything, clock of running cores."""
-        m = self.machine
-        pj = 1e9 / m.clock_hz  # of one milliwatt in one cycle
-        leaks = m.power.core_leakage_mw * m.cores + m.power.chip_mw
         return {
-            "leakage": leaks * pj * cycles,
-            "clock": m.power.core_clock_mw * pj * core_cycles,
+            "leakage": static_pj(self.machine, cycles, 0),
+            "clock": static_pj(self.machine, 0, core_cycles),
         }
+
+
+def counted(activity: base.Activity) -> Activity:
+    """Return an engine's counts as the cost model takes them."""
+    return Activity(active=activity.performed)

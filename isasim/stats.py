@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from snncc.isa.encoding import isa_hash
 from snncc.isa.machine import Machine
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Chip, Core
-from snncc.isasim.counters import STALL_CAUSES, Counters
+from snncc.isasim.counters import RECORD, STALL_CAUSES, Counters
 from snncc.isasim.decode import SLOTS
 from snncc.isasim.pricing import Pricing
 
 Stats: TypeAlias = dict[str, Any]
-MAC_MNEMONICS: Final = frozenset({"gacc", "mac", "bmac", "gouter", "outer"})
-"""Instructions whose terms are multiply-accumulates."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ class _Bin:
     written: float = 0
     code: float = 0
     noc: float = 0
+    sram_read: float = 0
+    sram_written: float = 0
     dense: float = 0
     performed: float = 0
     spikes: float = 0
@@ -59,24 +59,36 @@ def collect(
     """Return the statistics of a run."""
     bins: dict[tuple[str, str], _Bin] = {}
     units = dict.fromkeys(SLOTS, 0.0)
-    total = {"memory": 0.0, "dram": 0.0, "noc": 0.0}
+    memory = dict.fromkeys(("register", "buffer", "sram", "instruction"), 0.0)
+    far = {"dram": 0.0, "noc": 0.0}
     for core, fetched in zip(chip.cores, timing.fetched, strict=True):
-        _core_bins(core, counters, pricing, fetched, bins, units, total)
+        _core_bins(core, counters, pricing, fetched, bins, units, memory, far)
     static = pricing.static(timing.cycles, sum(timing.ends.values()))
     _spread(bins, sum(static.values()))
     entries = [bins[key] for key in sorted(bins)]
-    energy = sum(units.values()) + sum(total.values()) + sum(static.values())
+    parts = (units, memory, far, static)
+    energy = sum(sum(part.values()) for part in parts)
     return {
         "target": machine.name,
         "versions": {"isa": isa_hash(), "machine": machine.hash, "snncc": version()},
         "cycles": timing.cycles,
         "seconds": machine.seconds(timing.cycles),
         "instructions": sum(core.seq.executed for core in chip.cores),
-        "energy_pj": {"total": energy, "unit": units | static, **total},
+        "energy_pj": {
+            "total": energy,
+            "unit": units,
+            "memory": memory,
+            "static": static,
+            **far,
+        },
         "dram_bytes": {
             "read": int(sum(b.read for b in entries)),
             "write": int(sum(b.written for b in entries)),
             "instruction": int(sum(b.code for b in entries)),
+        },
+        "sram_bytes": {
+            "read": int(sum(b.sram_read for b in entries)),
+            "write": int(sum(b.sram_written for b in entries)),
         },
         "noc_bytes": int(sum(b.noc for b in entries)),
         "macs": {
@@ -91,7 +103,8 @@ def collect(
 
 def _core_bins(
     core: Core, counters: Counters, pricing: Pricing, fetched: int,
-    bins: dict[tuple[str, str], _Bin], units: dict[str, float], total: dict[str, float],
+    bins: dict[tuple[str, str], _Bin], units: dict[str, float], memory: dict[str, float],
+    far: dict[str, float],
 ) -> None:  # fmt: skip
     records = counters.records[core.index]
     counts = core.seq.counts
@@ -103,24 +116,27 @@ def _core_bins(
             found = bins[key] = _Bin(*key)
         count = counts[pc]
         code = WORD_BYTES * count if fetched < 0 else WORD_BYTES
-        issue, load = pricing.fetch(WORD_BYTES * count, code)
-        _, busy, dense, done, spikes, read, written, noc, e_unit, e_mem, e_dram, e_noc = records[pc]
+        issue, load = count * pricing.fetch_pj, pricing.code_load(code)
+        r = dict(zip(RECORD, records[pc], strict=True))
+        own = r["compute"] + r["register"] + r["buffer"] + r["sram"] + r["dram"] + r["noc"]
         found.instructions += count
         found.code += code
-        found.cycles += busy
-        found.energy += issue + load + e_unit + e_mem + e_dram + e_noc
-        found.read += read
-        found.written += written
-        found.noc += noc
-        found.spikes += spikes
-        if inst.insn.mnemonic in MAC_MNEMONICS:
-            found.dense += dense
-            found.performed += done
-        units["seq"] += issue
-        units[inst.insn.unit.value] += e_unit
-        total["memory"] += e_mem
-        total["dram"] += e_dram + load
-        total["noc"] += e_noc
+        found.cycles += r["busy"]
+        found.energy += issue + load + own
+        found.read += r["dram_read"]
+        found.written += r["dram_write"]
+        found.noc += r["noc_bytes"]
+        found.sram_read += r["sram_read"]
+        found.sram_written += r["sram_write"]
+        found.spikes += r["spikes"]
+        found.dense += r["dense"]
+        found.performed += r["performed"]
+        units[inst.insn.unit.value] += r["compute"]
+        memory["instruction"] += issue
+        for level in ("register", "buffer", "sram"):
+            memory[level] += r[level]
+        far["dram"] += r["dram"] + load
+        far["noc"] += r["noc"]
 
 
 def version() -> str:

@@ -119,7 +119,7 @@ class System:
         )  # fmt: skip
         numerics = Numerics("fp16" if m.accumulator == "fp16" else "fp32", m.saturate)
         self.engine = select_engine(self.options.engine, numerics)
-        self._bus = Dram(self.pricing.dram_latency)
+        self._bus = Dram()
         self._mesh = Mesh(m.mesh.cols, m.mesh.rows, m.noc.hop_cycles)
         self._races = RaceChecker(m.cores) if self.options.check_races else None
         self._initial = (
@@ -214,7 +214,9 @@ class System:
         if self._sram_initial:
             self._load_scratchpads()
         starts = [
-            self._bus.request(0, pricing.transfer(fetched))[1] if fetched > 0 else 0
+            self._bus.request(0, pricing.transfer(fetched))[1] + pricing.load_latency
+            if fetched > 0
+            else 0
             for fetched in self._fetched
         ]
         chip.reset(starts)

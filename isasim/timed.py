@@ -26,7 +26,7 @@ from snncc.isasim.engines.base import Engine
 from snncc.isasim.faults import Fault, Trap
 from snncc.isasim.hooks import Hooks
 from snncc.isasim.network import Dram, Mesh
-from snncc.isasim.pricing import Pricing
+from snncc.isasim.pricing import Price, Pricing
 from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
 from snncc.isasim.sequencer import FULL, HALTED, LIMIT, TRAPPED, Entry
 
@@ -53,6 +53,7 @@ class Timed:
         self.hooks = hooks
         self.heap: list[int] = []
         self.free = [0] * (chip.count * 8)
+        self.drained = [0] * (chip.count * 8)
         self.queues: list[deque[Entry]] = []
         self.table: list[Core] = []
         for core in chip.by_index:
@@ -72,14 +73,15 @@ class Timed:
             fault = deadlock_fault(self.chip)
         for core in self.chip.cores:
             first = core.index << 3
-            last = max(core.seq.time, *self.free[first : first + 8])
+            units = slice(first, first + 8)
+            last = max(core.seq.time, *self.free[units], *self.drained[units])
             self.ends[core.index] = last
             self.end = max(self.end, last)
         return fault
 
     def _loop(self) -> Fault | None:
         """Handle events in order until none is left or something stops the run."""
-        heap, free, queues = self.heap, self.free, self.queues
+        heap, free, drained, queues = self.heap, self.free, self.drained, self.queues
         table = self.table
         execute, price = self.engine.execute, self.pricing.engine
         stalls, records = self.counters.stalls, self.counters.records
@@ -113,11 +115,17 @@ class Timed:
                     activity = execute(op, core.sram)
                     cost = price(op, activity)
                     end = time + cost[0]
-                    record[2] += activity[0]
-                    record[3] += activity[1]
+                    if end + cost[1] > drained[actor]:
+                        drained[actor] = end + cost[1]
+                    record[2] += cost[2]
+                    record[3] += cost[3]
                     record[4] += activity[2]
-                    record[8] += cost[1]
-                    record[9] += cost[2]
+                    record[5] += cost[4]
+                    record[6] += cost[5]
+                    record[7] += cost[6]
+                    record[8] += cost[7]
+                    record[9] += cost[8]
+                    record[10] += cost[9]
                 elif kind == WAIT_KIND:
                     sem, n = op
                     if core.sems[sem] < n:
@@ -134,6 +142,8 @@ class Timed:
                 elif kind == POST_KIND:
                     core.post(*op)
                     end = time + 1
+                    if time > ready:
+                        stalls[actor]["latency"] += time - ready
                     if hooks is not None:
                         hooks.posted(core, slot, op[0], op[1], entry)
                     waiters = core.sem_waiters.pop(op[0], None)
@@ -157,8 +167,12 @@ class Timed:
                 if hooks is not None:
                     hooks.done(core, slot, entry, time, end)
                 if queue:
-                    issue = queue[0][0]
-                    heappush(heap, (issue if issue > end else end) << SHIFT | actor)
+                    issue, pc, _, _ = queue[0]
+                    if issue > end:
+                        end = issue
+                    if core.kinds[pc] == POST_KIND and drained[actor] > end:
+                        end = drained[actor]
+                    heappush(heap, end << SHIFT | actor)
                 seq = core.seq
                 if seq.full_slot == slot:
                     if time > seq.time:
@@ -179,8 +193,11 @@ class Timed:
         self.left -= seq.executed - before
         first = core.index << 3
         for slot in seq.touched:
-            issue, free = seq.queues[slot][0][0], self.free[first | slot]
-            heappush(heap, (issue if issue > free else free) << SHIFT | first | slot)
+            issue, pc, _, _ = seq.queues[slot][0]
+            start = max(issue, self.free[first | slot])
+            if core.kinds[pc] == POST_KIND:
+                start = max(start, self.drained[first | slot])
+            heappush(heap, start << SHIFT | first | slot)
         seq.touched.clear()
         if seq.posts and not seq.post_pending:
             seq.post_pending = True
@@ -228,26 +245,43 @@ class Timed:
             seq.time = time
         return self._advance(core)
 
+    def _charge(self, actor: int, record: list[float], price: Price, end: int) -> None:
+        """Count what a transfer costs; ``end`` is when its unit is free."""
+        record[5] += price.compute
+        record[6] += price.register
+        record[8] += price.sram
+        record[9] += price.sram_read
+        record[10] += price.sram_write
+        record[11] += price.dram
+        record[12] += price.dram_read
+        record[13] += price.dram_write
+        record[14] += price.noc
+        record[15] += price.noc_bytes
+        if end + price.latency > self.drained[actor]:
+            self.drained[actor] = end + price.latency
+
+    def _stall(self, actor: int, record: list[float], cause: str, cycles: int) -> None:
+        """Cycles of an instruction that its unit only waited."""
+        if cycles > 0:
+            self.counters.stalls[actor][cause] += cycles
+            self.counters.busy[actor] -= cycles
+            record[1] -= cycles
+
     def _move(self, core: Core, slot: int, time: int, entry: Entry, record: list[float]) -> int:
-        """Execute a DMA instruction; return when it is done."""
+        """Execute a DMA instruction; return when its unit is free."""
         op = entry[2]
+        actor = core.index << 3 | slot
         if self.hooks is not None:
             self.hooks.before(core, slot, entry)
         self.chip.move(core, op)
-        cycles, transfer, read, written, e_unit, e_memory, e_dram = self.pricing.move(op)
-        record[5] += read
-        record[6] += written
-        record[8] += e_unit
-        record[9] += e_memory
-        record[10] += e_dram
-        if not transfer:
-            return time + cycles
-        begin, end = self.dram.request(time, transfer)
-        if begin > time:
-            self.counters.stalls[core.index << 3 | slot]["dram"] += begin - time
-            self.counters.busy[core.index << 3 | slot] -= begin - time
-            record[1] -= begin - time
-        return max(end, begin + cycles)
+        price = self.pricing.move(op)
+        end = time + price.cycles
+        if price.transfer:
+            begin, free = self.dram.request(time, price.transfer)
+            self._stall(actor, record, "dram", begin - time)
+            end = max(free, begin + price.cycles)
+        self._charge(actor, record, price, end)
+        return end
 
     def _message(
         self, core: Core, slot: int, time: int, entry: Entry, record: list[float], ready: int
@@ -262,11 +296,9 @@ class Timed:
                 return -1
             if self.hooks is not None:
                 self.hooks.before(core, slot, entry)
-            flits, cycles, nbytes, e_unit, e_memory, e_noc = self.pricing.send(
-                op, self.mesh.links(core.index, targets), len(targets)
-            )
+            price = self.pricing.send(op, self.mesh.links(core.index, targets))
             data = chip.payload(core, op)
-            begin, done, arrivals = self.mesh.send(core.index, targets, time, flits)
+            begin, done, arrivals = self.mesh.send(core.index, targets, time, price.transfer)
             clock = self.hooks.sent(core, slot, entry) if self.hooks is not None else None
             numbers = chip.deliver(core, op, data, targets, arrivals, clock)
             if self.hooks is not None:
@@ -278,15 +310,10 @@ class Timed:
                     heappush(self.heap, arrival << SHIFT | target << 3 | slot)
             if time > ready:
                 self.counters.stalls[actor]["credit"] += time - ready
-            if begin > time:
-                self.counters.stalls[actor]["link"] += begin - time
-                self.counters.busy[actor] -= begin - time
-                record[1] -= begin - time
-            record[7] += nbytes
-            record[8] += e_unit
-            record[9] += e_memory
-            record[11] += e_noc
-            return max(done, begin + cycles)
+            self._stall(actor, record, "link", begin - time)
+            end = max(done, begin + price.cycles)
+            self._charge(actor, record, price, end)
+            return end
         source: int = op[1][0]
         chip.check_core(op, source)
         box = core.inbox.get((source, op[1][1]))
@@ -307,7 +334,6 @@ class Timed:
         if sender is not None and core.index in sender.credit_wait:
             sender.credit_wait = ()
             heappush(self.heap, time << SHIFT | source << 3 | slot)
-        cycles, e_unit, e_memory = self.pricing.receive(op)
-        record[8] += e_unit
-        record[9] += e_memory
-        return time + cycles
+        price = self.pricing.receive(op)
+        self._charge(actor, record, price, time + price.cycles)
+        return time + price.cycles
