@@ -16,7 +16,7 @@ from snncc.compiler.ir.resources import parse_text, read_module, write_module
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.dumps import DumpWriter
 from snncc.compiler.pipeline.manager import Observer, PassManager, shell
-from snncc.compiler.pipeline.named import DEFAULT_LEVEL, LEVELS, NAMED, named
+from snncc.compiler.pipeline.named import DEFAULT_LEVEL, LEVELS, named, names
 from snncc.compiler.pipeline.observers import PrintIR, Timer
 from snncc.compiler.pipeline.options import options_table
 from snncc.compiler.pipeline.plan import plan
@@ -39,12 +39,12 @@ def _list_passes(ctx: click.Context, _param: click.Parameter, value: bool) -> No
     if not value or ctx.resilient_parsing:
         return
     known = passes()
-    width = max(map(len, [*known, *NAMED]), default=0)
+    width = max(map(len, [*known, *names()]), default=0)
     for each in known.values():
         stages = f"{'|'.join(each.takes)} -> {each.gives}" if each.gives else "|".join(each.takes)
         click.echo(f"{each.name:{width}}  {each.summary} [{stages}]")
     click.echo("\nnamed pipelines:")
-    for name in NAMED:
+    for name in names():
         click.echo(f"{name:{width}}  {','.join(named(name) or ())}")
     ctx.exit()
 
@@ -52,7 +52,7 @@ def _list_passes(ctx: click.Context, _param: click.Parameter, value: bool) -> No
 def _help_pass(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is None or ctx.resilient_parsing:
         return
-    each = lookup(value, others=tuple(NAMED))
+    each = lookup(value, others=names())
     stages = " or ".join(each.takes)
     click.echo(f"{each.name}: {each.summary}\n\n{each.doc}\n")
     click.echo(f"takes IR in stage {stages}, gives {each.gives or 'the same'}")

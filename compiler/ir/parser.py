@@ -114,7 +114,7 @@ class _Parser:
     def need(self, text: str) -> None:
         """Step over punctuation or a keyword."""
         if self.texts[self.at] != text or self.kinds[self.at] not in (PUNCT, WORD):
-            self.wrong(text)
+            self.wrong(f"'{text}'" if len(text) == 1 else text)
         self.at += 1
 
     def has(self, text: str) -> bool:
@@ -132,12 +132,12 @@ class _Parser:
         return self.texts[self.at - 1]
 
     def string(self, text: str) -> str:
-        """Return the value of the string literal before the next token."""
+        """Return the value of a string literal, that of the last token."""
         try:
             value = json.loads(text)
-        except ValueError as error:
-            self.at -= 1
-            self.sink.error("E0150", f"bad string: {error}", self.tokens.span(self.at))
+        except json.JSONDecodeError as error:
+            what = error.msg.removesuffix(" at").lower()
+            self.sink.error("E0150", f"bad string: {what}", self.tokens.span(self.at - 1))
             return ""
         return str(value)
 
@@ -160,7 +160,7 @@ class _Parser:
         while self.has("func"):
             self.func(module)
         if self.texts[self.at] != "}":
-            self.wrong("resource, func or }")
+            self.wrong("resource, func or '}'")
         self.need("}")
         if self.at != len(self.kinds) - 1:
             self.wrong("the end of the text")
@@ -262,7 +262,7 @@ class _Parser:
                 types.append(self.type())
         span = self.tokens.span(name_at)
         if len(types) != len(results):
-            self.sink.error("E0150", f"{len(results)} results but {len(types)} types", span)
+            self.sink.error("E0150", f"{len(results)} results, but types for {len(types)}", span)
             types = [*types, *[tensor(())] * len(results)][: len(results)]
         loc = self.location() if texts[self.at] == "loc" else UNKNOWN
         regions = self.regions(depth + 1) if texts[self.at] == "(" else ()
@@ -283,10 +283,10 @@ class _Parser:
         self.need("loc")
         self.need("(")
         text = self.take(STRING)
-        self.need(")")
         known = self.locations.get(text)
         if known is None:
             self.locations[text] = known = Location(self.string(text))
+        self.need(")")
         return known
 
     def regions(self, depth: int) -> list[Block]:

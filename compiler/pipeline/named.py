@@ -25,6 +25,11 @@ AT_LEVEL: dict[int, dict[str, tuple[str, ...]]] = {
 }
 
 
+def names() -> tuple[str, ...]:
+    """Return the names of all pipelines."""
+    return tuple(NAMED)
+
+
 def named(name: str, level: int = DEFAULT_LEVEL) -> tuple[str, ...] | None:
     """Return the entries of a named pipeline, or None when there is none of that name."""
     return AT_LEVEL.get(level, {}).get(name, NAMED.get(name))

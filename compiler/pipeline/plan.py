@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from snncc.compiler.diag import fail
-from snncc.compiler.pipeline.named import DEFAULT_LEVEL, NAMED, named
+from snncc.compiler.pipeline.named import DEFAULT_LEVEL, named, names
 from snncc.compiler.pipeline.options import OptionText, as_json, options_table, show_options
 from snncc.compiler.pipeline.registry import Pass, Run, lookup, passes
 from snncc.compiler.pipeline.spec import Item, parse_pipeline
@@ -53,7 +53,7 @@ def plan(text: str, stage: str, level: int = DEFAULT_LEVEL, stop_after: str = ""
     steps: list[Step] = []
     count: Counter[str] = Counter()
     for item in _expand(parse_pipeline(text), level):
-        found = lookup(item.name, item.span, tuple(NAMED))
+        found = lookup(item.name, item.span, names())
         options, run = found.bind(item.options)
         count[found.name] += 1
         steps.append(Step(item, found, options, run, len(steps) + 1, count[found.name]))
