@@ -1,0 +1,348 @@
+"""The Python interface: load, compile, run, train; numpy arrays in, numpy arrays out.
+
+    from snncc.compiler.cli import api as snncc
+
+    model = snncc.load("net.onnx", config="net.toml", batch=64)
+    program = snncc.compile(model, target="multicore20", cores=4)
+    result = snncc.run(program, x, y)
+    result["loss"], result["grad/fc1.weight"], result.stats["cycles"]
+    history = snncc.train(model, "digits", epochs=10)
+
+A mistake in a file or an array raises :class:`CompileError`, whose text says what to do; a program
+that traps or deadlocks raises :class:`Stopped`.  See docs/api.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.compiler.backend.compile import CompileOptions, compile_module
+from snncc.compiler.cli.build import Request, import_model, lower
+from snncc.compiler.cli.failure import Stopped, versions
+from snncc.compiler.cli.interface import Interface, interface_of
+from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
+from snncc.compiler.cli.simulate import Chip, read_program
+from snncc.compiler.cli.trainer import Data, History, Metrics, Plan, Progress, fit
+from snncc.compiler.config import Config, load_config
+from snncc.compiler.diag import CompileError, Diagnostic, fail
+from snncc.compiler.ir.clone import clone
+from snncc.compiler.ir.core import Module
+from snncc.compiler.pipeline.context import PassContext
+from snncc.compiler.pipeline.manager import Observer
+from snncc.isa.objfile import ObjectFile, to_bytes
+from snncc.isasim.hooks import Tracer
+from snncc.isasim.system import Options
+
+__all__ = [
+    "CompileError",
+    "History",
+    "Model",
+    "Program",
+    "Result",
+    "Stopped",
+    "compile",
+    "load",
+    "load_program",
+    "run",
+    "train",
+]
+
+Array: TypeAlias = npt.NDArray[Any]
+ArrayLike: TypeAlias = npt.ArrayLike
+PIPELINE = "configure,default"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as imported, with its training configuration."""
+
+    path: Path
+    config: Config
+    graph: Module
+    request: Request
+    warnings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def batch(self) -> int:
+        """Samples per step."""
+        return self.graph.batch
+
+    @property
+    def steps(self) -> int:
+        """Time steps."""
+        return self.graph.steps
+
+    def interface(self, mode: str) -> Interface:
+        """Return what a program of this model takes and gives."""
+        axis = self.config.integer("time_axis")
+        return interface_of(self.graph, mode, axis, self.config.flag("batch_in_time_axis"))
+
+    def with_batch(self, batch: int) -> Model:
+        """Return the model for another batch size."""
+        if batch == self.batch:
+            return self
+        return _load(self.path, replace(self.request, batch=batch, x_shape=None))
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled model: an object file and what its inputs and outputs are."""
+
+    object_file: ObjectFile
+    interface: Interface
+    folder: Path = field(default_factory=Path)
+    core_module: Module | None = None
+
+    @property
+    def mode(self) -> str:
+        """``train`` or ``infer``."""
+        return self.interface.mode
+
+    def to_bytes(self) -> bytes:
+        """Return the object file."""
+        return to_bytes(self.object_file)
+
+
+@dataclass(frozen=True, slots=True)
+class Result(Mapping[str, Array]):
+    """The arrays of one step by name; ``stats`` is what it cost (None in the interpreter)."""
+
+    arrays: Mapping[str, Array]
+    stats: Mapping[str, Any] | None = None
+    races: Sequence[str] = ()
+
+    def __getitem__(self, name: str) -> Array:
+        """Return an array."""
+        return self.arrays[name]
+
+    def __iter__(self) -> Any:
+        """Iterate over the names."""
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        """Return the number of arrays."""
+        return len(self.arrays)
+
+
+def load(
+    path: str | Path,
+    *,
+    config: str | Path | Config | None = None,
+    batch: int | None = None,
+    x_shape: Sequence[int] | None = None,
+    dt: float | None = None,
+) -> Model:
+    """Read a model file (.onnx) for a batch size.
+
+    ``config`` is a TOML file or a :class:`Config`; ``x_shape`` (the shape of the array that will be
+    given) says the batch size where ``batch`` does not.  Neither: the batch size in the file.
+    """
+    if config is None:
+        config = Config()
+    elif not isinstance(config, Config):
+        config = load_config(Path(config))
+    shape = None if x_shape is None else tuple(int(n) for n in x_shape)
+    return _load(Path(path), Request(config, batch, shape, dt))
+
+
+def _load(path: Path, request: Request) -> Model:
+    imported = import_model(path, request)
+    return Model(path, request.config, imported.module, request, imported.warnings)
+
+
+def load_program(path: str | Path) -> Program:
+    """Read a program that `snncc compile` wrote."""
+    object_file = read_program(str(path))
+    interface = Interface.from_json(object_file.metadata.get("interface"))
+    return Program(object_file, interface, Path(path).parent)
+
+
+def compile(
+    model: Model,
+    *,
+    target: str = "",
+    cores: int | None = None,
+    mode: str = "train",
+    level: int = 2,
+    observers: Sequence[Observer] = (),
+    flags: str = "",
+) -> Program:
+    """Compile a model for a machine; ``target`` is a name or a TOML file."""
+    config = model.config
+    machine = find_machine(
+        target or config.text("machine.target") or DEFAULT_TARGET,
+        cores if cores is not None else config.integer("machine.cores"),
+    )
+    interface = model.interface(mode)
+    module = clone(model.graph)
+    context = PassContext(machine, config, mode, command="snncc compile", flags=flags)
+    updates = mode == "train" and config.text("optimizer.name") != "none"
+    result = compile_module(
+        module,
+        machine,
+        CompileOptions(PIPELINE, level),
+        context=context,
+        observers=observers,
+        metadata={"interface": interface.as_json(), "updates": updates, "versions": versions()},
+    )
+    return Program(result.object_file, interface, model.path.parent, result.module)
+
+
+def run(
+    what: Program | Model,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    numerics: str = "fp16",
+    engine: str = "fast",
+    spikes: bool = False,
+    stats: bool = True,
+    options: Options | None = None,
+    tracers: Sequence[Tracer] = (),
+    where: str = "x",
+) -> Result:
+    """Run one step: a training step with ``y``, inference without.
+
+    ``numerics`` float32 or float64 evaluates the training step in that type instead of simulating
+    a chip: is it the model or FP16?  It needs a :class:`Model`.
+    """
+    x = np.asarray(x)
+    y = None if y is None else np.asarray(y)
+    if isinstance(what, Model):
+        mode = "infer" if y is None else "train"
+        if numerics != "fp16":
+            return _interpret(what, x, y, mode, numerics, spikes, where)
+        what = compile(what, mode=mode)
+    elif numerics != "fp16":
+        fail("E0029", f"a program runs in FP16 only, not in {numerics}", help="give the model")
+    chip = Chip(
+        what.object_file,
+        what.interface,
+        options=options or Options(engine=engine),
+        folder=what.folder,
+        tracers=tracers,
+    )
+    done = chip.run(x, y, where)
+    found = dict(done.stats) if stats else None
+    if found is not None:
+        found.setdefault("versions", versions())
+    return Result(chip.outputs(spikes), found, tuple(str(r) for r in done.races))
+
+
+def _interpret(
+    model: Model, x: Array, y: Array | None, mode: str, numerics: str, spikes: bool, where: str
+) -> Result:
+    from snncc.compiler.cli.build import TO_PHASED
+    from snncc.compiler.cli.interpret import interpret
+
+    interface = model.interface(mode)
+    values = {"x": interface.check_x(x, where)}
+    module, _ = lower(model.graph, TO_PHASED, config=model.config, mode=mode)
+    return Result(interpret(module, interface, values, y, numerics, spikes, where))
+
+
+@dataclass(slots=True)
+class ChipLearner:
+    """A training program and an inference program of one model, with common weights."""
+
+    chip: Chip
+    predictor: Chip
+    reduce: Callable[[Mapping[str, Array]], Array]
+    fresh: bool = False
+
+    def step(self, x: Array, y: Array) -> tuple[float, Array]:
+        """Run a training step."""
+        self.chip.run(x, y)
+        self.fresh = False
+        return float(self.chip.output("loss")), self.chip.output("logits")
+
+    def predict(self, x: Array) -> Array:
+        """Run an inference step with the present weights."""
+        if not self.fresh:
+            self.predictor.load_state(self.chip.state(), strict=False)
+            self.fresh = True
+        self.predictor.run(x)
+        return self.reduce(self.predictor.outputs())
+
+    def state(self) -> dict[str, Array]:
+        """Return weights and optimizer state."""
+        return self.chip.state()
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Go on from a state."""
+        self.chip.load_state(state)
+        self.fresh = False
+
+    def stats(self) -> Mapping[str, Any]:
+        """Return the statistics of the last training step."""
+        assert self.chip.result is not None
+        return self.chip.result.stats
+
+
+def learner(
+    model: Model, *, target: str = "", cores: int | None = None, engine: str = "fast"
+) -> ChipLearner:
+    """Compile a model for training and for inference and load both into simulators."""
+    from snncc.compiler.cli.readout import host_readout
+
+    options = Options(engine=engine)
+    programs = [
+        compile(model, target=target, cores=cores, mode=mode) for mode in ("train", "infer")
+    ]
+    chips = [Chip(p.object_file, p.interface, options=options, folder=p.folder) for p in programs]
+    module, _ = lower(model.graph, "configure", config=model.config, mode="train")
+    return ChipLearner(chips[0], chips[1], host_readout(module))
+
+
+def train(
+    model: Model,
+    data: str | Mapping[str, ArrayLike] | Data,
+    *,
+    epochs: int,
+    target: str = "",
+    cores: int | None = None,
+    engine: str = "fast",
+    out: str | Path | None = None,
+    resume: bool = False,
+    on_step: Progress = lambda epoch, step, loss: None,
+    on_epoch: Callable[[Metrics], None] = lambda metrics: None,
+) -> tuple[History, dict[str, Array]]:
+    """Train a model; return the history and the parameters in the file's layout.
+
+    ``data`` is a data set's name or arrays x, y, x_test, y_test (samples first).  Without an
+    ``[optimizer]`` in the configuration plain SGD is used.
+    """
+    from snncc.compiler.cli.data import find_data
+
+    config = model.config
+    if config.text("optimizer.name") == "none":
+        config = config.override({"optimizer.name": "sgd"}, "default")
+    batch = model.request.batch or config.integer("training.batch") or model.batch
+    model = replace(model, config=config, request=replace(model.request, config=config))
+    model = model.with_batch(batch)
+    found = data if isinstance(data, Data) else find_data(data, model.interface("train"))
+    worker = learner(model, target=target, cores=cores, engine=engine)
+    digest = hashlib.sha256(to_bytes(worker.chip.program)).hexdigest()
+    plan = Plan(
+        epochs,
+        batch,
+        config.integer("training.seed") or 0,
+        _sample_axis(model.interface("train")),
+        digest,
+    )
+    folder = None if out is None else Path(out)
+    history = fit(
+        worker, found, plan, out=folder, resume=resume, on_step=on_step, on_epoch=on_epoch
+    )
+    return history, worker.chip.parameters()
+
+
+def _sample_axis(interface: Interface) -> int:
+    return 1 if interface.x.time_axis == 0 and not interface.x.batch_in_time else 0

@@ -1,0 +1,76 @@
+"""Programs without a model behind them (assembled by hand): tensors by the names of their table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snncc.compiler.cli.api import Program
+from snncc.compiler.cli.files import npz_bytes, read_npz, write_bytes, write_text
+from snncc.compiler.cli.interface import InputLayout, Interface
+from snncc.compiler.cli.simulate import Chip
+from snncc.compiler.cli.tracing import open_tracers
+from snncc.compiler.diag import fail
+from snncc.isa.layout import LayoutError
+from snncc.isa.objfile import ObjectFile
+from snncc.isasim.system import Options
+
+
+def run_bare(
+    program: ObjectFile,
+    path: Path,
+    inputs: str | None,
+    output: str | None,
+    stats: str | None,
+    trace: str | None,
+    options: Options,
+    debug: bool,
+) -> None:
+    """Run a program as it is: inputs go to tensors of their names, all tensors come back."""
+    nothing = Interface(path.stem, "bare", 1, 1, InputLayout(()))
+    names = [t.name for t in program.tensors]
+    arrays = read_npz(inputs, names) if inputs else {}
+    with ExitStack() as files:
+        tracers = open_tracers(trace, program, files)
+        chip = Chip(program, nothing, options=options, folder=path.parent, tracers=tracers)
+        for name, value in arrays.items():
+            try:
+                chip.system.write_tensor(name, value)
+            except LayoutError as error:
+                fail("E0022", str(error), inputs or "")
+        if debug:
+            _debugger(chip)
+            return
+        result = chip.start()
+    found = {
+        t.name: np.asarray(chip.system.read_tensor(t.name), np.float32)
+        for t in program.tensors
+        if t.role not in ("input", "target")
+    }
+    if output:
+        write_bytes(output, npz_bytes(found))
+    if stats:
+        write_text(stats, json.dumps(result.stats, indent=1) + "\n")
+    if "-" not in (output, stats):
+        text = f"halt after {result.cycles} cycles, {result.instructions} instructions"
+        print(text, file=sys.stderr)
+    if result.races:
+        fail("E0904", f"{len(result.races)} races: {result.races[0]}", str(path))
+
+
+def debug_program(program: Program, arrays: dict[str, Any], options: Options) -> None:
+    """Load inputs into a compiled program and start the debugger."""
+    chip = Chip(program.object_file, program.interface, options=options, folder=program.folder)
+    chip.write_input("x", program.interface.check_x(arrays["x"], "x"))
+    if chip.trains and "y" in arrays:
+        chip.write_input("y", program.interface.check_y(arrays["y"], chip.classes, "y"))
+    _debugger(chip)
+
+
+def _debugger(chip: Chip) -> None:
+    fail("E0029", "the interactive debugger is not there yet", help="use --trace FILE.jsonl")

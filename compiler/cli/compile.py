@@ -1,0 +1,119 @@
+"""`snncc compile`: a model becomes a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from snncc.compiler.cli.options import CORES, MODEL, TARGET, config_options, read_config
+
+STAGES = {
+    "graph": "configure,frontend",
+    "phased": "configure,frontend,phases",
+    "tiled": "configure,frontend,phases,tile",
+    "mapped": "configure,frontend,phases,tile,map",
+    "core": "configure,frontend,phases,tile,map,lower",
+}
+
+
+@click.command("compile", short_help="Turn a model into a program (.snnx).")
+@MODEL
+@click.option("-o", "--output", help="PROG.snnx (default: MODEL's name); - is stdout.")
+@config_options
+@TARGET
+@CORES
+@click.option("--batch", type=click.IntRange(1), help="Samples per step.")
+@click.option("--mode", type=click.Choice(["train", "infer"]), default="train", show_default=True)
+@click.option("--emit", metavar="asm|ir:STAGE", help="Write text instead: graph, phased, ...")
+@click.option("--dump-dir", type=click.Path(), help="Write the IR after every pass here.")
+@click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True)
+@click.option("--stats", help="Write what was compiled as JSON.")
+@click.option("--dt", type=float, help="Time step of a .nir file, in its unit.")
+def compile_(
+    model: str, output: str | None, config: str | None, target: str | None, cores: int | None,
+    batch: int | None, mode: str, emit: str | None, dump_dir: str | None, level: int,
+    stats: str | None, dt: float | None, **flags: Any,
+) -> None:  # fmt: skip
+    """Compile MODEL for a machine and write an object file.
+
+    \b
+      snncc compile net.onnx --config net.toml -o net.snnx
+      snncc compile net.onnx --target small --cores 4 --emit asm | less
+      snncc compile net.onnx --emit ir:phased > step.snnir
+    """
+    stage = _stage(emit)
+    from snncc.compiler.cli import api
+    from snncc.compiler.cli.files import write_bytes, write_text
+    from snncc.compiler.cli.stages import Recorder, show_warnings
+    from snncc.compiler.pipeline.dumps import DumpWriter
+    from snncc.compiler.pipeline.manager import Observer
+
+    settings = read_config(config, flags)
+    loaded = api.load(model, config=settings, batch=batch, dt=dt)
+    show_warnings(loaded.warnings)
+    recorder = Recorder()
+    observers: list[Observer] = [recorder]
+    if dump_dir:
+        observers.append(DumpWriter(Path(dump_dir)))
+    if stage:
+        _emit_ir(loaded, stage, output or "-", target, cores, mode, level, observers)
+        return
+    program = api.compile(
+        loaded, target=target or "", cores=cores, mode=mode, level=level, observers=observers,
+        flags=f"--target {target}" if target else "",
+    )  # fmt: skip
+    if stats:
+        write_text(stats, json.dumps(recorder.report(program), indent=1) + "\n")
+    if emit == "asm":
+        from snncc.assembler.disassemble import disassemble
+
+        write_text(output or "-", disassemble(program.object_file))
+        return
+    path = output or f"{Path(model).stem}.snnx"
+    data = program.to_bytes()
+    write_bytes(path, data)
+    code = sum(16 * len(c.code) for c in program.object_file.cores)
+    used = len(program.object_file.cores)
+    print(
+        f"{path}: {len(data)} bytes, {code} of them code, for {used} of "
+        f"{program.object_file.machine_name}'s cores",
+        file=sys.stderr,
+    )
+
+
+def _stage(emit: str | None) -> str:
+    if emit in (None, "asm"):
+        return ""
+    kind, _, stage = emit.partition(":")
+    if kind != "ir" or stage not in STAGES:
+        known = ", ".join(f"ir:{s}" for s in STAGES)
+        raise click.BadParameter(f"{emit!r}: choose asm, {known}", param_hint="--emit")
+    return stage
+
+
+def _emit_ir(
+    loaded: Any, stage: str, output: str, target: str | None, cores: int | None, mode: str,
+    level: int, observers: list[Any],
+) -> None:  # fmt: skip
+    from snncc.compiler.cli.build import lower
+    from snncc.compiler.cli.files import write_text
+    from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
+    from snncc.compiler.ir.printer import print_module
+    from snncc.compiler.ir.resources import write_module
+
+    machine = find_machine(target or DEFAULT_TARGET, cores)
+    module, sink = lower(
+        loaded.graph, STAGES[stage], config=loaded.config, mode=mode, machine=machine, level=level,
+        observers=observers,
+    )  # fmt: skip
+    from snncc.compiler.cli.stages import show_warnings
+
+    show_warnings(sink.warnings)
+    if output == "-":
+        write_text("-", print_module(module))
+    else:
+        write_module(module, Path(output))

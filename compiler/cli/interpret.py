@@ -1,0 +1,57 @@
+"""A training step in the interpreter: float32 and float64 answer "is it my model or FP16?"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.compiler.cli.interface import Interface, OutputLayout, interface_of
+from snncc.compiler.diag import fail
+from snncc.compiler.interp.evaluate import evaluate
+from snncc.compiler.ir.core import Module
+
+Array: TypeAlias = npt.NDArray[Any]
+STEP = "step"
+
+
+def interpret(
+    module: Module,
+    interface: Interface,
+    inputs: Mapping[str, Array],
+    y: Array | None,
+    numerics: str,
+    spikes: bool,
+    where: str,
+) -> dict[str, Array]:
+    """Evaluate the step of a phased module; return arrays in the file's layout."""
+    values: dict[str, npt.ArrayLike] = dict(inputs)
+    names = [arg.name for arg in module.func(STEP).body.args]
+    if "y" in names:
+        if y is None:
+            fail("E0021", "a training step needs labels y", where)
+        values["y"] = interface.check_y(y, _classes(module), where)
+    found = evaluate(module, STEP, values, numerics)
+    layouts = interface_of(module, interface.mode, None, False).outputs
+    transposed = {
+        op.str_attr("name"): op.bool_attr("transpose", False)
+        for op in module.walk()
+        if op.name == "phase.param"
+    }
+    results: dict[str, Array] = {}
+    for name, value in found.items():
+        kind, _, rest = name.partition("/")
+        if kind == "state" or (kind == "spikes" and not spikes):
+            continue
+        plain = OutputLayout(-1, (), False, kind == "param" and transposed.get(rest, False))
+        results[name] = layouts.get(name, plain).outward(np.asarray(value))
+    return results
+
+
+def _classes(module: Module) -> int:
+    for op in module.walk():
+        if op.name == "phase.output" and op.str_attr("name") == "logits":
+            return op.operands[0].type.shape[-1]
+    return 1 << 31

@@ -1,0 +1,174 @@
+"""`snncc run`: one step of a program or model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from snncc.compiler.cli.options import CORES, ENGINE, TARGET, config_options, read_config
+
+NUMERICS = ("fp16", "float32", "float64")
+
+
+@click.command(short_help="Simulate one step of a program or model.")
+@click.argument("program", metavar="PROG.snnx|MODEL")
+@click.option("--inputs", "-i", help="IN.npz with x, and y to train; - is stdin.")
+@click.option("-o", "--output", help="OUT.npz for the results; - is stdout.")
+@config_options
+@TARGET
+@CORES
+@ENGINE
+@click.option(
+    "--numerics",
+    type=click.Choice(NUMERICS),
+    default="fp16",
+    show_default=True,
+    help="float32 or float64: evaluate the step of a MODEL in that type, without a chip.",
+)
+@click.option("--mode", type=click.Choice(["train", "infer"]), help="Default: train if there is y.")
+@click.option("--spikes", is_flag=True, help="Also write spikes/LAYER.")
+@click.option("--stats", help="Write cycles, energy and traffic as JSON.")
+@click.option("--trace", help="Write a trace: .jsonl, .json (Perfetto) or text; - is stdout.")
+@click.option("--check-races", is_flag=True, help="Prove that all accesses are ordered.")
+@click.option("--strict-init", is_flag=True, help="Trap on reads of memory never written.")
+@click.option("--max-instructions", type=click.IntRange(1), help="Stop after so many (exit 4).")
+@click.option("--debug", is_flag=True, help="Interactive debugger.")
+@click.option("--dt", type=float, help="Time step of a .nir file, in its unit.")
+def run(
+    program: str, inputs: str | None, output: str | None, config: str | None, target: str | None,
+    cores: int | None, engine: str, numerics: str, mode: str | None, spikes: bool,
+    stats: str | None, trace: str | None, check_races: bool, strict_init: bool,
+    max_instructions: int | None, debug: bool, dt: float | None, **flags: Any,
+) -> None:  # fmt: skip
+    """Run ONE step: a training step for a training program (or a MODEL with y), else inference.
+
+    \b
+      snncc run net.snnx --inputs batch.npz -o out.npz --stats stats.json
+      snncc run net.onnx --config net.toml --inputs batch.npz --numerics float32 -o ref.npz
+
+    OUT.npz holds float32 arrays of the exact values: logits, loss, out/OUTPUT, grad/INITIALIZER in
+    the file's own layout, and param/INITIALIZER after the update when there is an optimizer.
+    """
+    from snncc.compiler.cli import api
+    from snncc.compiler.cli.build import is_model
+    from snncc.compiler.cli.files import read_npz
+    from snncc.compiler.diag import fail
+
+    settings = read_config(config, flags)
+    arrays = read_npz(inputs, ("x", "y")) if inputs else {}
+    where = inputs or program
+    path = Path(program)
+    with ExitStack() as files:
+        options = _options(engine, check_races, strict_init, max_instructions)
+        if is_model(path):
+            if "x" not in arrays:
+                text = "array x is missing" if inputs else "a model needs --inputs IN.npz with x"
+                fail("E0021", text, where)
+            if mode == "infer":
+                arrays.pop("y", None)
+            elif mode == "train" and "y" not in arrays:
+                fail("E0021", "array y is missing; training needs labels", where)
+            loaded = api.load(path, config=settings, x_shape=arrays["x"].shape, dt=dt)
+            if numerics != "fp16":
+                result = api.run(
+                    loaded, arrays["x"], arrays.get("y"), numerics=numerics, spikes=spikes,
+                    where=where,
+                )  # fmt: skip
+                _finish(result, output, stats)
+                return
+            kind = "train" if "y" in arrays else "infer"
+            made = api.compile(loaded, target=target or "", cores=cores, mode=kind)
+        else:
+            if path.suffix.lower() != ".snnx":
+                fail("E0024", "neither a model nor a program", program,
+                     help="MODEL is .onnx; a program is .snnx")  # fmt: skip
+            _refuse(config, target, cores, numerics, settings)
+            raw = api.read_program(program)
+            if "interface" not in raw.metadata or not inputs:
+                from snncc.compiler.cli.bare import run_bare
+
+                run_bare(raw, path, inputs, output, stats, trace, options, debug)
+                return
+            made = api.load_program(path)
+            if "x" not in arrays:
+                fail("E0021", "array x is missing", where)
+        if debug:
+            from snncc.compiler.cli.bare import debug_program
+
+            debug_program(made, arrays, options)
+            return
+        from snncc.compiler.cli.tracing import open_tracers
+
+        tracers = open_tracers(trace, made.object_file, files)
+        result = api.run(
+            made, arrays["x"], arrays.get("y"), spikes=spikes, options=options, tracers=tracers,
+            where=where,
+        )  # fmt: skip
+    _finish(result, output, stats)
+    if check_races and result.races:
+        fail("E0904", f"{len(result.races)} races: {result.races[0]}", program)
+
+
+def _options(engine: str, races: bool, strict: bool, limit: int | None) -> Any:
+    from snncc.isasim.system import DEFAULT_LIMIT, Options
+
+    return Options(
+        engine=engine,
+        check_races=races,
+        strict_init=strict,
+        max_instructions=limit or DEFAULT_LIMIT,
+    )
+
+
+def _refuse(
+    config: str | None, target: str | None, cores: int | None, numerics: str, settings: Any
+) -> None:
+    """Say that a compiled program cannot be given another configuration or machine."""
+    said = [
+        flag
+        for flag, given in (
+            ("--config", config),
+            ("--target", target),
+            ("--cores", cores),
+            ("--numerics", numerics != "fp16"),
+        )
+        if given
+    ]
+    if said or settings.settings:
+        flag = said[0] if said else "a configuration flag"
+        raise click.UsageError(f"{flag} goes with a MODEL; a program is compiled already")
+
+
+def _finish(result: Any, output: str | None, stats: str | None) -> None:
+    from snncc.compiler.cli.files import npz_bytes, write_bytes, write_text
+
+    if output:
+        write_bytes(output, npz_bytes(result.arrays))
+    if stats and result.stats is not None:
+        write_text(stats, json.dumps(result.stats, indent=1) + "\n")
+    elif stats:
+        print("snncc: note: no --stats without a simulated chip", file=sys.stderr)
+    if output != "-" and stats != "-":
+        summary(result, sys.stderr if output else sys.stdout)
+
+
+def summary(result: Any, stream: Any) -> None:
+    """Print what a step gave, one line per array."""
+    for name, value in result.items():
+        shape = "x".join(map(str, value.shape)) or "scalar"
+        shown = f"{float(value):.6g}" if value.ndim == 0 else f"|max| {abs(value).max():.4g}"
+        print(f"{name:32} {shape:>16}  {shown}", file=stream)
+    if result.stats is not None:
+        s = result.stats
+        traffic = sum(s["dram_bytes"].values())
+        print(
+            f"{s['cycles']} cycles ({s['seconds'] * 1e6:.4g} us), "
+            f"{s['energy_pj']['total'] / 1e6:.4g} uJ, DRAM {traffic} bytes, "
+            f"{s['macs']['performed']} of {s['macs']['dense']} MACs",
+            file=stream,
+        )
