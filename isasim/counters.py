@@ -22,14 +22,22 @@ Record: TypeAlias = list[float]
 class Counters:
     """The counters of one run."""
 
-    __slots__ = ("busy", "records", "stalls")
+    __slots__ = ("busy", "counts", "executed", "records", "stalls")
 
     def __init__(self, chip: Chip) -> None:
+        zero: Record = [0] * len(RECORD)  # shared by what no unit executes; never written
         self.records: list[list[Record]] = [
-            [[0] * len(RECORD) for _ in range(core.code.words)] if core else []
+            [zero[:] if queued else zero for queued in core.queued] if core else []
             for core in chip.by_index
         ]
+        self.counts: list[list[int]] = []
+        self.executed: list[int] = []
         self.busy: list[int] = [0] * (chip.count * 8)
         self.stalls: list[dict[str, int]] = [
             dict.fromkeys(STALL_CAUSES, 0) for _ in range(chip.count * 8)
         ]
+
+    def finish(self, chip: Chip) -> None:
+        """Keep what the sequencers counted, per core of ``chip.cores``."""
+        self.counts = [core.seq.counts[:] for core in chip.cores]
+        self.executed = [core.seq.executed for core in chip.cores]

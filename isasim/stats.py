@@ -61,8 +61,8 @@ def collect(
     units = dict.fromkeys(SLOTS, 0.0)
     memory = dict.fromkeys(("register", "buffer", "sram", "instruction"), 0.0)
     far = {"dram": 0.0, "noc": 0.0}
-    for core, fetched in zip(chip.cores, timing.fetched, strict=True):
-        _core_bins(core, counters, pricing, fetched, bins, units, memory, far)
+    for core, counts, fetched in zip(chip.cores, counters.counts, timing.fetched, strict=True):
+        _core_bins(core, counters, counts, pricing, fetched, bins, units, memory, far)
     static = pricing.static(timing.cycles, sum(timing.ends.values()))
     _spread(bins, sum(static.values()))
     entries = [bins[key] for key in sorted(bins)]
@@ -73,7 +73,7 @@ def collect(
         "versions": {"isa": isa_hash(), "machine": machine.hash, "snncc": version()},
         "cycles": timing.cycles,
         "seconds": machine.seconds(timing.cycles),
-        "instructions": sum(core.seq.executed for core in chip.cores),
+        "instructions": sum(counters.executed),
         "energy_pj": {
             "total": energy,
             "unit": units,
@@ -102,12 +102,11 @@ def collect(
 
 
 def _core_bins(
-    core: Core, counters: Counters, pricing: Pricing, fetched: int,
+    core: Core, counters: Counters, counts: Sequence[int], pricing: Pricing, fetched: int,
     bins: dict[tuple[str, str], _Bin], units: dict[str, float], memory: dict[str, float],
     far: dict[str, float],
 ) -> None:  # fmt: skip
     records = counters.records[core.index]
-    counts = core.seq.counts
     for pc, inst in enumerate(core.code.program.code):
         line = core.code.program.source(pc)
         key = (line.layer, line.phase) if line else ("", "")
@@ -185,14 +184,12 @@ def _units(chip: Chip, counters: Counters, timing: Timing) -> Stats:
         busy = 0
         stall = dict.fromkeys(STALL_CAUSES, 0)
         per_core: list[Stats] = []
-        for core, start in zip(chip.cores, timing.starts, strict=True):
+        for i, (core, start) in enumerate(zip(chip.cores, timing.starts, strict=True)):
             actor = core.index << 3 | slot
             mine = dict(counters.stalls[actor])
             if slot == 0:
-                executed = core.seq.executed
-                fetch = core.seq.executed * (core.seq.tick - 1)
-                work = executed
-                mine["fetch"] = start + fetch
+                work = counters.executed[i]
+                mine["fetch"] = start + work * (core.seq.tick - 1)
             else:
                 work = counters.busy[actor]
             mine["done"] = timing.cycles - work - sum(mine.values())

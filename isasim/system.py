@@ -76,7 +76,7 @@ class Result:
 
     @cached_property
     def stats(self) -> Stats:
-        """The statistics (DESIGN section 7); valid until the system runs again."""
+        """The statistics in the shape of ``--stats``; worked out when first asked for."""
         return self._collect()
 
 
@@ -237,6 +237,7 @@ class System:
                 options.order_seed,
             ).run()  # fmt: skip
             cycles = 0
+        counters.finish(chip)
         if self._hooks:
             self._hooks.finish(cycles)
         timing = Timing(cycles, self._fetched, starts, ends)
@@ -244,7 +245,7 @@ class System:
             fault.reason if fault else StopReason.HALT,
             fault,
             cycles,
-            sum(core.seq.executed for core in chip.cores),
+            sum(counters.executed),
             tuple(self._races.races) if self._races else (),
             lambda: collect(chip, counters, timing, self.machine, pricing),
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from snncc.isa.encoding import make
@@ -33,6 +34,13 @@ class Asm:
         """Append an instruction; return its address."""
         self.code.append(make(mnemonic, **operands))
         return len(self.code) - 1
+
+    @contextmanager
+    def loop(self, count: int) -> Iterator[None]:
+        """Repeat what is emitted inside; constants used in it are best named before."""
+        at = self.emit("loopi", count=count, end=0)
+        yield
+        self.code[at] = make("loopi", count=count, end=len(self.code))
 
     def reg(self, value: int) -> int:
         """Return a register that holds a constant."""
@@ -109,17 +117,17 @@ class Asm:
 
 
 def program(
-    cores: dict[int, Sequence[Inst]] | Sequence[Inst],
+    cores: Mapping[int, Sequence[Inst]] | Sequence[Inst],
     machine: Machine | None = None,
     *,
     micro: Iterable[MicroProgram] = (),
     tensors: Iterable[TensorEntry] = (),
-    lines: dict[int, Sequence[SourceLine]] | None = None,
+    lines: Mapping[int, Sequence[SourceLine]] | None = None,
     dram_bytes: int = 4096,
 ) -> ObjectFile:
     """Return an object file."""
     machine = machine or small()
-    table = cores if isinstance(cores, dict) else {0: cores}
+    table = cores if isinstance(cores, Mapping) else {0: cores}
     return ObjectFile(
         machine.name,
         machine.hash,
@@ -138,7 +146,8 @@ def program(
 
 def run(file: ObjectFile, **options: Any) -> tuple[System, Result]:
     """Run a program once with the reference engine unless told otherwise."""
-    system = System(file, Options(**{"engine": "reference", **options}))
+    merged: dict[str, Any] = {"engine": "reference", **options}
+    system = System(file, Options(**merged))
     system.dram[:] = 0
     return system, system.run()
 

@@ -1,10 +1,13 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
+from snncc.isa.spec import Inst
 from snncc.isasim.faults import StopReason, Waiting, find_cycle
 from unit.isasim.programs import HALT, Asm, program, run, run_code, small
 
-MODES = [
+MODES: list[dict[str, Any]] = [
     {"timing": True},
     {"timing": False},
     *({"timing": False, "order_seed": seed} for seed in range(5)),
@@ -12,30 +15,26 @@ MODES = [
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_pipeline_of_units(mode: dict[str, object]) -> None:
+def test_a_pipeline_of_units(mode: dict[str, Any]) -> None:
     """DMA loads, the vector unit adds, DMA stores; double buffered by two credits."""
     asm = Asm()
-    for register in (0, 2, 4, 8, 16, 64, 1024):
-        asm.reg(register)
-    asm.reg(1)
+    one, four, zero = asm.reg(1), asm.reg(16), asm.reg(0)
+    near, far, step = asm.reg(64), asm.reg(1024), asm.reg(8)
     source, target = 40, 41
-    asm.emit("li", rd=source, imm=0)
     asm.emit("li", rd=target, imm=1024)
     asm.post("seq", 1, 2)
-    body = asm.emit("loopi", count=8, end=len(asm.code) + 9)
-    asm.wait("dma", 1)
-    one, four, zero = asm.reg(1), asm.reg(16), asm.reg(0)
     copy = {"n0": one, "n1": one, "bytes": four, "dst0": zero, "dst1": zero}
     copy |= {"src0": zero, "src1": zero}
-    asm.emit("ld", dst=asm.reg(64), src=source, **copy)
-    asm.sync(2, "dma", "vpu")
-    asm.colsum(1024, 64, 8)
-    asm.sync(3, "vpu", "dma")
-    asm.emit("st", dst=target, src=asm.reg(1024), **copy)
-    asm.emit("addi", rd=source, ra=source, imm=16)
-    asm.code[body] = type(asm.code[body])(asm.code[body].insn, (8, len(asm.code) + 2))
-    asm.emit("addi", rd=target, ra=target, imm=16)
-    asm.post("dma", 1)
+    with asm.loop(8):
+        asm.wait("dma", 1)
+        asm.emit("ld", dst=near, src=source, **copy)
+        asm.sync(2, "dma", "vpu")
+        asm.emit("colsum", acc=far, x=near, x_stride=four, rows=one, n=step, type=0, init=1)
+        asm.sync(3, "vpu", "dma")
+        asm.emit("st", dst=target, src=far, **copy)
+        asm.emit("addi", rd=source, ra=source, imm=16)
+        asm.emit("addi", rd=target, ra=target, imm=16)
+        asm.post("dma", 1)
     system, _ = run(program(asm.done()), **mode)
     values = np.arange(64, dtype=np.float16)
     system.dram[:128] = values.view(np.uint8)
@@ -47,9 +46,9 @@ def test_a_pipeline_of_units(mode: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_messages_between_cores(mode: dict[str, object]) -> None:
+def test_messages_between_cores(mode: dict[str, Any]) -> None:
     """A ring: each core adds its own value to what it got and passes it on."""
-    codes = {}
+    codes: dict[int, tuple[Inst, ...]] = {}
     for core in range(4):
         asm = Asm()
         asm.copy("ld", 0, 16 * core, 16)
@@ -71,7 +70,7 @@ def test_messages_between_cores(mode: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_multicast_and_messages_in_order(mode: dict[str, object]) -> None:
+def test_multicast_and_messages_in_order(mode: dict[str, Any]) -> None:
     sender = Asm()
     for k in range(6):  # more than the channel's two credits
         sender.fill(0, 8, 0x1111 * (k + 1))
@@ -164,7 +163,7 @@ def test_deadlock_names_who_waits_for_whom(timing: bool) -> None:
 
 @pytest.mark.parametrize("timing", [True, False])
 def test_deadlock_between_cores(timing: bool) -> None:
-    codes = {}
+    codes: dict[int, tuple[Inst, ...]] = {}
     for core in (0, 1):
         asm = Asm()
         asm.recv(1 - core, 0, 0, 4)
@@ -208,7 +207,7 @@ def test_more_credits_let_the_same_program_end() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_sequencer_waits_and_posts(mode: dict[str, object]) -> None:
+def test_the_sequencer_waits_and_posts(mode: dict[str, Any]) -> None:
     asm = Asm()
     asm.fill(0, 8, 0x3C00)
     asm.post("dma", 4)
