@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from snncc.compiler.cli.main import cli
 
-NO_TESTS = {".expect", ".npz", ".toml", ".py", ".pyc", ".md", ".onnx", ".nir"}
+NO_TESTS = {".expect", ".npz", ".toml", ".py", ".pyc", ".md", ".txt", ".onnx", ".nir"}
 INTERNAL_ERROR = 70  # never what a test expects
 _RUN = re.compile(r"^(?://|#|;) RUN: (.*)$", re.MULTILINE)
 _SPLIT = re.compile(r"^(?://|#|;) -----$", re.MULTILINE)

@@ -10,10 +10,9 @@ LEVELS = (0, 1, 2, 3)
 DEFAULT_LEVEL = 2
 
 NAMED: dict[str, tuple[str, ...]] = {
-    # Import leaves ops that other passes need not know (identities, folded constants).
-    "frontend": ("canonicalize", "dce"),
-    # Differentiation copies forward values into the backward pass; what nobody reads goes after it.
-    "phases": ("differentiate", "dce"),
+    # The configuration first: it decides which parameters live; import leaves ops that nobody uses.
+    "frontend": ("configure", "dce"),
+    "phases": ("split-forward", "dce"),
     "tile": ("tile",),
     "map": ("assign-cores", "insert-barriers"),
     "lower": ("allocate", "lower-to-core"),
@@ -21,7 +20,7 @@ NAMED: dict[str, tuple[str, ...]] = {
 }
 # Without optimisation only what is needed to get to the next stage runs.
 AT_LEVEL: dict[int, dict[str, tuple[str, ...]]] = {
-    0: {"frontend": (), "phases": ("differentiate",)},
+    0: {"frontend": ("configure",), "phases": ("split-forward",)},
 }
 
 

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import json
 import shlex
 from pathlib import Path
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from snncc.compiler.diag import CompileError
-from snncc.compiler.ir.core import Block, Func, Location, Module, op, tensor
+from snncc.compiler.ir.core import Array, Block, Func, Location, Module, op, tensor
 from snncc.compiler.ir.printer import print_module
 from snncc.compiler.ir.resources import read_module
 from snncc.compiler.pipeline.context import PassContext
@@ -21,7 +22,7 @@ def module() -> Module:
     body = Block()
     x = body.add_arg(tensor((2,)), "x")
     body.append(op("graph.output", [x], [], {"name": "y"}, loc=Location("net:/y")))
-    weights = {"w": np.arange(3, dtype=np.float16)}
+    weights: dict[str, Array] = {"w": np.arange(3, dtype=np.float16)}
     return Module("m", {"stage": "graph"}, weights, {"f": Func("f", body)})
 
 
@@ -38,7 +39,7 @@ def run(
 
 def test_passes_run_in_order() -> None:
     made = run("all{values=1,2}")
-    assert made.attrs == {"a": (1, 2), "b": (1, 2), "stage": "phased"} or made.stage == "phased"
+    assert made.attrs == {"a": (1, 2), "b": (1, 2), "stage": "phased"}
 
 
 def test_whether_something_changed() -> None:
@@ -86,6 +87,7 @@ def test_a_crash_leaves_a_reproducer(tmp_path: Path, name: str) -> None:
     with pytest.raises(PassFailure) as caught:
         run(f"set-key{{values=5}},{name}", crash_dir=tmp_path / "new")
     path = caught.value.reproducer
+    assert path is not None
     assert path == tmp_path / "new" / f"crash-002-{name}.snnir"
     assert caught.value.command == f"snncc opt {shlex.quote(str(path))} -p {name}"
     assert caught.value.command in str(caught.value)
@@ -126,7 +128,7 @@ def test_dumps_have_the_same_bytes_every_time(tmp_path: Path) -> None:
 def test_each_dump_names_the_command_for_the_next(tmp_path: Path) -> None:
     final = run(TEXT, DumpWriter(tmp_path))
     dumps = sorted(tmp_path.glob("*.snnir"))
-    for here, there in zip(dumps, dumps[1:], strict=False):
+    for here, there in itertools.pairwise(dumps):
         first = here.read_text(encoding="utf-8").partition("\n")[0]
         words = shlex.split(first.removeprefix("// "))
         assert words[:4] == ["snncc", "opt", here.name, "-p"]
