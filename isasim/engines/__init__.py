@@ -54,9 +54,8 @@ def select_engine(
 ) -> Engine:
     """Return the engine called ``name``.
 
-    ``fast`` becomes ``reference`` (slower, same bits) where numba or the CPU's F16C instructions
-    are missing; ``notice`` is told, and also when kernels have to be compiled first.  Numba is
-    imported here and not before.
+    ``fast`` becomes ``reference`` (slower, same bits) where numba is missing; ``notice`` is told, and
+    also when kernels have to be compiled first.  Numba is imported here and not before.
     """
     from snncc.isasim.engines.reference import ReferenceEngine
 
@@ -64,9 +63,13 @@ def select_engine(
         raise ValueError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
     if name == "fast":
         try:
+            from snncc.isasim.engines import kernel_cache
+
+            if kernel_cache.COLD and "snncc.isasim.engines.fast" not in sys.modules:
+                notice("compiling the fast engine's kernels, once (some seconds)")
             from snncc.isasim.engines.fast import FastEngine
         except ImportError as error:
             notice(f"the fast engine is not available ({error}); using the reference engine")
         else:
-            return FastEngine(numerics, notice)
+            return FastEngine(numerics)
     return ReferenceEngine(numerics)

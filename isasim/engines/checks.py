@@ -63,10 +63,16 @@ class Region(NamedTuple):
 
     def self_overlapping(self) -> bool:
         """Whether two rows share a byte."""
-        if self.n0 * self.n1 == 1:
+        s0, s1 = abs(self.s0) if self.n0 > 1 else 0, abs(self.s1) if self.n1 > 1 else 0
+        if s0 > s1:
+            inner, outer, count = s1, s0, self.n1
+        else:
+            inner, outer, count = s0, s1, self.n0
+        if inner >= self.size and outer >= (count - 1) * inner + self.size:
             return False
-        low = np.sort(self.starts())
-        return bool((low[1:] < low[:-1] + self.size).any())
+        if self.n0 == 1 or self.n1 == 1:
+            return self.n0 * self.n1 > 1 and outer < self.size
+        return _self_overlapping(self._replace(start=0, operand=""))
 
 
 Footprint: TypeAlias = tuple[list[Region], list[Region]]
@@ -83,6 +89,12 @@ def overlapping(a: Region, b: Region) -> bool:
         return True
     shape_a, shape_b = a._replace(start=0, operand=""), b._replace(start=0, operand="")
     return _overlapping(shape_a, shape_b, b.start - a.start)
+
+
+@lru_cache(maxsize=1024)
+def _self_overlapping(region: Region) -> bool:
+    low = np.sort(region.starts())
+    return bool((low[1:] < low[:-1] + region.size).any())
 
 
 @lru_cache(maxsize=1024)

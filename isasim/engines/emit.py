@@ -96,9 +96,7 @@ class Emit:
 
     def masked_load(self, address: Any, mask: Any) -> Any:
         """Load the binary32 lanes whose mask is set; the others are 0."""
-        call = self.intrinsic(
-            "llvm.masked.load.v16f32.p0", VF, (VF.as_pointer(), I32, V1, VF)
-        )
+        call = self.intrinsic("llvm.masked.load.v16f32.p0", VF, (VF.as_pointer(), I32, V1, VF))
         pointer = self.b.inttoptr(address, VF.as_pointer())
         return self.b.call(call, (pointer, const(4), mask, self.floats(0.0)))
 
@@ -205,10 +203,13 @@ class Emit:
         return b.or_(b.select(big, const(0x7C00, True), out), sign)
 
     def round16(self, x: Any) -> Any:
-        """Round binary32 lanes to binary16 and widen them again; NaN canonical."""
+        """Round binary32 lanes to binary16 and widen them again.
+
+        A NaN stays some NaN: it becomes the canonical one when it is written to memory.
+        """
         b = self.b
         if HALF_INSTRUCTIONS:
-            return self.canonical(b.fpext(b.fptrunc(x, VH), VF))
+            return b.fpext(b.fptrunc(x, VH), VF)
         return self.widen(self.narrow(x))
 
     # control flow

@@ -29,7 +29,7 @@ class FastEngine:
 
     name = "fast"
 
-    def __init__(self, numerics: Numerics = FP32, notice: object = None) -> None:
+    def __init__(self, numerics: Numerics = FP32) -> None:
         self.numerics = numerics
         self._reference = ReferenceEngine(numerics)
         self._lanes = LaneKernels(numerics.saturate)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from snncc.isa.fp16 import packed_bytes
-from snncc.isa.tables import table
 from snncc.isasim.engines import kernels_lanes as kl
 from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.checks import Footprint, overlapping, stream_region
-from snncc.isasim.engines.lane_code import BLOCK, CODE, IMM, Translation, translate
+from snncc.isasim.engines.lane_code import BLOCK, Translation, translate
 from snncc.isasim.engines.lanes import ELEMENT_BYTES, LaneProgram
 
-_TAB = 0x2B
 _SIGNED = 1 << 63
 
 
@@ -22,26 +19,25 @@ def steps_tangled(op: Resolved, program: LaneProgram) -> bool:
     What is written must overlap neither itself nor other memory, except that a stream may load
     and store with one geometry; then all steps must touch the same place, or different ones.
     """
-    uses = [(use, stream_region(op, program, use)) for use in program.uses]
-    for i, (use, region) in enumerate(uses):
+    regions = [stream_region(op, program, use) for use in program.uses]
+    extents = [region.extent() for region in regions]
+    for i, use in enumerate(program.uses):
         if not use.writes:
             continue
+        region = regions[i]
         if region.s0 == 0 and region.n0 > 1:
             region = region._replace(n0=1)
         if region.self_overlapping():
             return True
-        for j, (other, there) in enumerate(uses):
-            if i == j or (other.writes and j < i):
+        low, high = extents[i]
+        for j, (begin, end) in enumerate(extents):
+            if begin >= high or end <= low or i == j or (j < i and program.uses[j].writes):
                 continue
-            same = (
-                region[2:] == there._replace(n0=region.n0)[2:]
-                and there.n0 in (region.n0, op.values[1])
-                and not use.state
-                and not other.state
-                and not other.per_row
-                and use.element == other.element
-            )
-            if not same and overlapping(region, there):
+            other = program.uses[j]
+            if use[1] == other[1] and regions[i][2:] == regions[j][2:] and use[4:] == other[4:]:
+                if not use.state:
+                    continue
+            if overlapping(regions[i], regions[j]):
                 return True
     return False
 
@@ -57,6 +53,7 @@ class LaneKernels:
     def __init__(self, saturate: bool) -> None:
         self.saturate = saturate
         self._area = np.zeros(0, np.uint8)
+        self._ready: Translation | None = None
         self._spare = np.zeros(4 * BLOCK + 1024, np.uint8)
 
     def __call__(self, op: Resolved, sram: Sram) -> Activity:
@@ -67,13 +64,14 @@ class LaneKernels:
         plan = translate(program, self.saturate)
         if self._area.shape[0] < plan.bytes:
             self._area = np.zeros(plan.bytes, np.uint8)
-        code = self._prepare(plan, program)
-        streams = np.array([[_signed(x) for x in s] for s in op.streams], np.int64).reshape(-1, 3)
+            self._ready = None
+        self._constants(plan)
+        streams = np.array([_signed(x) for s in op.streams for x in s], np.int64).reshape(-1, 3)
         elements = steps * rows * cols
         if rows > 1 and _contiguous(op, program):
             rows, cols = 1, rows * cols
         spikes = kl.run_lanes(
-            code,
+            plan.code,
             plan.states,
             streams,
             steps,
@@ -86,29 +84,22 @@ class LaneKernels:
         )
         return Activity(elements, elements, int(spikes))
 
-    def _prepare(self, plan: Translation, program: LaneProgram) -> np.ndarray:
-        """Write the constants; return the code with the addresses of its tables."""
-        for place, bits in plan.constants:
-            self._area[place : place + 64].view(np.uint32)[:] = bits
-        code = plan.code
-        if (code[:, CODE] == _TAB).any() and "tables" not in program.scratch:
-            for row in code:
-                if row[CODE] == _TAB:
-                    row[IMM] = table(int(row[IMM])).ctypes.data
-            program.scratch["tables"] = True
-        return code
+    def _constants(self, plan: Translation) -> None:
+        """Write the constants of a program, unless the last one run was the same."""
+        if self._ready is not plan:
+            for place, bits in plan.constants:
+                self._area[place : place + 64].view(np.uint32)[:] = bits
+            self._ready = plan
 
 
 def _contiguous(op: Resolved, program: LaneProgram) -> bool:
     """Whether the rows of every stream follow each other, so that they are one long row."""
     cols = op.values[3]
-    rows_of = dict.fromkeys(range(len(program.streams)), cols)  # iota, rand: counters
-    for use in program.uses:
-        if use.per_row or (use.element == "m" and cols % 16):
+    for slot, element in program.widths:
+        if element == "m":
+            size = cols // 8 if cols % 16 == 0 else -1
+        else:
+            size = ELEMENT_BYTES.get(element, 1 if element == "counter" else 0) * cols
+        if op.streams[slot][2] != size or not size:
             return False
-        size = packed_bytes(cols) if use.element == "m" else ELEMENT_BYTES[use.element] * cols
-        rows_of[use.slot] = size
-    counted = {
-        program.slot(i.imm) for i in program.code if i.op.name in ("iota", "rand")
-    } & {use.slot for use in program.uses}
-    return not counted and all(op.streams[s][2] == size for s, size in rows_of.items())
+    return True

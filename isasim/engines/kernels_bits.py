@@ -11,14 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import I16, I64, NO_F16C, V16, Emit, const
-
-CACHE = not NO_F16C
-"""Compiled kernels are kept on disk, except those of the test mode."""
-OPTIONS = {"cache": CACHE, "nogil": True, "error_model": "numpy"}
+from snncc.isasim.engines.emit import I16, I64, V16, Emit, const
+from snncc.isasim.engines.kernel_cache import kernel
 
 
 @intrinsic
@@ -87,7 +84,7 @@ def count_bits(tyctx, word):
     return types.int64(types.uint64), codegen
 
 
-@njit("int64(int64, int64, int64, int64, uint64[:, ::1])", **OPTIONS)
+@kernel("int64(int64, int64, int64, int64, uint64[:, ::1])")
 def read_bits(a, stride, rows, k, words):
     """Copy packed rows into words, clear the padding; return the number of spikes."""
     total = 0
@@ -108,7 +105,7 @@ def read_bits(a, stride, rows, k, words):
     return total
 
 
-@njit("int64(int64, int64, int64, int64, uint64[:, ::1], int64[::1])", **OPTIONS)
+@kernel("int64(int64, int64, int64, int64, uint64[:, ::1], int64[::1])")
 def read_nonzero(a, stride, rows, k, words, counts):
     """Set a bit for every binary16 number that is not zero; return how many, and how many a row."""
     total = 0
@@ -132,7 +129,7 @@ def read_nonzero(a, stride, rows, k, words, counts):
     return total
 
 
-@njit("int64(int64, int64, int64, int64)", **OPTIONS)
+@kernel("int64(int64, int64, int64, int64)")
 def finite16(w, stride, rows, n):
     """Return 1 when every binary16 number of a matrix is finite, else 0."""
     for r in range(rows):
@@ -148,7 +145,7 @@ def finite16(w, stride, rows, n):
     return 1
 
 
-@njit("void(int64, int64, int64, int64, int64[::1])", **OPTIONS)
+@kernel("void(int64, int64, int64, int64, int64[::1])")
 def popcount_rows(a, stride, rows, k, counts):
     """Count the set bits of each packed row, padding ignored."""
     for r in range(rows):
@@ -162,7 +159,7 @@ def popcount_rows(a, stride, rows, k, counts):
         counts[r] = total
 
 
-@njit("void(uint64[:, ::1], int64, int64, uint64[:, ::1])", **OPTIONS)
+@kernel("void(uint64[:, ::1], int64, int64, uint64[:, ::1])")
 def transpose_bits(words, rows, k, out):
     """Write the transpose of a bit matrix [rows, k] as words [k, ceil(rows/64)]."""
     block = np.empty(64, np.uint64)
@@ -188,7 +185,7 @@ def transpose_bits(words, rows, k, out):
                 out[64 * q + i, p] = block[i]
 
 
-@njit("int64(uint64[:, ::1], int64, int64, int64, int64, int32[::1], int64[::1])", **OPTIONS)
+@kernel("int64(uint64[:, ::1], int64, int64, int64, int64, int32[::1], int64[::1])")
 def list_bits(words, row0, row1, word0, word1, index, start):
     """List the set columns of words[row0:row1, word0:word1] row by row, ascending.
 

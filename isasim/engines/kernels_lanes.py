@@ -2,17 +2,19 @@
 # mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def,misc"
 """The interpreter of translated microprograms: one block of elements at a time, all steps.
 
-A block is several whole rows, each padded to a multiple of 16 lanes, or a piece of one row.  All
-steps of a block run before the next block, so its state stays in the cache; that is legal because
-the elements of a step are independent and the caller has ruled out overlaps between streams.
+A block is several whole rows, each padded to a multiple of 16 lanes, or a piece of one row.  A run
+of blocks goes through all steps before the next run: short enough for its state to stay in the
+cache, long enough for the memory to be read in long pieces.  The order is free because the elements
+of a step are independent and the caller has ruled out overlaps between streams.  Between steps the
+state rests in its stream's memory, exactly, unless the run is a single block.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from snncc.isasim.engines.kernels_bits import OPTIONS, count_bits, load_bits16
+from snncc.isasim.engines.kernel_cache import kernel
+from snncc.isasim.engines.kernels_bits import count_bits, load_bits16
 from snncc.isasim.engines.kernels_mac import half_at
 from snncc.isasim.engines.lane_code import BLOCK
 from snncc.isasim.engines.lane_ops import (
@@ -32,11 +34,14 @@ from snncc.isasim.engines.lane_ops import (
     store_bits16,
 )
 
+RUN = 64
+"""Blocks of a run."""
+
 LD_H, LD_F, LD_ACC, LD_M, LD_ROW_H, LD_ROW_F, LD_ROW_I, ST_H, ST_F, ST_M = range(1, 11)
 STATE_H, STATE_F, STATE_M, IOTA, RAND = 0x0B, 0x0C, 0x0D, 0x0F, 0x50
 
 
-@njit("void(int64, int64, int64, int64, int64)", **OPTIONS)
+@kernel("void(int64, int64, int64, int64, int64)")
 def move(kind, memory, lanes, columns, spare):
     """Move one row between memory and lanes; the last partial group goes through ``spare``."""
     whole, rest = columns // 16, columns % 16
@@ -57,7 +62,7 @@ def move(kind, memory, lanes, columns, spare):
             move_groups(kind, 1, spare, lanes + 64 * whole)
 
 
-@njit("int64(int64, int64, int64, int64)", **OPTIONS)
+@kernel("int64(int64, int64, int64, int64)")
 def copy_mask(source, target, columns, clear):
     """Copy the packed bits of one row, clear the padding if told; return the number of set bits."""
     total = 0
@@ -71,7 +76,7 @@ def copy_mask(source, target, columns, clear):
     return total
 
 
-@njit("void(int64, int64, int64, int64, int64)", **OPTIONS)
+@kernel("void(int64, int64, int64, int64, int64)")
 def randoms(counter, seed, lanes, columns, spare):
     """Fill a row of lanes with the random words of consecutive counters."""
     block, skip = (counter >> 2) & ((1 << 62) - 1), counter & 3
@@ -80,9 +85,7 @@ def randoms(counter, seed, lanes, columns, spare):
     move_groups(MOVE_FLOAT, (columns + 15) // 16, spare + 4 * skip, lanes)
 
 
-@njit(
-    "int64(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)", **OPTIONS
-)
+@kernel("int64(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)")
 def memory_op(code, lanes, address, row, rows, columns, pitch, seed, counter, spare):
     """Run a memory operation on the rows of a block; return the number of spikes stored."""
     spikes = 0
@@ -121,7 +124,7 @@ def memory_op(code, lanes, address, row, rows, columns, pitch, seed, counter, sp
     return spikes
 
 
-@njit("int64(int64, int64)", **OPTIONS)
+@kernel("int64(int64, int64)")
 def offset_of(code, column):
     """Return the distance in bytes from column 0 (a multiple of 16, or 0) for an operation."""
     if code == LD_H or code == ST_H or code == STATE_H:
@@ -133,10 +136,9 @@ def offset_of(code, column):
     return 0
 
 
-@njit(
+@kernel(
     "int64(int64[:, ::1], int64[:, ::1], int64[:, ::1], int64, int64, int64, int64, int64, int64,"
-    " int64)",
-    **OPTIONS,
+    " int64)"
 )
 def run_lanes(code, states, streams, steps, rows, cols, seed, memory, area, spare):
     """Run a translated program; ``streams`` are (base, step, row), bases relative to ``memory``.
@@ -146,21 +148,24 @@ def run_lanes(code, states, streams, steps, rows, cols, seed, memory, area, spar
     spikes = 0
     width = min(cols, BLOCK)
     height = max(1, BLOCK // ((width + 15) // 16 * 16))
-    for row0 in range(0, rows, height):
-        high = min(height, rows - row0)
-        for col0 in range(0, cols, width):
-            columns = min(width, cols - col0)
-            pitch = (columns + 15) // 16 * 16
-            groups = high * pitch // 16
-            for s in range(states.shape[0]):
-                kind, slot = states[s, 0], states[s, 8]
-                address = memory + streams[slot, 0] + row0 * streams[slot, 2]
-                address += offset_of(kind, col0)
-                memory_op(
-                    kind, area + states[s, 1], address, streams[slot, 2], high, columns, pitch,
-                    seed, 0, spare,
-                )  # fmt: skip
-            for t in range(steps):
+    across = (cols + width - 1) // width
+    blocks = (rows + height - 1) // height * across
+    for first in range(0, blocks, RUN):
+        last = min(blocks, first + RUN)
+        for t in range(steps):
+            for block in range(first, last):
+                row0, col0 = block // across * height, block % across * width
+                high, columns = min(height, rows - row0), min(width, cols - col0)
+                pitch = (columns + 15) // 16 * 16
+                if t == 0 or last - first > 1:
+                    for s in range(states.shape[0]):
+                        kind, slot = states[s, 0], states[s, 8]
+                        address = memory + streams[slot, 0] + row0 * streams[slot, 2]
+                        address += offset_of(kind, col0)
+                        memory_op(
+                            kind, area + states[s, 1], address, streams[slot, 2], high, columns,
+                            pitch, seed, 0, spare,
+                        )  # fmt: skip
                 for q in range(code.shape[0]):
                     op, dst, imm = code[q, 0], code[q, 1], code[q, 8]
                     if op <= 0x0F or op == RAND:
@@ -172,15 +177,16 @@ def run_lanes(code, states, streams, steps, rows, cols, seed, memory, area, spar
                         )  # fmt: skip
                     else:
                         lane_op(
-                            op, groups, area + dst, area + code[q, 2], code[q, 3],
+                            op, high * pitch // 16, area + dst, area + code[q, 2], code[q, 3],
                             area + code[q, 4], code[q, 5], area + code[q, 6], code[q, 7], imm,
                         )  # fmt: skip
-            for s in range(states.shape[0]):
-                kind, slot = states[s, 0], states[s, 8]
-                address = memory + streams[slot, 0] + row0 * streams[slot, 2]
-                address += offset_of(kind, col0)
-                memory_op(
-                    kind - STATE_H + ST_H, area + states[s, 1], address, streams[slot, 2], high,
-                    columns, pitch, seed, 0, spare,
-                )  # fmt: skip
+                if t == steps - 1 or last - first > 1:
+                    for s in range(states.shape[0]):
+                        kind, slot = states[s, 0] - STATE_H + ST_H, states[s, 8]
+                        address = memory + streams[slot, 0] + row0 * streams[slot, 2]
+                        address += offset_of(kind, col0)
+                        memory_op(
+                            kind, area + states[s, 1], address, streams[slot, 2], high, columns,
+                            pitch, seed, 0, spare,
+                        )  # fmt: skip
     return spikes

@@ -12,11 +12,12 @@ a row of zeros or a bias row with distance 0).  ``w`` may be read up to a multip
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from snncc.isasim.engines.emit import I16, WIDE, Emit, const
-from snncc.isasim.engines.kernels_bits import OPTIONS, list_bits
+from snncc.isasim.engines.kernel_cache import kernel
+from snncc.isasim.engines.kernels_bits import list_bits
 from snncc.isasim.engines.kernels_strip import dense_strip, gated_strip, valued_strip
 
 ROWS = 512  # accumulator rows per list
@@ -52,7 +53,7 @@ def half_row(tyctx, source, target):
     return types.void(types.int64, types.int64), codegen
 
 
-@njit("void(int64, float32[::1])", **OPTIONS)
+@kernel("void(int64, float32[::1])")
 def read_halves(source, target):
     """Convert a vector of binary16 numbers."""
     n = target.shape[0]
@@ -72,7 +73,7 @@ def load_short(tyctx, address):
     return types.uint16(types.int64), codegen
 
 
-@njit("void(int64, int64, int64, int64, uint16[:, ::1])", **OPTIONS)
+@kernel("void(int64, int64, int64, int64, uint16[:, ::1])")
 def transpose_halves(w, stride, n, k, out):
     """Copy the transpose of a binary16 matrix [n, k] to out[:k, :n]."""
     for j0 in range(0, n, 16):
@@ -82,7 +83,7 @@ def transpose_halves(w, stride, n, k, out):
                     out[kk, j] = load_short(w + j * stride + 2 * kk)
 
 
-@njit("void(int64, int64, int64, int64, int64, int64, int64[::1], int64, int64, int64)", **OPTIONS)
+@kernel("void(int64, int64, int64, int64, int64, int64, int64[::1], int64, int64, int64)")
 def gated_pass(width, init, init_stride, out, out_stride, index, start, w, stride, half):
     """One strip of ``width`` columns for the rows listed in ``start``."""
     vectors = (width + 15) // 16
@@ -116,9 +117,7 @@ def gated_pass(width, init, init_stride, out, out_stride, index, start, w, strid
             gated_strip(1, False, i, o, p, c, w, stride, tail)
 
 
-@njit(
-    "void(uint64[:, ::1], int64, int64, int64, int64, int64, int64, int64, int64, int64)", **OPTIONS
-)
+@kernel("void(uint64[:, ::1], int64, int64, int64, int64, int64, int64, int64, int64, int64)")
 def gated_rows(words, rows, n, init, init_stride, out, out_stride, w, stride, half):
     """Add the rows of ``w`` whose bit is set in ``words``."""
     depth = words.shape[1]
@@ -138,10 +137,9 @@ def gated_rows(words, rows, n, init, init_stride, out, out_stride, w, stride, ha
             i, i_stride = o, out_stride
 
 
-@njit(
+@kernel(
     "void(int64, int64, int64, int64, int64, int64, int64, int64[::1], int64, int64, int64, int64,"
-    " int64)",
-    **OPTIONS,
+    " int64)"
 )
 def valued_pass(
     width, init, init_stride, out, out_stride, index, values, start, w, stride, gate, gate_stride,
@@ -175,10 +173,9 @@ def valued_pass(
             valued_strip(1, False, i, o, p, a, c, w, stride, g, tail)
 
 
-@njit(
+@kernel(
     "void(uint64[:, ::1], int64, int64, int64, int64, int64, int64, int64, int64, int64, int64,"
-    " int64, int64, int64, int64)",
-    **OPTIONS,
+    " int64, int64, int64, int64)"
 )
 def valued_rows(
     words, rows, n, init, init_stride, out, out_stride, w, stride, gate, gate_stride, a, a_row,
@@ -208,8 +205,7 @@ def valued_rows(
             i, i_stride = o, out_stride
 
 
-@njit("void(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)",
-      **OPTIONS)  # fmt: skip
+@kernel("void(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)")
 def dense_pass(
     height, width, init, init_stride, out, out_stride, a, terms, w, stride, gate, gate_stride
 ):
@@ -250,10 +246,9 @@ def dense_pass(
         )
 
 
-@njit(
+@kernel(
     "void(uint64[:, ::1], int64, int64, int64, int64, int64, int64, int64, int64, int64, int64,"
-    " int64, int64, int64, int64)",
-    **OPTIONS,
+    " int64, int64, int64, int64)"
 )
 def dense_rows(
     words, rows, depth, n, init, init_stride, out, out_stride, w, stride, gate, gate_stride, a,

@@ -32,8 +32,6 @@ def _finish(e: Emit, value: Any, out: Any, v: int, vectors: int, mask: Any) -> N
         e.store(e.canonical(value), address, 4)
 
 
-
-
 @intrinsic(prefer_literal=True)
 def gated_strip(tyctx, vectors, half, init, out, index, count, w, stride, tail):
     """``out = init; for k in index[:count]: out += w[k]``; half rounds each sum to binary16."""
@@ -100,8 +98,22 @@ def multiply_add(e: Emit, acc: Any, a: Any, w: Any, rounding: bool) -> Any:
 
 
 @intrinsic(prefer_literal=True)
-def dense_strip(tyctx, rows, vectors, init, init_stride, out, out_stride, a, count, w, stride,
-                gate, gate_stride, tail):
+def dense_strip(
+    tyctx,
+    rows,
+    vectors,
+    init,
+    init_stride,
+    out,
+    out_stride,
+    a,
+    count,
+    w,
+    stride,
+    gate,
+    gate_stride,
+    tail,
+):
     """``out[r] = init[r]; for k < count: out[r] += a[k][r] * w[k]`` for 1 or 4 rows; a is binary32."""
     height, width = rows.literal_value, vectors.literal_value
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from snncc.isa.micro import MicroInst
 from snncc.isa.microcode import is_load, is_state, is_store
+from snncc.isa.tables import table
 from snncc.isasim.engines.lanes import LaneProgram
 
 BLOCK = 512
@@ -35,7 +36,7 @@ class Translation:
     """``code``: int64 [instructions, 9]; register columns are byte offsets in the scratch area.
 
     ``states``: rows of the same form, run before the first and after the last step; the immediate of
-    memory operations is the position of the captured stream, of ``tab.h`` the table's number.
+    memory operations is the position of the captured stream, of ``tab.h`` the table's address.
     ``constants``: offset and binary32 pattern of every constant.
     """
 
@@ -72,9 +73,7 @@ def _half_as_float(bits: int) -> int:
 
 def _ordered(program: LaneProgram) -> list[MicroInst]:
     """Return the per-step instructions with every load before the first store."""
-    code = [
-        i for i in program.code if not is_state(i.op) and not i.op.name.startswith("const.")
-    ]
+    code = [i for i in program.code if not is_state(i.op) and not i.op.name.startswith("const.")]
     code = [i for i in code if i.op.name != "next"]
     stores = [i for i in code if is_store(i.op)]
     first = code.index(stores[0]) if stores else len(code)
@@ -169,6 +168,8 @@ class _Translator:
             row[column] = self.place[arg]
             row[column + 1] = self.steps.get(arg, GROUP)
         row[IMM] = self.program.slot(inst.imm) if op.imm == "stream" else inst.imm
+        if op.imm == "table":
+            row[IMM] = table(inst.imm).ctypes.data  # tables live as long as the process
         self.rows.append(row)
         if self.saturate and op.name in _ROUNDING:
             place = self.place[inst.dst]

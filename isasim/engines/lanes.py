@@ -36,7 +36,9 @@ class LaneProgram:
 
     ``streams``: the numbers of the streams it uses, ascending; captured descriptors come in this
     order.  ``uses``: its memory accesses in program order.  ``nexts``: state register to value
-    register.  ``states``: the ``state`` operations.  ``scratch``: an engine's own translation.
+    register.  ``states``: the ``state`` operations.  ``widths``: pairs of a slot and what a row of its
+    stream consists of: elements h, f, m, ``counter`` (iota, rand) or ``row`` (one value).
+    ``scratch``: an engine's own translation.
     """
 
     name: str
@@ -45,6 +47,7 @@ class LaneProgram:
     uses: tuple[Use, ...]
     nexts: dict[int, int]
     states: tuple[MicroInst, ...]
+    widths: tuple[tuple[int, str], ...]
     scratch: dict[str, object] = field(default_factory=dict[str, object], repr=False)
 
     def slot(self, stream: int) -> int:
@@ -81,4 +84,8 @@ def prepare(program: MicroProgram) -> LaneProgram:
     ]
     nexts = {inst.args[0]: inst.args[1] for inst in code if inst.op.name == "next"}
     states = tuple(inst for inst in code if is_state(inst.op))
-    return LaneProgram(program.name, code, streams, tuple(uses), nexts, states)
+    widths = {(use.slot, "row" if use.per_row else use.element) for use in uses}
+    widths |= {(streams.index(i.imm), "counter") for i in code if i.op.name in ("iota", "rand")}
+    return LaneProgram(
+        program.name, code, streams, tuple(uses), nexts, states, tuple(sorted(widths))
+    )
