@@ -52,24 +52,6 @@ def lookup(code: str) -> ErrorCode:
     return CODES[code]
 
 
-def markdown() -> str:
-    """Return docs/errors.md."""
-    lines = [
-        "# Errors",
-        "",
-        "<!-- generated from isa/errors.py by `make docs`; do not edit -->",
-        "",
-        "Codes are stable. A message says where, what (with the values) and what to do about it.",
-    ]
-    for group, title in GROUPS.items():
-        members = [code for code in sorted(CODES) if code.startswith(group)]
-        if members:
-            lines += ["", f"## {group}xx: {title}"]
-        for code in members:
-            lines += ["", f"### {code}: {CODES[code].title}", "", CODES[code].explanation]
-    return "\n".join(lines) + "\n"
-
-
 # --- E00xx commands, pipelines and files -----------------------------------------------------
 define(
     "E0001",

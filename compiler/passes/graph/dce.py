@@ -8,11 +8,11 @@ nothing to arguments, and keeps ops with effects (outputs, stores) and terminato
 from __future__ import annotations
 
 from snncc.compiler.ir.core import Block, Module, Op
-from snncc.compiler.ir.opdef import STAGES, lookup
+from snncc.compiler.ir.opdef import lookup
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 
-@compiler_pass(takes=STAGES)
+@compiler_pass(takes=("graph", "phased"))
 def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Remove ops whose results nobody uses, and arrays that nobody names."""
     changed = False
