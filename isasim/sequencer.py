@@ -170,7 +170,8 @@ class Sequencer:
                     lanes = make((z[0], y(regs), z[2](streams), z[1]))
                     queue.append((time, pc, lanes, clock))
                 elif op == ADDI:
-                    value = regs[y] + int(z)
+                    source: int = y
+                    value: int = regs[source] + z
                     if not _LOW <= value < _HIGH:
                         raise Trap("overflow", f"{regs[y]} + {z} needs more than 64 bits")
                     if x:

@@ -59,7 +59,7 @@ def collect(
     """Return the statistics of a run."""
     bins: dict[tuple[str, str], _Bin] = {}
     units = dict.fromkeys(SLOTS, 0.0)
-    memory = dict.fromkeys(("register", "buffer", "sram", "instruction"), 0.0)
+    memory: dict[str, float] = dict.fromkeys(("register", "buffer", "sram", "instruction"), 0.0)
     far = {"dram": 0.0, "noc": 0.0}
     for core, counts, fetched in zip(chip.cores, counters.counts, timing.fetched, strict=True):
         _core_bins(core, counters, counts, pricing, fetched, bins, units, memory, far)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,7 +36,7 @@ class Asm:
         return len(self.code) - 1
 
     @contextmanager
-    def loop(self, count: int) -> Iterator[None]:
+    def loop(self, count: int) -> Generator[None]:
         """Repeat what is emitted inside; constants used in it are best named before."""
         at = self.emit("loopi", count=count, end=0)
         yield

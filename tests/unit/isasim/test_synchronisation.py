@@ -85,9 +85,9 @@ def test_multicast_and_messages_in_order(mode: dict[str, Any]) -> None:
         codes[core] = asm.done()
     system, result = run(program(codes), **mode)
     assert result.reason is StopReason.HALT, result.fault
-    for core in system.chip.cores[1:]:
+    for there in system.chip.cores[1:]:
         for k in range(6):
-            assert (core.sram[16 * k : 16 * k + 8].view(np.uint16) == 0x1111 * (k + 1)).all()
+            assert (there.sram[16 * k : 16 * k + 8].view(np.uint16) == 0x1111 * (k + 1)).all()
 
 
 def test_minus_zero_is_loaded_as_plus_zero() -> None:
