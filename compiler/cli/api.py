@@ -24,12 +24,22 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.backend.compile import CompileOptions, compile_module
-from snncc.compiler.cli.build import Request, import_model, lower
+from snncc.compiler.cli.build import TO_PHASED, Request, import_model, lower
+from snncc.compiler.cli.data import find_data
 from snncc.compiler.cli.failure import Stopped, versions
 from snncc.compiler.cli.interface import Interface, interface_of
 from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
+from snncc.compiler.cli.readout import host_readout
 from snncc.compiler.cli.simulate import Chip, read_program
-from snncc.compiler.cli.trainer import Data, History, Metrics, Plan, Progress, fit
+from snncc.compiler.cli.trainer import (
+    Data,
+    History,
+    Metrics,
+    Plan,
+    Progress,
+    fit,
+    steps_per_epoch,
+)
 from snncc.compiler.config import Config, load_config
 from snncc.compiler.diag import CompileError, Diagnostic, fail
 from snncc.compiler.ir.clone import clone
@@ -47,9 +57,12 @@ __all__ = [
     "Program",
     "Result",
     "Stopped",
+    "Training",
     "compile",
     "load",
     "load_program",
+    "prepare_training",
+    "read_program",
     "run",
     "train",
 ]
@@ -239,7 +252,6 @@ def run(
 def _interpret(
     model: Model, x: Array, y: Array | None, mode: str, numerics: str, spikes: bool, where: str
 ) -> Result:
-    from snncc.compiler.cli.build import TO_PHASED
     from snncc.compiler.cli.interpret import interpret
 
     interface = model.interface(mode)
@@ -290,8 +302,6 @@ def learner(
     model: Model, *, target: str = "", cores: int | None = None, engine: str = "fast"
 ) -> ChipLearner:
     """Compile a model for training and for inference and load both into simulators."""
-    from snncc.compiler.cli.readout import host_readout
-
     options = Options(engine=engine)
     programs = [
         compile(model, target=target, cores=cores, mode=mode) for mode in ("train", "infer")
@@ -299,6 +309,71 @@ def learner(
     chips = [Chip(p.object_file, p.interface, options=options, folder=p.folder) for p in programs]
     module, _ = lower(model.graph, "configure", config=model.config, mode="train")
     return ChipLearner(chips[0], chips[1], host_readout(module))
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training run that is ready to go."""
+
+    worker: ChipLearner
+    data: Data
+    plan: Plan
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training steps in an epoch."""
+        return steps_per_epoch(self.data, self.plan)
+
+    def fit(
+        self,
+        *,
+        out: str | Path | None = None,
+        resume: bool = False,
+        on_step: Progress = lambda epoch, step, loss: None,
+        on_epoch: Callable[[Metrics], None] = lambda metrics: None,
+    ) -> tuple[History, dict[str, Array]]:
+        """Train; return the history and the parameters in the file's layout."""
+        folder = None if out is None else Path(out)
+        history = fit(
+            self.worker,
+            self.data,
+            self.plan,
+            out=folder,
+            resume=resume,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+        return history, self.worker.chip.parameters()
+
+
+def prepare_training(
+    model: Model,
+    data: str | Mapping[str, ArrayLike] | Data,
+    *,
+    epochs: int,
+    target: str = "",
+    cores: int | None = None,
+    engine: str = "fast",
+) -> Training:
+    """Load the data, compile the model for training and for inference.
+
+    Without an ``[optimizer]`` in the configuration plain SGD is used.
+    """
+    config = model.config
+    if config.text("optimizer.name") == "none":
+        config = config.override({"optimizer.name": "sgd"}, "default")
+        model = replace(model, config=config, request=replace(model.request, config=config))
+    interface = model.interface("train")
+    found = data if isinstance(data, Data) else find_data(data, interface)
+    worker = learner(model, target=target, cores=cores, engine=engine)
+    plan = Plan(
+        epochs,
+        model.batch,
+        config.integer("training.seed") or 0,
+        1 if interface.x.time_axis == 0 and not interface.x.batch_in_time else 0,
+        hashlib.sha256(to_bytes(worker.chip.program)).hexdigest(),
+    )
+    return Training(worker, found, plan)
 
 
 def train(
@@ -311,38 +386,10 @@ def train(
     engine: str = "fast",
     out: str | Path | None = None,
     resume: bool = False,
-    on_step: Progress = lambda epoch, step, loss: None,
-    on_epoch: Callable[[Metrics], None] = lambda metrics: None,
 ) -> tuple[History, dict[str, Array]]:
     """Train a model; return the history and the parameters in the file's layout.
 
-    ``data`` is a data set's name or arrays x, y, x_test, y_test (samples first).  Without an
-    ``[optimizer]`` in the configuration plain SGD is used.
+    ``data`` is a data set's name or arrays x, y, x_test, y_test (samples first).
     """
-    from snncc.compiler.cli.data import find_data
-
-    config = model.config
-    if config.text("optimizer.name") == "none":
-        config = config.override({"optimizer.name": "sgd"}, "default")
-    batch = model.request.batch or config.integer("training.batch") or model.batch
-    model = replace(model, config=config, request=replace(model.request, config=config))
-    model = model.with_batch(batch)
-    found = data if isinstance(data, Data) else find_data(data, model.interface("train"))
-    worker = learner(model, target=target, cores=cores, engine=engine)
-    digest = hashlib.sha256(to_bytes(worker.chip.program)).hexdigest()
-    plan = Plan(
-        epochs,
-        batch,
-        config.integer("training.seed") or 0,
-        _sample_axis(model.interface("train")),
-        digest,
-    )
-    folder = None if out is None else Path(out)
-    history = fit(
-        worker, found, plan, out=folder, resume=resume, on_step=on_step, on_epoch=on_epoch
-    )
-    return history, worker.chip.parameters()
-
-
-def _sample_axis(interface: Interface) -> int:
-    return 1 if interface.x.time_axis == 0 and not interface.x.batch_in_time else 0
+    ready = prepare_training(model, data, epochs=epochs, target=target, cores=cores, engine=engine)
+    return ready.fit(out=out, resume=resume)

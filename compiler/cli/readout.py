@@ -33,7 +33,7 @@ def host_readout(module: Module) -> Callable[[Mapping[str, Array]], Array]:
             case "max":
                 return np.asarray(value.max(axis))
             case "last":
-                return np.take(value, -1, axis)
+                return np.asarray(np.take(value, -1, axis))
             case _:
                 return np.asarray(value.sum(axis))
 

@@ -8,6 +8,7 @@ import sys
 import click
 
 from snncc.compiler.diag import fail
+from snncc.isa.spec import Insn
 
 
 @click.command(
@@ -31,15 +32,30 @@ def isa(action: str | None, mnemonics: tuple[str, ...], kind: str | None) -> Non
             raise click.UsageError("name an instruction: snncc isa show MNEMONIC")
         for row in TABLE:
             if row.mnemonic in mnemonics:
-                click.echo(export.instruction_markdown(row))
+                click.echo(_instruction(row))
         return
     if kind is not None or action == "export":
-        text = export.to_json() if kind == "json" else export.to_markdown()
+        text = export.to_json() if kind == "json" else export.manual()
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         return
     width = max(len(row.mnemonic) for row in TABLE)
     for row in TABLE:
         click.echo(f"{row.mnemonic:{width}}  {row.unit.value:3}  {row.doc}")
+
+
+def _instruction(row: Insn) -> str:
+    operands = ", ".join(f"{f.name}: {f.kind.name}" for f in row.operands) or "none"
+    lines = [
+        f"{row.mnemonic}  ({row.unit.value}, opcode {row.opcode:#04x}, group {row.group})",
+        f"  {row.doc}",
+        f"  action    {row.action}",
+        f"  operands  {operands}",
+    ]
+    if row.syntax:
+        lines.append(f"  syntax    {row.mnemonic} {row.syntax}")
+    if row.traps:
+        lines.append(f"  traps     {', '.join(row.traps)}")
+    return "\n".join(lines)
 
 
 @click.command(short_help="List the machines, or show one.")

@@ -1,0 +1,84 @@
+"""`snncc train`: epochs of training on the simulated chip."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from snncc.compiler.cli.options import (
+    CORES,
+    ENGINE,
+    MODEL,
+    TARGET,
+    config_options,
+    read_config,
+)
+
+
+@click.command(short_help="Train a model on the simulated chip.")
+@MODEL
+@click.option("--data", "data_name", required=True, help="A data set (digits) or FILE.npz.")
+@config_options
+@TARGET
+@CORES
+@ENGINE
+@click.option("--epochs", type=click.IntRange(1), required=True, help="Epochs in total.")
+@click.option("--batch", type=click.IntRange(1), help="Samples per step.")
+@click.option("-o", "--output", help="Folder for checkpoint, metrics.jsonl and weights.npz.")
+@click.option("--resume", help="Go on from the checkpoint in this folder.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line per epoch on stdout.")
+def train(
+    model: str, data_name: str, config: str | None, target: str | None, cores: int | None,
+    engine: str, epochs: int, batch: int | None, output: str | None, resume: str | None,
+    as_json: bool, **flags: Any,
+) -> None:  # fmt: skip
+    """Train MODEL for some epochs, every step simulated bit by bit.
+
+    \b
+      snncc train net.onnx --config net.toml --data digits --epochs 20 -o runs/1
+      snncc train net.onnx --config net.toml --data digits --epochs 40 --resume runs/1
+
+    FILE.npz holds x, y and perhaps x_test, y_test, samples first. An epoch takes whole batches; the
+    rest is left out, other samples each time. The folder gets a checkpoint after every epoch; a
+    resumed run ends with the same bits as one that was never interrupted.
+    """
+    if resume and output and Path(resume) != Path(output):
+        raise click.UsageError("--resume goes on in its own folder; leave -o out")
+    from snncc.compiler.cli import api
+    from snncc.compiler.cli.files import npz_bytes, write_bytes
+    from snncc.compiler.cli.progress import TrainProgress
+    from snncc.compiler.cli.stages import show_warnings
+    from snncc.compiler.cli.trainer import Metrics
+
+    settings = read_config(config, flags)
+    loaded = api.load(model, config=settings, batch=batch or settings.integer("training.batch"))
+    show_warnings(loaded.warnings)
+    run = api.prepare_training(
+        loaded, data_name, epochs=epochs, target=target or "", cores=cores, engine=engine
+    )
+    folder = resume or output
+    with TrainProgress(epochs, run.steps_per_epoch) as progress:
+
+        def on_epoch(metrics: Metrics) -> None:
+            progress.on_epoch(metrics)
+            if as_json:
+                print(json.dumps(asdict(metrics)), flush=True)
+
+        history, weights = run.fit(
+            out=folder, resume=resume is not None, on_step=progress.on_step, on_epoch=on_epoch
+        )
+    if folder:
+        arrays = {f"param/{name}": value for name, value in weights.items()}
+        write_bytes(str(Path(folder) / "weights.npz"), npz_bytes(arrays))
+    costs = history.costs
+    print(
+        f"{costs.cycles} cycles ({costs.seconds * 1e3:.4g} ms on the chip), "
+        f"{costs.energy_pj / 1e9:.4g} mJ, DRAM {costs.dram_bytes / 1e6:.4g} MB"
+        + (f", results in {folder}" if folder else ""),
+        file=sys.stderr,
+    )
