@@ -1,0 +1,1 @@
+"""Benchmarks against the peers; not part of the installed package."""
