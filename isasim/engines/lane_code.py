@@ -162,18 +162,28 @@ class _Translator:
     def emit(self, inst: MicroInst) -> None:
         op = inst.op
         row = [_SAME.get(op.name, op.opcode)] + [0] * 8
+        if is_store(op) and inst.args[0] in self.steps:  # a constant has one group only
+            spread = self.pools["x"].take(self.area)
+            constant = self.place[inst.args[0]]
+            self.rows.append([COPY, spread, constant, 0, 0, 0, 0, 0, 0])
+            self.rows.append([op.opcode, 0, spread, GROUP, 0, 0, 0, 0, self.slot(inst)])
+            self.pools["x"].free.append(spread)
+            return
         if op.result != "-":
             row[DST] = self.place[inst.dst]
         for column, arg in zip((A, B, C), inst.args, strict=False):
             row[column] = self.place[arg]
             row[column + 1] = self.steps.get(arg, GROUP)
-        row[IMM] = self.program.slot(inst.imm) if op.imm == "stream" else inst.imm
+        row[IMM] = self.slot(inst) if op.imm == "stream" else inst.imm
         if op.imm == "table":
             row[IMM] = table(inst.imm).ctypes.data  # tables live as long as the process
         self.rows.append(row)
         if self.saturate and op.name in _ROUNDING:
             place = self.place[inst.dst]
             self.rows.append([SATURATE, place, place, GROUP, 0, 0, 0, 0, 0])
+
+    def slot(self, inst: MicroInst) -> int:
+        return self.program.slot(inst.imm)
 
     def advance(self) -> None:
         """Move next values that were not computed in place; a state may be another's next value."""

@@ -1,0 +1,253 @@
+"""Both engines write the same bits and report the same activity, whatever the instruction."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from snncc.isa.microcode import Builder
+from snncc.isasim.engines import (
+    FP32,
+    MNEMONICS,
+    Numerics,
+    Resolved,
+    Trap,
+    prepare,
+    select_engine,
+)
+from unit.isasim.engine_cases import (
+    Maker,
+    Memory,
+    make_lanes,
+    make_mac,
+    make_outer,
+    make_reduction,
+    random_program,
+)
+
+DENSITIES = (0.0, 0.02, 0.1, 0.5, 0.7, 1.0)
+HALF = Numerics(accumulator="fp16")
+SATURATE = Numerics(saturate=True)
+
+
+def agree(op: Resolved, memory: Memory, numerics: Numerics = FP32) -> Memory:
+    """Run both engines on copies; return the memory after."""
+    fast, reference = memory.copy(), memory.copy()
+    activity = select_engine("fast", numerics).execute(op, fast)
+    expected = select_engine("reference", numerics).execute(op, reference)
+    wrong = np.flatnonzero(fast != reference)
+    text = f"{op.mnemonic} {op.values} {op.streams} {op.micro.code if op.micro else ''}"
+    assert not wrong.size, f"{text}: {wrong.size} bytes differ, first {wrong[:8]}"
+    assert activity == expected, text
+    return fast
+
+
+def random_case(mnemonic: str, seed: int, limit: int = 70) -> tuple[Resolved, Memory]:
+    m = Maker(seed, special=(0.0, 0.0, 0.02, 0.3)[seed % 4])
+    rows, k, n = m.size(limit), m.size(2 * limit), m.size(3 * limit)
+    density = m.random.choice(DENSITIES)
+    if mnemonic in ("gacc", "mac", "bmac"):
+        op = make_mac(m, mnemonic, rows, k, n, density)
+    elif mnemonic in ("gouter", "outer"):
+        op = make_outer(m, mnemonic, rows, k, n, density)
+    elif mnemonic in ("rowred", "colsum"):
+        op = make_reduction(m, mnemonic, rows, n, density)
+    else:
+        program = random_program(m.random, m.random.randint(1, 40))
+        steps, cols = m.random.randint(1, 5), m.random.choice((1, 10, 16, 33, 80, n))
+        op = make_lanes(m, program, steps, m.random.choice((1, 3, rows)), cols)
+        op = op._replace(mnemonic=mnemonic)
+    return op, m.memory()
+
+
+@pytest.mark.parametrize("numerics", [FP32, HALF, SATURATE], ids=["fp32", "fp16", "saturate"])
+@pytest.mark.parametrize("mnemonic", sorted(MNEMONICS))
+def test_random_instructions(mnemonic: str, numerics: Numerics) -> None:
+    base = int(os.environ.get("SNNCC_FUZZ_SEED", "0"))
+    for seed in range(base, base + 60):
+        op, memory = random_case(mnemonic, seed)
+        agree(op, memory, numerics)
+
+
+@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize("mnemonic", ["gacc", "mac", "bmac", "gouter", "outer"])
+def test_reductions_longer_than_a_block(mnemonic: str, density: float) -> None:
+    m = Maker(7)
+    if mnemonic in ("gouter", "outer"):
+        op = make_outer(m, mnemonic, 4200, 70, 20, density)
+    else:
+        op = make_mac(m, mnemonic, 9, 4200, 150, density)
+    agree(op, m.memory())
+
+
+@pytest.mark.parametrize("mnemonic", ["gacc", "gouter"])
+def test_more_rows_than_a_list_holds(mnemonic: str) -> None:
+    m = Maker(8)
+    make = make_mac if mnemonic == "gacc" else make_outer
+    sizes = (1100, 30, 5) if mnemonic == "gacc" else (30, 1100, 5)
+    op = make(m, mnemonic, *sizes, 0.2)
+    agree(op, m.memory())
+
+
+def test_long_lane_runs() -> None:
+    for seed in range(6):
+        m = Maker(seed, special=0.01)
+        program = random_program(m.random, 12)
+        shape = ((3, 70, 1000), (4, 1, 40000), (2, 4000, 10))[seed % 3]
+        agree(make_lanes(m, program, *shape), m.memory())
+
+
+@pytest.mark.parametrize("mnemonic", sorted(MNEMONICS))
+def test_zero_sizes(mnemonic: str) -> None:
+    for seed in range(12):
+        op, memory = random_case(mnemonic, seed)
+        names = {"rowred": (4, 5), "colsum": (3, 4)}.get(mnemonic, (6, 7, 8))
+        names = (1, 2, 3) if op.micro else names
+        values = list(op.values)
+        values[names[seed % len(names)]] = 0
+        if seed > 6:
+            values[names[(seed + 1) % len(names)]] = 0
+        agree(op._replace(values=tuple(values)), memory)
+
+
+@pytest.mark.parametrize("mnemonic", sorted(MNEMONICS))
+def test_overlapping_operands_have_one_meaning(mnemonic: str) -> None:
+    """Operands are read before anything is written, rows are written in ascending order."""
+    for seed in range(40):
+        op, memory = random_case(mnemonic, seed, limit=24)
+        r = Maker(seed + 1000).random
+        if op.micro:
+            streams = list(op.streams)
+            for _ in range(2):
+                i, j = r.randrange(len(streams)), r.randrange(len(streams))
+                base, step, row = streams[j]
+                stride = r.choice((row, streams[i][2]))
+                streams[i] = (base + r.choice((0, 0, 4, 16)), r.choice((step, 0)), stride)
+            op = op._replace(streams=tuple(streams))
+        else:
+            values = list(op.values)
+            addresses = [0, 2, 4] if mnemonic not in ("rowred", "colsum") else [0, 1]
+            values[r.choice(addresses)] = values[r.choice(addresses)] // 4 * 4
+            if r.random() < 0.5 and mnemonic != "colsum":
+                values[1] = r.choice((0, 4, -4, 8))
+            op = op._replace(values=tuple(values))
+        try:
+            agree(op, memory)
+        except Trap:
+            continue
+
+
+def test_carried_state_may_swap() -> None:
+    b = Builder("swap")
+    one, two = b.emit("state.h", (), 0), b.emit("state.h", (), 1)
+    three = b.emit("state.m", (), 2)
+    flipped = b.emit("not", (three,))
+    total = b.emit("add.h", (one, two))
+    b.emit("next", (one, two))
+    b.emit("next", (two, one))
+    b.emit("next", (three, flipped))
+    b.emit("st.h", (total,), 3)
+    for steps in (1, 2, 3):
+        m = Maker(3)
+        agree(make_lanes(m, prepare(b.build()), steps, 5, 40), m.memory())
+
+
+def test_a_load_after_a_store_sees_the_old_value() -> None:
+    b = Builder("late load")
+    x = b.emit("ld.h", (), 0)
+    b.emit("st.h", (b.emit("neg.h", (x,)),), 1)
+    b.emit("st.h", (b.emit("ld.h", (), 2),), 3)
+    memory = Maker(1).halves(1, 40)[0]
+    streams = ((0, 0, 0), (0, 0, 0), (0, 0, 0), (40, 0, 0))
+    op = Resolved("ew", (0, 1, 1, 20, 0), streams, prepare(b.build()))
+    after = agree(op, memory)
+    assert (after[40:] == memory[:40]).all()
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+@pytest.mark.parametrize("mnemonic", sorted(MNEMONICS))
+def test_traps_change_nothing(mnemonic: str, engine: str) -> None:
+    run = select_engine(engine)
+    traps = 0
+    for seed in range(40):
+        op, memory = random_case(mnemonic, seed, limit=30)
+        r = Maker(seed).random
+        values, streams = list(op.values), list(op.streams)
+        if op.micro and r.random() < 0.7:
+            i = r.randrange(len(streams))
+            base, step, row = streams[i]
+            bad = ((base + 1, step, row), (len(memory), step, row), (base, step, 1 << 40))
+            streams[i] = r.choice((*bad, (-2, step, row)))
+        else:
+            i = r.randrange(1 if op.micro else 0, 4 if op.micro else len(values))
+            values[i] = r.choice((-1, -5, 1 << 30, 3 + values[i]))
+        before = memory.copy()
+        try:
+            run.execute(op._replace(values=tuple(values), streams=tuple(streams)), memory)
+        except Trap as trap:
+            traps += 1
+            assert trap.kind in ("bounds", "alignment", "operand")
+            assert (memory == before).all()
+    assert traps > 10
+
+
+def test_the_order_of_terms_is_ascending() -> None:
+    a = np.array([4096, 1, -4096], np.float16)
+    w = np.array([4096, 1, 4096], np.float16)
+    for width in (1, 10, 16, 130):
+        memory = np.zeros(4096, np.uint8)
+        memory[:6] = a.view(np.uint8)
+        memory[6 : 6 + 6 * width] = np.repeat(w, width).view(np.uint8)
+        acc = 2048
+        for skip in (0, 1):
+            values = (acc, 0, 0, 0, 6, 2 * width, 1, 3, width, 0, 1, skip, 0)
+            out = agree(Resolved("mac", values), memory)[acc : acc + 4 * width].view(np.float32)
+            assert (out == 0).all()  # descending order would give 1
+
+
+def test_gated_sums_are_rounded_one_at_a_time() -> None:
+    """2**24 is a binary32 number, 2**24 + 1 is not."""
+    for terms, expected in (((-1, 1, 1), 2.0**24), ((1, 1, -1), 2.0**24 - 1), ((1,) * 16, 2.0**24)):
+        memory = np.zeros(256, np.uint8)
+        memory[:2] = 0xFF
+        memory[2 : 2 + 2 * len(terms)] = np.array(terms, np.float16).view(np.uint8)
+        memory[64:68] = np.array([2.0**24], np.float32).view(np.uint8)
+        op = Resolved("gacc", (64, 4, 0, 2, 2, 2, 1, len(terms), 1, 0, 0))
+        assert agree(op, memory)[64:68].view(np.float32)[0] == expected
+        turned = Resolved("gouter", (64, 4, 0, 0, 2, 2, len(terms), 1, 1, 0))
+        assert agree(turned, memory)[64:68].view(np.float32)[0] == expected
+
+
+def test_the_fast_engine_falls_back_with_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "snncc.isasim.engines.kernel_cache", None)
+    monkeypatch.delattr("snncc.isasim.engines.kernel_cache", raising=False)
+    told: list[str] = []
+    assert select_engine("fast", notice=told.append).name == "reference"
+    assert len(told) == 1
+    assert "not available" in told[0]
+
+
+def test_unknown_engine() -> None:
+    with pytest.raises(ValueError, match="known: fast, reference"):
+        select_engine("quick")
+
+
+def test_importing_the_engines_does_not_import_numba() -> None:
+    code = "import sys, snncc.isasim.engines; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_integer_conversions_where_the_cpu_has_none() -> None:
+    """The whole file again with binary16 conversions made of integer operations."""
+    if os.environ.get("SNNCC_NO_F16C"):
+        pytest.skip("this is the run without them")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    env = {**os.environ, "SNNCC_NO_F16C": "1"}
+    here = Path(__file__)
+    done = subprocess.run(
+        [*command, str(here)], env=env, cwd=here.parents[3], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
