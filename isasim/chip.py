@@ -44,12 +44,12 @@ class Core:
     )
 
     def __init__(
-        self, code: Code, sram: Bytes, depths: tuple[int, ...], tick: int,
+        self, code: Code, sram: Bytes, depth: int, tick: int,
         semaphore_max: int, loop_depth: int,
     ) -> None:  # fmt: skip
         self.index = code.core
         self.code = code
-        self.seq = Sequencer(code, depths, tick, loop_depth)
+        self.seq = Sequencer(code, depth, tick, loop_depth)
         self.semaphore_max = semaphore_max
         self.queued = [
             i.insn.unit is not Unit.SEQ or (i.insn.mnemonic in ("wait", "post") and i["unit"] > 0)
@@ -88,7 +88,7 @@ class Chip:
     """All cores, the DRAM and the messages under way."""
 
     def __init__(
-        self, codes: Sequence[Code], sram: int, dram: Bytes, depths: tuple[int, ...],
+        self, codes: Sequence[Code], sram: int, dram: Bytes, depth: int,
         ticks: Sequence[int], credits: int, cores: int, semaphore_max: int, loop_depth: int,
     ) -> None:  # fmt: skip
         self.dram = dram
@@ -101,7 +101,7 @@ class Chip:
         self.messages = 0
         for code, tick in zip(codes, ticks, strict=True):
             memory = np.full(sram, POISON, np.uint8)
-            core = Core(code, memory, depths, tick, semaphore_max, loop_depth)
+            core = Core(code, memory, depth, tick, semaphore_max, loop_depth)
             self.cores.append(core)
             self.by_index[code.core] = core
 

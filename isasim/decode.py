@@ -23,20 +23,20 @@ from snncc.isasim.engines.lanes import LaneProgram
 
 PUSH: Final = 0
 SYNC: Final = 1
-ADDI: Final = 2
-LI: Final = 3
-ADD: Final = 4
-MUL: Final = 5
-SUB: Final = 6
-LOOP: Final = 7
-LOOPI: Final = 8
-STREAM: Final = 9
-NOP: Final = 10
-HALT: Final = 11
-SEQ_WAIT: Final = 12
-SEQ_POST: Final = 13
-ILLEGAL: Final = 14
-LANES: Final = 15
+LANES: Final = 2
+ADDI: Final = 3
+LI: Final = 4
+ADD: Final = 5
+MUL: Final = 6
+SUB: Final = 7
+LOOP: Final = 8
+LOOPI: Final = 9
+STREAM: Final = 10
+NOP: Final = 11
+HALT: Final = 12
+SEQ_WAIT: Final = 13
+SEQ_POST: Final = 14
+ILLEGAL: Final = 15
 
 SLOTS: Final[tuple[str, ...]] = tuple(u.value for u in Unit)
 """Unit names by slot: 0 is the sequencer, 1..6 the queued units."""

@@ -51,7 +51,7 @@ def _sequencer(core: Core) -> Waiting:
     where = location(core, 0, seq.pc)
     if seq.status == FULL:
         unit = SLOTS[seq.full_slot]
-        reason = f"room in the queue of {unit} ({seq.depth[seq.full_slot]} entries)"
+        reason = f"room in the queue of {unit} ({seq.depth} entries)"
         return Waiting(core.index, "seq", reason, ((core.index, unit),), where)
     sem, n = seq.wait or (0, 0)
     return _semaphore(core, 0, sem, n, where)

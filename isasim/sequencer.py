@@ -8,7 +8,7 @@ may be ahead of the simulated time: nothing that happens later can take away wha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
@@ -40,6 +40,8 @@ HALTED: Final = 2
 TRAPPED: Final = 3
 LIMIT: Final = 4
 
+QUEUES: Final = 8
+"""Queues by slot; those of slot 0 (the sequencer) and 7 (its posts) stay empty."""
 _LOW: Final = -(1 << 63)
 _HIGH: Final = 1 << 63
 
@@ -51,13 +53,13 @@ class Sequencer:
     """Registers, loops, streams and the program counter of one core."""
 
     __slots__ = (
+        "_steps",
         "clock",
         "code",
         "counts",
         "depth",
         "executed",
         "full_slot",
-        "granted",
         "loop_depth",
         "loops",
         "pc",
@@ -66,6 +68,7 @@ class Sequencer:
         "queues",
         "registers",
         "status",
+        "stop",
         "streams",
         "tick",
         "time",
@@ -74,12 +77,12 @@ class Sequencer:
         "wait",
     )
 
-    def __init__(self, code: Code, depths: tuple[int, ...], tick: int, loop_depth: int) -> None:
+    def __init__(self, code: Code, depth: int, tick: int, loop_depth: int) -> None:
         self.code = code
-        self.depth = depths
+        self.depth = depth
         self.tick = tick
         self.loop_depth = loop_depth
-        self.queues: list[deque[Entry]] = [deque() for _ in depths]
+        self.queues: list[deque[Entry]] = [deque() for _ in range(QUEUES)]
         self.counts: list[int] = [0] * code.words
         self.touched: list[int] = []
         self.posts: deque[tuple[int, int, int, int, Any]] = deque()
@@ -105,83 +108,77 @@ class Sequencer:
         self.time = start
         self.executed = 0
         self.full_slot = -1
-        self.granted = False
         self.wait = None
         self.post_pending = False
         self.status = WAITING
         self.trap = None
         self.clock = None
+        self.stop = 0
+        self._steps = self._run()
 
     def run(self, limit: int) -> int:
         """Run until something stops the sequencer; return (and keep) why.
 
-        ``limit`` bounds the instructions executed by this call.  ``touched`` collects the slots
-        whose queue was empty when an instruction was pushed.
+        About ``limit`` more instructions may be executed: the bound is checked where loops repeat.
+        ``touched`` collects the slots whose queue was empty when an instruction was pushed.
+        After ``FULL``, run again when the queue has room; after ``WAITING``, when the semaphore was
+        taken.  ``time`` may be moved forward in between.
         """
-        try:
-            self.status = self._run(limit)
-        except Trap as trap:
-            self.trap = trap
-            self.status = TRAPPED
+        self.stop = self.executed + limit
+        self.status = next(self._steps)
         return self.status
 
-    def _run(self, limit: int) -> int:
+    def _run(self) -> Iterator[int]:
+        """Execute the program; yields whenever it must stop.
+
+        A generator, because that keeps everything in local variables from one stop to the next.
+        """
         code = self.code
         steps, ends, words = code.steps, code.ends, code.words
-        regs, streams, queues, depth = self.registers, self.streams, self.queues, self.depth
-        counts, touched, clock, tick = self.counts, self.touched, self.clock, self.tick
+        regs, streams, queues = self.registers, self.streams, self.queues
+        counts, touched, tick, depth = self.counts, self.touched, self.tick, self.depth
         # a third of the time of Resolved(...): no Python-level call
         make: Callable[[tuple[Any, ...]], Resolved] = partial(cast(Any, tuple).__new__, Resolved)
-        pc, time = self.pc, self.time
-        done = 0
-        status = LIMIT
-        self.full_slot = -1
+        clock = self.clock
+        pc, time, executed = 0, self.time, 0
+        item: Any
         try:
-            for done in range(limit):
+            while True:
                 if pc >= words:
                     raise Trap("illegal", "the program runs past its end; it has no halt")
                 op, x, y, z = steps[pc]
-                if op == PUSH:
+                if op <= LANES:
                     queue = queues[x]
-                    if len(queue) >= depth[x]:
-                        self.full_slot = x
-                        status = FULL
-                        break
+                    if len(queue) >= depth:
+                        self.pc, self.time, self.executed, self.full_slot = pc, time, executed, x
+                        while len(queue) >= depth:
+                            yield FULL
+                        self.full_slot = -1
+                        time, clock = self.time, self.clock
+                    if op == PUSH:
+                        item = make((z, y(regs), (), None))
+                    elif op == SYNC:
+                        item = y
+                    else:
+                        item = make((z[0], y(regs), z[2](streams), z[1]))
                     if not queue:
                         touched.append(x)
-                    queue.append((time, pc, make((z, y(regs), (), None)), clock))
-                elif op == SYNC:
-                    queue = queues[x]
-                    if len(queue) >= depth[x]:
-                        self.full_slot = x
-                        status = FULL
-                        break
-                    if not queue:
-                        touched.append(x)
-                    queue.append((time, pc, y, clock))
-                elif op == LANES:
-                    queue = queues[x]
-                    if len(queue) >= depth[x]:
-                        self.full_slot = x
-                        status = FULL
-                        break
-                    if not queue:
-                        touched.append(x)
-                    lanes = make((z[0], y(regs), z[2](streams), z[1]))
-                    queue.append((time, pc, lanes, clock))
+                    queue.append((time, pc, item, clock))
                 elif op == ADDI:
                     source: int = y
                     value: int = regs[source] + z
                     if not _LOW <= value < _HIGH:
-                        raise Trap("overflow", f"{regs[y]} + {z} needs more than 64 bits")
+                        raise Trap("overflow", f"{regs[source]} + {z} needs more than 64 bits")
                     if x:
                         regs[x] = value
                 elif op == LI:
                     if x:
                         regs[x] = y
                 elif op == LOOP or op == LOOPI:
+                    following = self._enter_loop(pc, x if op == LOOPI else regs[x], y)
                     counts[pc] += 1
-                    pc = self._enter_loop(pc, x if op == LOOPI else regs[x], y)
+                    executed += 1
+                    pc = following
                     time += tick
                     if ends[pc]:
                         pc = self._close_loops(pc)
@@ -192,31 +189,30 @@ class Sequencer:
                     self._arithmetic(op, x, y, z)
                 elif op == HALT:
                     counts[pc] += 1
-                    done += 1
-                    time += tick
-                    status = HALTED
-                    break
+                    self.pc, self.time, self.executed = pc, time + tick, executed + 1
+                    yield HALTED
                 elif op == SEQ_WAIT:
-                    if not self.granted:
-                        self.wait = (x, y)
-                        status = WAITING
-                        break
-                    self.granted = False
+                    self.wait = (x, y)
+                    self.pc, self.time, self.executed = pc, time, executed
+                    yield WAITING
+                    time, clock = self.time, self.clock
                 elif op == SEQ_POST:
                     self.posts.append((time, pc, x, y, clock))
                 elif op != NOP:
                     raise Trap("illegal", code.problems[pc])
                 counts[pc] += 1
+                executed += 1
                 pc += 1
                 time += tick
                 if ends[pc]:
                     pc = self._close_loops(pc)
-            else:
-                done = limit
-        finally:
-            self.pc, self.time = pc, time
-            self.executed += done
-        return status
+                    if executed >= self.stop:
+                        self.pc, self.time, self.executed = pc, time, executed
+                        yield LIMIT
+        except Trap as trap:
+            self.pc, self.time, self.executed = pc, time, executed
+            self.trap = trap
+            yield TRAPPED
 
     def _enter_loop(self, pc: int, count: int, end: int) -> int:
         loops = self.loops

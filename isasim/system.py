@@ -112,9 +112,8 @@ class System:
         limit = m.sequencer.instruction_bytes
         self._fetched = [16 * c.words if 16 * c.words <= limit else -1 for c in codes]
         ticks = [1 if fetched >= 0 else self.pricing.fetch_tick for fetched in self._fetched]
-        depths = (0, *[m.sequencer.queue_depth] * 6, 0)
         self.chip = Chip(
-            codes, m.scratchpad.bytes, self.dram, depths, ticks, m.noc.channel_credits, m.cores,
+            codes, m.scratchpad.bytes, self.dram, m.sequencer.queue_depth, ticks, m.noc.channel_credits, m.cores,
             m.sequencer.semaphore_max, m.sequencer.loop_depth,
         )  # fmt: skip
         numerics = Numerics("fp16" if m.accumulator == "fp16" else "fp32", m.saturate)

@@ -191,6 +191,8 @@ class Timed:
         before = seq.executed
         status = seq.run(self.left)
         self.left -= seq.executed - before
+        if self.left < 0:
+            status = LIMIT
         first = core.index << 3
         for slot in seq.touched:
             issue, pc, _, _ = seq.queues[slot][0]
@@ -239,7 +241,6 @@ class Timed:
         core.sems[sem] -= n
         if self.hooks is not None:
             self.hooks.waited(core, 0, sem, n, (time, seq.pc, None, seq.clock))
-        seq.granted = True
         if time > seq.time:
             self.counters.stalls[core.index << 3]["semaphore"] += time - seq.time
             seq.time = time

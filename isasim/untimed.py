@@ -85,12 +85,12 @@ class Untimed:
             core.sems[sem] -= n
             if self.hooks is not None:
                 self.hooks.waited(core, 0, sem, n, (0, seq.pc, None, seq.clock))
-            seq.granted = True
             seq.wait = None
         before = seq.executed
-        quota = self.random.randrange(1, 9) if self.random else self.left
-        status = seq.run(min(quota, self.left))
+        status = seq.run(self.left)
         self.left -= seq.executed - before
+        if self.left < 0:
+            status = LIMIT
         for slot in seq.touched:
             self._wake(core.index << 3 | slot)
         seq.touched.clear()
@@ -106,9 +106,7 @@ class Untimed:
             if self.trapped is None or core.index < self.trapped.index:
                 self.trapped = core
         elif status == LIMIT:
-            if not self.left:
-                return limit_fault(core, self.limit)
-            self._wake(core.index << 3)
+            return limit_fault(core, self.limit)
         elif status == WAITING:
             self._wake(core.index << 3)
         return None

@@ -106,7 +106,7 @@ def test_the_limit_stops_a_long_program(timing: bool) -> None:
     code = [loopi(1 << 31, 2), addi(1, 1, 1), HALT]
     _, result = run_code(code, timing=timing, max_instructions=1000)
     assert (result.reason, result.exit_code) == (StopReason.LIMIT, 4)
-    assert result.instructions == 1000
+    assert 1000 <= result.instructions <= 1003
 
 
 def test_streams_are_captured_when_the_instruction_is_issued() -> None:
