@@ -1,0 +1,92 @@
+"""npz files are read without trust; files are written whole or not at all."""
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snncc.compiler.cli.files import npz_bytes, read_npz, write_bytes
+from snncc.compiler.diag import CompileError
+
+
+def test_round_trip_and_equal_bytes(tmp_path: Path) -> None:
+    arrays = {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "grad/a.b": np.float32(3)}
+    data = npz_bytes(arrays)
+    assert data == npz_bytes(arrays)
+    path = tmp_path / "a.npz"
+    write_bytes(str(path), data)
+    found = read_npz(str(path))
+    assert set(found) == {"x", "grad/a.b"}
+    np.testing.assert_array_equal(found["x"], arrays["x"])
+    with np.load(path) as loaded:
+        np.testing.assert_array_equal(loaded["grad/a.b"], 3)
+
+
+def test_only_what_is_wanted_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    objects = np.array([{"a": 1}], dtype=object)
+    np.savez(path, x=np.ones(2), other=objects)
+    assert list(read_npz(str(path), ("x", "y"))) == ["x"]
+    with pytest.raises(CompileError, match="E0020"):
+        read_npz(str(path), ("other",))
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.mkdir, ("pickled-bomb-went-off",))
+
+
+def test_pickles_are_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as box:
+        box.writestr("x.npy", pickle.dumps(Bomb()))
+    with pytest.raises(CompileError, match="E0020"):
+        read_npz(str(path))
+    assert not (tmp_path / "pickled-bomb-went-off").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 1, 50, 200])
+def test_cut_off(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(npz_bytes({"x": np.ones(100)})[:keep])
+    with pytest.raises(CompileError, match="E0020"):
+        read_npz(str(path))
+
+
+def test_absurd_shape(tmp_path: Path) -> None:
+    head = io.BytesIO()
+    fake = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 1 << 10)}
+    np.lib.format.write_array_header_1_0(head, fake)
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as box:
+        box.writestr("x.npy", head.getvalue() + b"\0" * 64)
+    with pytest.raises(CompileError, match="does not fit into the file"):
+        read_npz(str(path))
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="E0005"):
+        read_npz(str(tmp_path / "none.npz"))
+    with pytest.raises(CompileError, match="E0005"):
+        write_bytes(str(tmp_path / "no" / "folder.npz"), b"")
+
+
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+
+    def broken(source: object, target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(CompileError, match="no space left"):
+        write_bytes(str(path), b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.bin"]
