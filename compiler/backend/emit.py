@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from snncc.compiler.ir.core import Block, Func, Module, Op
 from snncc.compiler.passes.lowering.lower_to_core import microprograms
+from snncc.compiler.passes.tiling._orders import KERNEL
 from snncc.isa import fp16
 from snncc.isa.encoding import BY_MNEMONIC
-from snncc.isa.layout import LayoutDim, TensorEntry, dense, write_tensor
+from snncc.isa.layout import DTYPES, LayoutDim, TensorEntry, write_tensor
 from snncc.isa.machine import Machine
 from snncc.isa.objmodel import CoreProgram, InitialData, Json, ObjectFile, SourceLine
 from snncc.isa.spec import Inst
@@ -82,19 +83,28 @@ def _flatten(block: Block, code: list[Inst], lines: list[SourceLine]) -> None:
         code.append(Inst(row, values))
 
 
-def _layout(op: Op) -> tuple[LayoutDim, ...]:
-    """Return where the elements of a DRAM tensor are (packed rows span all feature axes)."""
-    type_ = op.result.type if op.results else op.operands[0].type
-    return _layout_of(type_.dtype, type_.shape, op.bool_attr("seq", False))
-
-
-def _layout_of(dtype: str, shape: tuple[int, ...], is_seq: bool) -> tuple[LayoutDim, ...]:
-    if dtype != "bit":
+def _layout_of(
+    dtype: str, shape: tuple[int, ...], is_seq: bool, order: tuple[int, ...]
+) -> tuple[LayoutDim, ...]:
+    """Return where the elements of a tensor are; natural order needs no layout."""
+    if not order:
         return ()
-    lead = 2 if is_seq else 1
-    if len(shape) <= lead + 1:
-        return dense(dtype, shape)
-    return ()
+    lead = 1 if is_seq else 0
+    if order == KERNEL:
+        outputs, channels, *kernel = shape
+        loops = [(0, outputs, 1), (1, 16, 1)]
+        loops += [(2 + i, d, 1) for i, d in reversed(list(enumerate(kernel)))]
+        loops.append((1, (channels + 15) // 16, 16))
+    else:
+        loops = [(lead + a, shape[lead + a], 1) for a in reversed(order)]
+        if is_seq:
+            loops.append((0, shape[0], 1))
+    found: list[LayoutDim] = []
+    stride = DTYPES[dtype]
+    for axis, count, step in loops:
+        found.append(LayoutDim(axis, count, step, stride))
+        stride = stride * count if stride else fp16.packed_bytes(count)
+    return tuple(reversed(found))
 
 
 def _role(op: Op) -> str:
@@ -106,51 +116,40 @@ def _tensor(op: Op) -> TensorEntry:
     """Return the table entry of a DRAM tensor."""
     type_ = op.result.type
     source = cast("Mapping[str, Any]", op.attrs.get("source", {}))
-    role = _role(op)
-    name = op.str_attr("name")
+    role, name = _role(op), op.str_attr("name")
+    layout = _layout_of(
+        type_.dtype, type_.shape, op.bool_attr("seq", False), op.ints_attr("order", ())
+    )
     return TensorEntry(
         name,
         role,
         type_.dtype,
-        _flat_shape(type_.dtype, type_.shape, op.bool_attr("seq", False)),
+        type_.shape,
         op.int_attr("address"),
-        (),
+        layout,
         name if role == "param" else "",
         bool(source.get("transpose", False)),
     )
 
 
-def _flat_shape(dtype: str, shape: tuple[int, ...], is_seq: bool) -> tuple[int, ...]:
-    """Return the shape as stored: feature axes of packed tensors are merged into one."""
-    lead = 2 if is_seq else 1
-    if dtype != "bit" or len(shape) <= lead + 1:
-        return shape
-    cols = 1
-    for d in shape[lead:]:
-        cols *= d
-    return (*shape[:lead], cols)
+RESULT_ROLES = {"grad": "grad", "spikes": "spikes", "logits": "logits", "loss": "loss"}
 
 
 def _export(op: Op) -> TensorEntry:
     """Return the table entry of a result; its memory belongs to a DRAM tensor."""
     tensor = op.operands[0].owner
     assert isinstance(tensor, Op)
-    name = op.str_attr("name")
-    dims = op.ints_attr("dims")
+    name, dims = op.str_attr("name"), op.ints_attr("dims")
     dtype = op.operands[0].type.dtype
-    prefix = name.partition("/")[0]
-    role = {"grad": "grad", "spikes": "spikes", "logits": "logits", "loss": "loss"}.get(
-        prefix, "output"
-    )
-    file_name = name.partition("/")[2] if prefix in {"grad", "param"} else ""
+    prefix, _, rest = name.partition("/")
     return TensorEntry(
         f"result:{name}",
-        role,
+        RESULT_ROLES.get(prefix, "output"),
         dtype,
-        _flat_shape(dtype, dims, op.bool_attr("seq", False)),
+        dims,
         tensor.int_attr("address"),
-        (),
-        file_name,
+        _layout_of(dtype, dims, op.bool_attr("seq", False), op.ints_attr("order", ())),
+        rest if prefix in {"grad", "param"} else "",
         bool(op.attrs.get("transpose", False)),
     )
 

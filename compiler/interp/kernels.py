@@ -257,6 +257,16 @@ def _slice(c: Call) -> list[Array]:
     return [c.args[0][(*([slice(None)] if c.seq else []), *cut)]]
 
 
+def _slice_dx(c: Call) -> list[Array]:
+    g, shape = c.args[0], ints(c.op.attrs, "shape")
+    out = np.zeros((*g.shape[: int(c.seq)], *shape), g.dtype)
+    starts, strides = ints(c.op.attrs, "starts"), ints(c.op.attrs, "strides")
+    step = g.shape[int(c.seq) :]
+    cut = [slice(a, a + (n - 1) * s + 1, s) for a, s, n in zip(starts, strides, step, strict=True)]
+    out[(*([slice(None)] if c.seq else []), *cut)] = g
+    return [out]
+
+
 def _pad(c: Call) -> list[Array]:
     low, high = ints(c.op.attrs, "low"), ints(c.op.attrs, "high")
     widths = [*([(0, 0)] if c.seq else []), *zip(low, high, strict=True)]
@@ -317,11 +327,13 @@ KERNELS: Mapping[str, Kernel] = {
     "reduce_time": _reduce_time,
     "argmax_time": _argmax_time,
     "select_time": _select_time,
+    "relayout": lambda c: [c.args[0]],
     "reshape": _reshape,
     "expand": _expand,
     "transpose": _transpose,
     "concat": _concat,
     "slice": _slice,
+    "slice_dx": _slice_dx,
     "pad": _pad,
     "bn_stats": bn_stats,
     "bn_sums": _bn_sums,

@@ -33,6 +33,8 @@ dialect(
     {
         "phase": AttrDef("str", choices=PHASES, doc="engine and part of the step"),
         "layer": AttrDef("str", doc="layer name"),
+        "layouts": AttrDef("tuple", doc="storage order of each result (assign-layouts)"),
+        "layouts": AttrDef("tuple", doc="storage order of each result (assign-layouts)"),
     },
 )
 
@@ -163,6 +165,13 @@ _row("expand", "repeat along axes of size 1", infer.expand, (1, 1), graph.SHAPE)
 _row("transpose", "permute step axes", infer.transpose, (1, 1), graph.PERM)
 _row("concat", "join along a step axis", infer.concat, (1, None), graph.AXIS)
 _row("slice", "part of every step", infer.slice_, (1, 1), graph.SLICE)
+_row(
+    "slice_dx",
+    "the transpose of slice: g at starts, starts + strides, ..., 0 elsewhere",
+    infer.to_shape,
+    (1, 1),
+    {"starts": AttrDef("ints", True), "strides": AttrDef("ints", True), **graph.SHAPE},
+)
 _row("pad", "a frame of value", infer.pad, (1, 1), graph.PAD)
 _row(
     "bn_stats",

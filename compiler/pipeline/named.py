@@ -13,7 +13,8 @@ NAMED: dict[str, tuple[str, ...]] = {
     # The configuration first: it decides which parameters live; import leaves ops that nobody uses.
     "frontend": ("configure", "dce"),
     "phases": ("split-forward", "dce"),
-    "tile": ("tile",),
+    # Tiles are cut along the axes that are fastest in memory, so the orders come first.
+    "tile": ("assign-layouts", "tile"),
     "map": ("assign-cores", "insert-barriers"),
     "lower": ("allocate", "lower-to-core"),
     "default": ("frontend", "phases", "tile", "map", "lower"),

@@ -1,4 +1,7 @@
-"""Derives semaphores from hazards on scratchpad buffers (docs/design/tiling-mapping-lowering.md)."""
+"""Derives semaphores from hazards on scratchpad buffers.
+
+The rules are in docs/design/tiling-mapping-lowering.md.
+"""
 
 from __future__ import annotations
 

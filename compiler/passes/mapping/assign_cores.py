@@ -1,8 +1,8 @@
 """Deal the parallel iterations of every task out to cores.
 
-Each task's ``tile.parallel`` iterations are cut into contiguous runs, one per core, as even as can be;
-the task is copied once per core with its run.  Iterations touch disjoint outputs and no reduction
-crosses them, so the number of cores changes no bit.
+Each task's ``tile.parallel`` iterations are cut into contiguous runs, one per core, as even as can
+be; the task is copied once per core with its run.  Iterations touch disjoint outputs and no
+reduction crosses them, so the number of cores changes no bit.
 """
 
 from __future__ import annotations

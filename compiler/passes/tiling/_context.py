@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._build import TaskBuilder
+from snncc.compiler.passes.tiling._orders import Order, order_of
 from snncc.compiler.passes.tiling._views import View, view
 from snncc.isa.micro import MicroProgram
 from snncc.isa.microtext import show_micro
@@ -24,13 +25,18 @@ class TilingContext:
     scratchpad_name: str
     tensors: dict[Value, Value] = field(default_factory=dict[Value, Value])
     tasks: list[Op] = field(default_factory=list[Op])
+    arguments: tuple[Order, ...] = ()
     extra: list[Op] = field(default_factory=list[Op])
     programs: dict[str, str] = field(default_factory=dict[str, str])
     _program_names: dict[str, str] = field(default_factory=dict[str, str])
 
     def view(self, value: Value) -> View:
         """Return the DRAM view of a value of ``@step``."""
-        return view(value.type, self.tensors[value])
+        return view(value.type, self.tensors[value], self.order(value))
+
+    def order(self, value: Value) -> Order:
+        """Return the storage order of a value."""
+        return order_of(value, self.arguments)
 
     def task(self, op: Op, suffix: str) -> TaskBuilder:
         """Start a task for an op."""

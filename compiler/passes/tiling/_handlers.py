@@ -26,26 +26,8 @@ def unsupported(op: Op) -> NoReturn:
 
 
 def flat_rows(context: TilingContext, value: Value) -> View:
-    """Return a tensor as rows x last axis, steps and leading axes merged."""
-    natural = context.view(value)
-    shape = value.type.shape
-    cols = shape[-1] if shape else 1
-    rows = value.type.size // max(1, cols)
-    if value.type.dtype == "bit" and len(value.type.step_shape) != 2:
-        unsupported_layout(value)
-    width = natural.row if value.type.dtype == "bit" else cols * 2
-    return View(natural.dram, natural.dtype, 1, rows, cols, 0, width)
-
-
-def unsupported_layout(value: Value) -> NoReturn:
-    """Refuse packed spikes whose rows are not the last axis."""
-    owner = value.owner
-    fail(
-        "E0402",
-        f"packed spikes %{value.name} of type {value.type} do not have two axes per step",
-        where=str(owner.loc) if isinstance(owner, Op) else "",
-        help="flatten them before the dense layer",
-    )
+    """Return a tensor as rows x last axis in memory, steps and leading axes merged."""
+    return context.view(value).flat()
 
 
 def _linear(context: TilingContext, op: Op) -> None:

@@ -9,8 +9,9 @@ from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Op, Value
 from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._lanes import ProgramWriter, RegionCompiler, f16_bits, f32_bits
+from snncc.compiler.passes.tiling._orders import KERNEL, Order
 from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work, phase_lane
-from snncc.compiler.passes.tiling._views import ELEMENT_BYTES, View, row_bytes
+from snncc.compiler.passes.tiling._views import ELEMENT_BYTES, View, row_bytes, storage_shape
 
 
 def product_of(shape: Sequence[int]) -> int:
@@ -39,66 +40,63 @@ class Domain:
         return product_of(self.shape[self.cut :])
 
 
-def _aligned(shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    return (1,) * (rank - len(shape)) + shape
+def _aligned(value: Value, rank: int, order: Order) -> tuple[int, ...]:
+    """Return a value's step shape with the rank and the axis order of a domain."""
+    shape = value.type.step_shape
+    if order == KERNEL:
+        return storage_shape(value.type, KERNEL) if len(shape) == rank else (1, 1, 1, 1)
+    full = (1,) * (rank - len(shape)) + shape
+    return tuple(full[a] for a in order) if order else full
 
 
-def _fits(shape: tuple[int, ...], domain: Domain, dtype: str) -> bool:
-    """Whether a shape is full or constant over the domain's rows, and over its columns."""
-    full = _aligned(shape, len(domain.shape))
+def _fits(value: Value, domain: Domain, rank: int, order: Order) -> bool:
+    """Whether a value is full or constant over the domain's rows, and over its columns."""
+    full = _aligned(value, rank, order)
     lead, trail = full[: domain.cut], full[domain.cut :]
     want_lead, want_trail = domain.shape[: domain.cut], domain.shape[domain.cut :]
     lead_ok = lead == want_lead or product_of(lead) == 1
     trail_ok = trail == want_trail or product_of(trail) == 1
     if not (lead_ok and trail_ok):
         return False
-    if dtype != "bit":
-        return dtype != "i32" or product_of(trail) == 1
-    # packed rows are padded: they are what the tensor's own first axis says
-    natural = len(shape) == len(domain.shape) and domain.cut == 1
-    return (natural and trail == want_trail) or (
-        product_of(trail) == domain.cols and domain.cols % 16 == 0
-    )
+    dtype = value.type.dtype
+    if dtype == "bit":  # packed rows are padded: cuts elsewhere need whole units
+        last = len(domain.shape) - 1
+        return trail == want_trail and (domain.cut == last or domain.shape[-1] % 16 == 0)
+    return dtype != "i32" or product_of(trail) == 1
 
 
-def find_domain(
-    op: Op, shape: tuple[int, ...], types: Sequence[tuple[tuple[int, ...], str]]
-) -> Domain:
-    """Return a cut of ``shape`` under which every operand is a stream."""
-    rank = len(shape)
-    for cut in sorted(range(rank + 1), key=lambda c: (c != 1, c)):
+def find_domain(op: Op, result: Value, values: Sequence[Value], order: Order) -> Domain:
+    """Return a cut of the result's storage shape under which every value is a stream."""
+    shape = storage_shape(result.type, order)
+    rank = len(result.type.step_shape)
+    for cut in sorted(range(len(shape) + 1), key=lambda c: (c == 0, c)):
         domain = Domain(shape, cut)
-        if all(_fits(s, domain, d) for s, d in types):
+        if all(_fits(v, domain, rank, order) for v in values):
             return domain
+    shapes = ", ".join(str(v.type) for v in values)
     fail(
         "E0402",
-        f"{op.name} of layer '{op.attrs.get('layer', '')}' mixes shapes "
-        f"{', '.join(str(s) for s, _ in types)} over {shape}, which no row/column cut serves",
+        f"{op.name} of layer '{op.attrs.get('layer', '')}' mixes shapes {shapes} over {shape}, "
+        "which no row/column cut serves",
         where=str(op.loc),
         help="give the constants one value per neuron instead of broadcasting them",
     )
 
 
-def use_view(context: TilingContext, value: Value, domain: Domain, steps: int) -> tuple[View, bool]:
+def use_view(
+    context: TilingContext, value: Value, domain: Domain, steps: int, rank: int, order: Order
+) -> tuple[View, bool]:
     """Return (view, row form) of an operand or result under a domain."""
-    type_ = value.type
-    shape = _aligned(type_.step_shape, len(domain.shape))
+    shape = _aligned(value, rank, order)
     lead, trail = product_of(shape[: domain.cut]), product_of(shape[domain.cut :])
-    dtype = type_.dtype
+    dram = context.tensors[value]
+    dtype = dram.type.dtype if value.type.dtype == "i32" else value.type.dtype
     row_form = (trail == 1 and domain.cols > 1) or dtype == "i32"
     width = ELEMENT_BYTES.get(dtype, 2) if row_form else row_bytes(dtype, trail)
     row = width if lead > 1 else 0
     natural = context.view(value)
-    step = 0
-    if type_.kind == "seq" and type_.shape[0] > 1:
-        step = (
-            natural.step
-            if dtype == "bit"
-            else product_of(type_.step_shape) * (ELEMENT_BYTES[dtype])
-        )
-    return View(natural.dram, dtype, steps if step else 1, domain.rows, domain.cols, step, row), (
-        row_form
-    )
+    step = natural.step if value.type.kind == "seq" and value.type.shape[0] > 1 else 0
+    return View(dram, dtype, steps if step else 1, domain.rows, domain.cols, step, row), row_form
 
 
 def constant_of(value: Value) -> float | None:
@@ -117,10 +115,20 @@ class RegionTiler:
         self.writer = ProgramWriter()
         self.region = RegionCompiler(self.writer)
         self.feeds: list[Feed] = []
+        self.rank = 0
+        self.order: Order = ()
 
     def _feed(self, feed: Feed) -> int:
         self.feeds.append(feed)
         return len(self.feeds) - 1
+
+    def _use(self, value: Value, domain: Domain, steps: int) -> tuple[View, bool]:
+        return use_view(self.context, value, domain, steps, self.rank, self.order)
+
+    def _domain(self, result: Value, values: Sequence[Value]) -> Domain:
+        self.rank = len(result.type.step_shape)
+        self.order = self.context.order(result)
+        return find_domain(self.op, result, values, self.order)
 
     def _bind_input(self, arg: Value, operand: Value, domain: Domain, steps: int) -> None:
         number = constant_of(operand)
@@ -131,7 +139,7 @@ class RegionTiler:
             )
             self.region.bind(arg, self.writer.add(name, imm=bits))
             return
-        use, row_form = use_view(self.context, operand, domain, steps)
+        use, row_form = self._use(operand, domain, steps)
         stream = self._feed(Feed("in", use, dtype, row_form))
         if row_form:
             load = {"f16": "ld.row.h", "f32": "ld.row.f", "i32": "ld.row.i"}[dtype]
@@ -158,7 +166,7 @@ class RegionTiler:
                 self.region.counters[inner] = stream
 
     def _store(self, register: int, result: Value, domain: Domain, steps: int) -> None:
-        use, _ = use_view(self.context, result, domain, steps)
+        use, _ = self._use(result, domain, steps)
         stream = self._feed(Feed("out", use, result.type.dtype))
         name = {"f16": "st.h", "f32": "st.f", "bit": "st.m"}[result.type.dtype]
         self.writer.add(name, (register,), stream)
@@ -185,17 +193,10 @@ class RegionTiler:
     def map(self) -> None:
         """Tile a ``phase.map``."""
         op, block = self.op, self.op.regions[0]
-        result = op.results[0].type
-        steps = result.shape[0] if result.kind == "seq" else 1
-        domain = find_domain(
-            op,
-            result.step_shape,
-            [
-                (v.type.step_shape, v.type.dtype)
-                for v in (*op.operands, *op.results)
-                if constant_of(v) is None
-            ],
-        )
+        result = max(op.results, key=lambda r: r.type.size)
+        steps = result.type.shape[0] if result.type.kind == "seq" else 1
+        used = [v for v in (*op.operands, *op.results) if constant_of(v) is None]
+        domain = self._domain(result, used)
         for arg, operand in zip(block.args, op.operands, strict=True):
             self._bind_input(arg, operand, domain, steps)
         self._counters(block, domain)
@@ -210,14 +211,12 @@ class RegionTiler:
         carried, seqs = op.int_attr("carried"), op.int_attr("seqs")
         steps = op.int_attr("steps")
         reverse = op.bool_attr("reverse", False)
-        shapes = [a.type.shape for a in block.args[:carried]]
-        shapes += [r.type.step_shape for r in op.results]
-        shape = max(shapes, key=lambda s: (product_of(s), len(s)))
         used = [
             *(v for v in op.operands if constant_of(v) is None),
             *(r for r in op.results if r.uses),
         ]
-        domain = find_domain(op, shape, [(v.type.step_shape, v.type.dtype) for v in used])
+        result = max(op.results, key=lambda r: product_of(r.type.step_shape))
+        domain = self._domain(result, used)
         states: list[int] = []
         for i in range(carried):
             states.append(self._bind_state(i, domain))
@@ -241,7 +240,7 @@ class RegionTiler:
         source: View | None = None
         initial = 0
         if number is None:
-            source, row_form = use_view(self.context, operand, domain, 1)
+            source, row_form = self._use(operand, domain, 1)
             if row_form or (source.row == 0 and domain.rows > 1):
                 fail(
                     "E0402",
@@ -253,7 +252,7 @@ class RegionTiler:
             initial = 0xFFFF if number else 0
         else:
             initial = f16_bits(number) if dtype == "f16" else f32_bits(number)
-        final = use_view(self.context, result, domain, 1)[0] if result.uses else None
+        final = self._use(result, domain, 1)[0] if result.uses else None
         stream = self._feed(Feed("state", source, dtype, initial=initial, final=final))
         letter = {"f16": "h", "f32": "f", "bit": "m"}[dtype]
         register = self.writer.add(f"state.{letter}", imm=stream)

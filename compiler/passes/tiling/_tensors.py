@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import UNKNOWN, Attribute, Func, Location, Op, Type, Value, op
+from snncc.compiler.passes.tiling._orders import Order, order_of
 from snncc.compiler.passes.tiling._views import geometry, row_bytes
 
-ALIASES = {"phase.reshape"}
+ALIASES = {"phase.reshape", "phase.transpose"}
 """Ops that only see the same memory in another shape."""
 
 
@@ -20,11 +22,12 @@ class DramTensor:
     type: Type
     role: str
     loc: Location = UNKNOWN
+    order: Order = ()
     more: dict[str, Attribute] = field(default_factory=dict[str, Attribute])
 
     def attrs(self) -> dict[str, Attribute]:
         """Return the attributes of its ``tile.dram``."""
-        steps, rows, cols = geometry(self.type)
+        steps, rows, cols = geometry(self.type, self.order)
         row = row_bytes(self.type.dtype, cols)
         return {
             "name": self.name,
@@ -41,6 +44,7 @@ class TensorPlan:
     """``tensors``: the memory of each value; ``silent``: ops without a task."""
 
     tensors: dict[Value, DramTensor] = field(default_factory=dict[Value, DramTensor])
+    arguments: tuple[Order, ...] = ()
     silent: set[Op] = field(default_factory=set[Op])
     exports: list[tuple[Op, Value]] = field(default_factory=list["tuple[Op, Value]"])
     copies: list[tuple[Op, Value, DramTensor]] = field(
@@ -48,14 +52,12 @@ class TensorPlan:
     )
 
 
-def same_memory(a: Type, b: Type) -> bool:
-    """Whether two types of one size lie in memory alike (packed rows are padded)."""
-    if a.dtype != b.dtype:
-        return False
-    if a.dtype != "bit":
+def same_memory(a: Value, b: Value) -> bool:
+    """Whether two values of one size lie in memory alike (packed rows are padded)."""
+    if a.type.dtype != "bit":
         return True
-    _, _, a_cols = geometry(a)
-    _, _, b_cols = geometry(b)
+    a_cols = geometry(a.type, order_of(a))[2]
+    b_cols = geometry(b.type, order_of(b))[2]
     return a_cols == b_cols or (a_cols % 16 == 0 and b_cols % 16 == 0)
 
 
@@ -63,7 +65,9 @@ class _Planner:
     def __init__(self, step: Func) -> None:
         self.step = step
         self.plan = TensorPlan()
+        self.plan.arguments = cast("tuple[Order, ...]", step.attrs.get("layouts", ()))
         self.names: set[str] = set()
+        self.arguments = self.plan.arguments
         self.order = {each: i for i, each in enumerate(step.body.ops)}
 
     def unique(self, hint: str) -> str:
@@ -80,7 +84,10 @@ class _Planner:
         type_ = value.type
         if role == "temp" and type_.dtype == "i32":
             type_ = type_.with_(dtype="f32")
-        self.plan.tensors[value] = DramTensor(self.unique(hint), type_, role, loc, dict(more))
+        order = order_of(value, self.arguments)
+        self.plan.tensors[value] = DramTensor(
+            self.unique(hint), type_, role, loc, order, dict(more)
+        )
 
     def run(self) -> TensorPlan:
         """Plan every value."""
@@ -110,7 +117,7 @@ class _Planner:
             elif each.name == "phase.output":
                 self.plan.silent.add(each)
                 self.plan.exports.append((each, each.operands[0]))
-            elif each.name in ALIASES and same_memory(each.operands[0].type, each.result.type):
+            elif each.name in ALIASES and same_memory(each.operands[0], each.result):
                 self.plan.silent.add(each)
                 self.plan.tensors[each.result] = self.plan.tensors[each.operands[0]]
             else:
@@ -144,6 +151,7 @@ class _Planner:
             and mine.role == "temp"
             and owner.name in {"phase.map", "phase.scan"}
             and mine.type == target.type
+            and mine.order == target.order
             and all(self._before(user, owner) for user, _ in state.uses)
         ):
             self.plan.tensors[value] = target
@@ -171,6 +179,10 @@ def export_ops(plan: TensorPlan, tensors: dict[Value, Value]) -> list[Op]:
     found: list[Op] = []
     for output, value in plan.exports:
         attrs = {k: v for k, v in output.attrs.items() if k not in {"phase", "layer"}}
-        attrs |= {"seq": value.type.kind == "seq", "dims": value.type.shape}
+        attrs |= {
+            "seq": value.type.kind == "seq",
+            "dims": value.type.shape,
+            "order": order_of(value, plan.arguments),
+        }
         found.append(op("tile.export", [tensors[value]], attrs=attrs, loc=output.loc))
     return found

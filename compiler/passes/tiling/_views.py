@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Type, Value
 from snncc.compiler.passes.tiling._build import At
+from snncc.compiler.passes.tiling._orders import KERNEL, Order
 
 ELEMENT_BYTES = {"f16": 2, "f32": 4, "i32": 4}
 
@@ -49,26 +50,35 @@ class View:
         return View(self.dram, self.dtype, 1, self.steps * self.rows, self.cols, 0, self.row)
 
 
-def geometry(type_: Type) -> tuple[int, int, int]:
-    """Return (steps, rows, columns) of a type.
+def storage_shape(type_: Type, order: Order) -> tuple[int, ...]:
+    """Return the step shape as it lies in memory, slowest axis first.
 
-    ``seq<TxBxF..>`` is (T, B, prod F); ``tensor<AxB..>`` (1, A, prod B); a vector (1, 1, A); a
-    scalar (1, 1, 1).
+    Kernel order pads the input channels to whole blocks: ``[blocks, taps, 16, outputs]``.
     """
-    shape = type_.shape
-    steps = 1
-    if type_.kind == "seq":
-        steps, shape = shape[0], shape[1:]
-    if len(shape) < 2:
-        return steps, 1, shape[0] if shape else 1
-    cols = 1
-    for d in shape[1:]:
-        cols *= d
-    return steps, shape[0], cols
+    shape = type_.step_shape
+    if order == KERNEL:
+        taps = 1
+        for d in shape[2:]:
+            taps *= d
+        return ((shape[1] + 15) // 16, taps, 16, shape[0])
+    return tuple(shape[a] for a in order) if order else shape
 
 
-def view(type_: Type, dram: Value) -> View:
+def geometry(type_: Type, order: Order = ()) -> tuple[int, int, int]:
+    """Return (steps, rows, columns) of a tensor: columns are its last axis in memory.
+
+    ``seq<TxBxF>`` is (T, B, F), ``tensor<BxF>`` (1, B, F), a vector (1, 1, F), a scalar (1, 1, 1).
+    """
+    steps = type_.shape[0] if type_.kind == "seq" else 1
+    shape = storage_shape(type_, order)
+    rows = 1
+    for d in shape[:-1]:
+        rows *= d
+    return steps, rows, shape[-1] if shape else 1
+
+
+def view(type_: Type, dram: Value, order: Order = ()) -> View:
     """Return the natural view of a tensor."""
-    steps, rows, cols = geometry(type_)
+    steps, rows, cols = geometry(type_, order)
     row = row_bytes(type_.dtype, cols)
     return View(dram, type_.dtype, steps, rows, cols, rows * row if steps > 1 else 0, row)

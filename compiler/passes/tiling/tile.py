@@ -1,7 +1,7 @@
 """Cut every op of the training step into tasks that fit a core's scratchpad.
 
-Matches each op of ``@step`` and emits ``tile.task`` ops over DRAM tensors (one ``tile.dram`` per value
-that lives in memory), with loops of static trip count and tile operations that mirror the
+Matches each op of ``@step`` and emits ``tile.task`` ops over DRAM tensors (one ``tile.dram`` per
+value that lives in memory), with loops of static trip count and tile operations that mirror the
 instruction table.  Sizes come from the machine's scratchpad and core count.  The result holds the
 single function ``@step`` of stage ``tiled``.
 """
@@ -45,7 +45,7 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
     step = module.func("step")
     plan = plan_tensors(step)
     body = Block()
-    tiling = TilingContext(limit, cores, machine.name)
+    tiling = TilingContext(limit, cores, machine.name, arguments=plan.arguments)
     declared = _declare(body, plan, tiling)
     for each in step.body.ops:
         if each in plan.silent:

@@ -1,0 +1,252 @@
+"""Choose in which axis order every tensor lies in memory, and convert where orders meet.
+
+Convolutions, pooling and batch norm want channels last (the engines reduce over channels, lanes
+read per-channel constants as rows); dense layers and matrix products want their last axis last.
+Each value gets a storage order: its step axes from the slowest to the fastest.  Transpositions and
+many reshapes then cost nothing; where an op wants another order than its operand has, a
+``phase.relayout`` is put in between.  Convolution weights, their gradients and everything computed
+from them element by element lie in ``kernel`` order: input channels in blocks of 16, tap, channel
+in block, output channel (the reduction order of ADR 0001).
+"""
+
+from __future__ import annotations
+
+from snncc.compiler.ir.core import Attribute, Module, Op, Value, op
+from snncc.compiler.passes.tiling._orders import (
+    KERNEL,
+    Order,
+    channels_last,
+    last,
+    natural,
+    reshape_order,
+    transpose_order,
+)
+from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
+
+ANY_ORDER = {"phase.output", "phase.store", "phase.yield"}
+SAME_AS_FIRST = {
+    "phase.reduce_time",
+    "phase.select_time",
+    "phase.argmax_time",
+    "phase.concat",
+    "phase.slice",
+    "phase.pad",
+    "phase.expand",
+}
+CHANNELS_LAST = {
+    "phase.conv",
+    "phase.conv_dx",
+    "phase.conv_transpose",
+    "phase.pool",
+    "phase.pool_dx",
+}
+KERNEL_GRADIENTS = {"phase.conv_dw", "phase.conv_transpose_dw"}
+COUNTED = {"ew.rand", "ew.srnd", "ew.iota"}
+"""Element-wise ops that number elements in natural order."""
+
+
+@compiler_pass(takes="phased", options=NoOptions)
+def run(module: Module, options: NoOptions, context: PassContext) -> bool:
+    """Choose storage orders and insert conversions."""
+    return _Layouts(module).run()
+
+
+class _Layouts:
+    def __init__(self, module: Module) -> None:
+        self.step = module.func("step")
+        self.orders: dict[Value, Order] = {}
+        self.converted: dict[tuple[Value, Order], Value] = {}
+        self.changed = False
+
+    def run(self) -> bool:
+        """Walk the step once in order."""
+        self._kernels()
+        for arg in self.step.body.args:
+            self.orders[arg] = self._wanted_by_users(arg)
+        arguments = tuple(self.orders[a] for a in self.step.body.args)
+        if any(arguments):
+            self.step.attrs["layouts"] = arguments
+            self.changed = True
+        for each in list(self.step.body.ops):
+            self._op(each)
+        return self.changed
+
+    def _wanted_by_users(self, value: Value) -> Order:
+        """Return the order that the first user wants (an input is written in any order)."""
+        rank = len(value.type.step_shape)
+        for user, index in value.uses:
+            wanted = self._wants(user)
+            if user.name in SAME_AS_FIRST or user.name in {"phase.map", "phase.scan"}:
+                for result in user.results:
+                    if len(result.type.step_shape) == rank and (
+                        found := self._wanted_by_users(result)
+                    ):
+                        return found
+            elif index < len(wanted) and wanted[index] is not None:
+                return wanted[index] or ()
+        return ()
+
+    def _kernels(self) -> None:
+        """Find all values in kernel order."""
+        kernel: set[Value] = set()
+        ops = self.step.body.ops
+        for each in ops:
+            if each.name in {"phase.conv", "phase.conv_dx", "phase.conv_transpose"}:
+                kernel.add(each.operands[1])
+            elif each.name in KERNEL_GRADIENTS:
+                kernel.add(each.results[0])
+        names: dict[str, list[Value]] = {}
+        for each in ops:
+            if each.name in {"phase.param", "phase.state"}:
+                kind = each.name.partition(".")[2]
+                names.setdefault(f"{kind}:{each.str_attr('name')}", []).append(each.result)
+            elif each.name == "phase.store":
+                key = f"{each.str_attr('kind', 'state')}:{each.str_attr('name')}"
+                names.setdefault(key, []).append(each.operands[0])
+        grown = -1
+        while grown != len(kernel):
+            grown = len(kernel)
+            for group in names.values():
+                if any(v in kernel for v in group):
+                    kernel.update(group)
+            for each in ops:
+                if each.name != "phase.map":
+                    continue
+                values = [*each.operands, *each.results]
+                found = [v for v in values if v in kernel]
+                if found:
+                    shape = found[0].type.shape
+                    kernel.update(v for v in values if v.type.shape == shape)
+        for value in kernel:
+            self.orders[value] = KERNEL
+
+    # ---------------------------------------------------------------- one op
+
+    def _wants(self, each: Op) -> list[Order | None]:
+        """Return the order that an op wants of each operand (None: any)."""
+        ranks = [len(v.type.step_shape) for v in each.operands]
+        if each.name in CHANNELS_LAST:
+            return [
+                KERNEL
+                if i == 1 and each.name.startswith("phase.conv")
+                else channels_last(r)
+                if r > 2
+                else ()
+                for i, r in enumerate(ranks)
+            ]
+        if each.name in KERNEL_GRADIENTS:
+            return [channels_last(r) for r in ranks]
+        if each.name in {"phase.bn_stats", "phase.bn_sums"}:
+            axis = each.int_attr("axis", 1)
+            return [last(r, axis) if r > 1 else () for r in ranks]
+        if each.name == "phase.sum_rows":
+            return [last(ranks[0], each.int_attr("axis", -1) % ranks[0])]
+        if each.name in ANY_ORDER or each.name in SAME_AS_FIRST:
+            return [None] * len(ranks)
+        if each.name in {"phase.sum_to", "phase.reduce", "phase.reshape", "phase.transpose"}:
+            return [None] * len(ranks)
+        return [() if r > 1 else None for r in ranks]
+
+    def _op(self, each: Op) -> None:
+        if each.name in {"phase.map", "phase.scan"}:
+            self._elementwise(each)
+            return
+        if each.name in SAME_AS_FIRST:
+            first = self.order(each.operands[0])
+            for i in range(1, len(each.operands)):
+                if len(each.operands[i].type.step_shape) == len(first):
+                    self._convert(each, i, first)
+            self._results(each, [first for _ in each.results])
+            return
+        if each.name == "phase.transpose":
+            self._results(
+                each, [transpose_order(self.order(each.operands[0]), each.ints_attr("perm"))]
+            )
+            return
+        if each.name == "phase.reshape":
+            self._reshape(each)
+            return
+        for i, wanted in enumerate(self._wants(each)):
+            if wanted is not None and wanted != KERNEL:
+                self._convert(each, i, wanted)
+        results: list[Order] = []
+        for r in each.results:
+            rank = len(r.type.step_shape)
+            if self.orders.get(r) == KERNEL:
+                results.append(KERNEL)
+            elif each.name in CHANNELS_LAST and rank > 2:
+                results.append(channels_last(rank))
+            else:
+                results.append(())
+        self._results(each, results)
+
+    def _reshape(self, each: Op) -> None:
+        source = each.operands[0]
+        before, after = source.type.step_shape, each.result.type.step_shape
+        found = reshape_order(before, self.order(source) or natural(len(before)), after)
+        if found is None:
+            self._convert(each, 0, ())
+            found = natural(len(after))
+        self._results(each, [found])
+
+    def _elementwise(self, each: Op) -> None:
+        values = [*each.operands, *each.results]
+        if any(self.orders.get(v) == KERNEL for v in values):
+            self._results(each, [self.orders.get(r, ()) for r in each.results])
+            return
+        rank = max((len(r.type.step_shape) for r in each.results), default=0)
+        size = max(
+            (r.type.size // (r.type.shape[0] if r.type.kind == "seq" else 1) for r in each.results),
+            default=0,
+        )
+        chosen: Order = ()
+        if not any(o.name in COUNTED for o in each.regions[0].ops):
+            for v in each.operands:
+                steps = v.type.shape[0] if v.type.kind == "seq" else 1
+                if len(v.type.step_shape) == rank and v.type.size // steps == size:
+                    chosen = self.order(v)
+                    break
+        for i, v in enumerate(each.operands):
+            if len(v.type.step_shape) == rank and sum(d > 1 for d in v.type.step_shape) > 1:
+                self._convert(each, i, chosen)
+        self._results(
+            each, [chosen if len(r.type.step_shape) == rank else () for r in each.results]
+        )
+
+    def order(self, value: Value) -> Order:
+        """Return the storage order of a value (() is natural)."""
+        return self.orders.get(value, ())
+
+    def _convert(self, each: Op, index: int, wanted: Order) -> None:
+        value = each.operands[index]
+        rank = len(value.type.step_shape)
+        if (self.order(value) or natural(rank)) == (wanted or natural(rank)):
+            return
+        key = (value, wanted)
+        made = self.converted.get(key)
+        if made is None:
+            layer: Attribute = each.attrs.get("layer", "")
+            relayout = op(
+                "phase.relayout",
+                [value],
+                [value.type],
+                {"phase": each.attrs.get("phase", "fp"), "layer": layer, "layouts": (wanted,)},
+                loc=each.loc,
+                names=[value.name],
+            )
+            self.step.body.insert_before(each, relayout)
+            made = self.converted[key] = relayout.result
+            self.orders[made] = wanted
+        each.set_operand(index, made)
+        self.changed = True
+
+    def _results(self, each: Op, orders: list[Order]) -> None:
+        clean: list[Order] = []
+        for r, o in zip(each.results, orders, strict=True):
+            rank = len(r.type.step_shape)
+            kept: Order = o if o == KERNEL else () if o == natural(rank) else o
+            clean.append(kept)
+            self.orders[r] = kept
+        if any(clean):
+            each.attrs["layouts"] = tuple(clean)
+            self.changed = True
