@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.spec import SEMAPHORES, Unit
+from snncc.isa.spec import SEMAPHORES
 from snncc.isasim import movement
 from snncc.isasim.decode import Code, unit_kind
 from snncc.isasim.engines.base import Resolved
@@ -34,7 +34,6 @@ class Core:
         "inbox",
         "index",
         "kinds",
-        "queued",
         "recv_wait",
         "sem_waiters",
         "semaphore_max",
@@ -51,10 +50,6 @@ class Core:
         self.code = code
         self.seq = Sequencer(code, depth, tick, loop_depth)
         self.semaphore_max = semaphore_max
-        self.queued = [
-            i.insn.unit is not Unit.SEQ or (i.insn.mnemonic in ("wait", "post") and i["unit"] > 0)
-            for i in code.program.code
-        ]
         self.kinds = [unit_kind(i.insn.mnemonic) for i in code.program.code]
         self.sram = sram
         self.sems = [0] * SEMAPHORES

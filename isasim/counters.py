@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final
 
 from snncc.isasim.chip import Chip
 
@@ -10,32 +10,44 @@ STALL_CAUSES: Final[tuple[str, ...]] = (
     "empty", "semaphore", "message", "credit", "dram", "link", "latency", "queue", "fetch", "done",
 )  # fmt: skip
 
-RECORD: Final = (
-    "executions", "busy", "dense", "performed", "spikes", "compute", "register", "buffer", "sram",
-    "sram_read", "sram_write", "dram", "dram_read", "dram_write", "noc", "noc_bytes",
-)  # fmt: skip
-"""What a record holds, in order; the schedulers use the positions."""
-
-Record: TypeAlias = list[float]
+USE_BITS: Final = 32
+"""A use is counted under ``pc << USE_BITS | number of its price``."""
 
 
 class Counters:
-    """The counters of one run."""
+    """The counters of one run.
 
-    __slots__ = ("busy", "counts", "executed", "records", "stalls")
+    Instructions are not charged one by one: per core, ``uses`` counts how often an address had a
+    price, and the statistics multiply.
+    """
+
+    __slots__ = (
+        "busy",
+        "counts",
+        "dense",
+        "executed",
+        "performed",
+        "spent",
+        "spikes",
+        "stalls",
+        "uses",
+    )
 
     def __init__(self, chip: Chip) -> None:
-        zero: Record = [0] * len(RECORD)  # shared by what no unit executes; never written
-        self.records: list[list[Record]] = [
-            [zero[:] if queued else zero for queued in core.queued] if core else []
-            for core in chip.by_index
-        ]
-        self.counts: list[list[int]] = []
-        self.executed: list[int] = []
+        self.uses: list[dict[int, int]] = [{} for _ in range(chip.count)]
+        words = [core.code.words if core else 0 for core in chip.by_index]
+        self.spent = [[0] * n for n in words]
+        """Per core and address: cycles for which its unit was busy."""
+        self.spikes = [[0] * n for n in words]
+        self.dense = [[0] * n for n in words]
+        """Untimed runs only, as ``performed``: terms and lane elements."""
+        self.performed = [[0] * n for n in words]
         self.busy: list[int] = [0] * (chip.count * 8)
         self.stalls: list[dict[str, int]] = [
             dict.fromkeys(STALL_CAUSES, 0) for _ in range(chip.count * 8)
         ]
+        self.counts: list[list[int]] = []
+        self.executed: list[int] = []
 
     def finish(self, chip: Chip) -> None:
         """Keep what the sequencers counted, per core of ``chip.cores``."""

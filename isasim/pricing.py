@@ -45,6 +45,8 @@ class Price(NamedTuple):
     noc_bytes: int = 0
     transfer: int = 0
     """Cycles for which the DRAM bus, or the links of the path, are taken."""
+    number: int = 0
+    """Place in :attr:`Pricing.prices`: schedulers count uses by number."""
 
 
 def _price(found: Cost, transfer: int = 0) -> Price:
@@ -75,7 +77,14 @@ class Pricing:
         share = max(1, min(m.dma.bytes_per_cycle, m.dram.bytes_per_cycle // m.cores))
         self.fetch_tick = -(-WORD_BYTES // share)
         self.fetch_pj = fetch_cost(machine).total_pj
+        self.prices: list[Price] = []
         self._known: dict[Any, Price] = {}
+
+    def begin(self) -> None:
+        """A run begins; numbers given before it are void when too many were."""
+        if len(self.prices) > MAX_REMEMBERED:
+            self.prices.clear()
+            self._known.clear()
 
     def transfer(self, nbytes: int) -> int:
         """Return the cycles for which bytes hold the DRAM bus."""
@@ -88,9 +97,8 @@ class Pricing:
         return cost(op.mnemonic, operands, self.machine, activity, micro)
 
     def _remember(self, key: Any, price: Price) -> Price:
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-        self._known[key] = price
+        self._known[key] = price = price._replace(number=len(self.prices))
+        self.prices.append(price)
         return price
 
     def engine(self, op: Resolved, activity: base.Activity) -> Price:

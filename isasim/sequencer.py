@@ -104,10 +104,10 @@ class Sequencer:
         self.touched.clear()
         self.posts.clear()
         self.counts[:] = [0] * self.code.words
-        self.pc = 0
-        self.time = start
-        self.executed = 0
-        self.full_slot = -1
+        self.pc: int = 0
+        self.time: int = start
+        self.executed: int = 0
+        self.full_slot: int = -1
         self.wait = None
         self.post_pending = False
         self.status = WAITING
@@ -140,7 +140,8 @@ class Sequencer:
         # a third of the time of Resolved(...): no Python-level call
         make: Callable[[tuple[Any, ...]], Resolved] = partial(cast(Any, tuple).__new__, Resolved)
         clock = self.clock
-        pc, time, executed = 0, self.time, 0
+        pc = executed = 0
+        time: int = self.time
         item: Any
         try:
             while True:
@@ -178,10 +179,13 @@ class Sequencer:
                     following = self._enter_loop(pc, x if op == LOOPI else regs[x], y)
                     counts[pc] += 1
                     executed += 1
-                    pc = following
                     time += tick
+                    pc = following
                     if ends[pc]:
                         pc = self._close_loops(pc)
+                        if executed >= self.stop:
+                            self.pc, self.time, self.executed = pc, time, executed
+                            yield LIMIT
                     continue
                 elif op == STREAM:
                     streams[x] = y(regs)

@@ -10,17 +10,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from snncc.isa.encoding import isa_hash
 from snncc.isa.machine import Machine
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Chip, Core
-from snncc.isasim.counters import RECORD, STALL_CAUSES, Counters
+from snncc.isasim.counters import STALL_CAUSES, USE_BITS, Counters
 from snncc.isasim.decode import SLOTS
 from snncc.isasim.pricing import Pricing
 
 Stats: TypeAlias = dict[str, Any]
+
+
+MAC_MNEMONICS: Final = frozenset({"gacc", "mac", "bmac", "gouter", "outer"})
+"""Instructions whose terms are multiply-accumulates."""
+_SUMMED: Final[tuple[str, ...]] = (
+    "dense", "performed", "compute", "register", "buffer", "sram", "sram_read", "sram_write",
+    "dram", "dram_read", "dram_write", "noc", "noc_bytes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ def _core_bins(
     bins: dict[tuple[str, str], _Bin], units: dict[str, float], memory: dict[str, float],
     far: dict[str, float],
 ) -> None:  # fmt: skip
-    records = counters.records[core.index]
+    records = _records(core, counters, pricing)
     for pc, inst in enumerate(core.code.program.code):
         line = core.code.program.source(pc)
         key = (line.layer, line.phase) if line else ("", "")
@@ -116,18 +124,18 @@ def _core_bins(
         count = counts[pc]
         code = WORD_BYTES * count if fetched < 0 else WORD_BYTES
         issue, load = count * pricing.fetch_pj, pricing.code_load(code)
-        r = dict(zip(RECORD, records[pc], strict=True))
+        r = records[pc]
         own = r["compute"] + r["register"] + r["buffer"] + r["sram"] + r["dram"] + r["noc"]
         found.instructions += count
         found.code += code
-        found.cycles += r["busy"]
+        found.cycles += counters.spent[core.index][pc]
         found.energy += issue + load + own
         found.read += r["dram_read"]
         found.written += r["dram_write"]
         found.noc += r["noc_bytes"]
         found.sram_read += r["sram_read"]
         found.sram_written += r["sram_write"]
-        found.spikes += r["spikes"]
+        found.spikes += counters.spikes[core.index][pc]
         found.dense += r["dense"]
         found.performed += r["performed"]
         units[inst.insn.unit.value] += r["compute"]
@@ -136,6 +144,22 @@ def _core_bins(
             memory[level] += r[level]
         far["dram"] += r["dram"] + load
         far["noc"] += r["noc"]
+
+
+def _records(core: Core, counters: Counters, pricing: Pricing) -> list[dict[str, float]]:
+    """Return per address the sums over its uses of what their prices say."""
+    sums = [dict.fromkeys(_SUMMED, 0.0) for _ in range(core.code.words)]
+    for use, count in counters.uses[core.index].items():
+        price = pricing.prices[use & ((1 << USE_BITS) - 1)]
+        record = sums[use >> USE_BITS]
+        for name in _SUMMED:
+            record[name] += count * getattr(price, name)
+    dense, performed = counters.dense[core.index], counters.performed[core.index]
+    for pc, inst in enumerate(core.code.program.code):
+        if dense[pc] and inst.insn.mnemonic in MAC_MNEMONICS:
+            sums[pc]["dense"] += dense[pc]
+            sums[pc]["performed"] += performed[pc]
+    return sums
 
 
 def version() -> str:

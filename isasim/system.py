@@ -113,8 +113,8 @@ class System:
         self._fetched = [16 * c.words if 16 * c.words <= limit else -1 for c in codes]
         ticks = [1 if fetched >= 0 else self.pricing.fetch_tick for fetched in self._fetched]
         self.chip = Chip(
-            codes, m.scratchpad.bytes, self.dram, m.sequencer.queue_depth, ticks, m.noc.channel_credits, m.cores,
-            m.sequencer.semaphore_max, m.sequencer.loop_depth,
+            codes, m.scratchpad.bytes, self.dram, m.sequencer.queue_depth, ticks,
+            m.noc.channel_credits, m.cores, m.sequencer.semaphore_max, m.sequencer.loop_depth,
         )  # fmt: skip
         numerics = Numerics("fp16" if m.accumulator == "fp16" else "fp32", m.saturate)
         self.engine = select_engine(self.options.engine, numerics)
@@ -219,6 +219,7 @@ class System:
             for fetched in self._fetched
         ]
         chip.reset(starts)
+        pricing.begin()
         counters = Counters(chip)
         if self._hooks:
             self._hooks.begin()

@@ -8,11 +8,11 @@ which the head of its queue may start; it then starts, or leaves its name with w
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heappushpop
 from typing import Final
 
 from snncc.isasim.chip import Chip, Core
-from snncc.isasim.counters import Counters
+from snncc.isasim.counters import USE_BITS, Counters
 from snncc.isasim.decode import (
     DMA_KIND,
     ENGINE_KIND,
@@ -82,18 +82,20 @@ class Timed:
     def _loop(self) -> Fault | None:
         """Handle events in order until none is left or something stops the run."""
         heap, free, drained, queues = self.heap, self.free, self.drained, self.queues
-        table = self.table
+        table, counters, hooks = self.table, self.counters, self.hooks
         execute, price = self.engine.execute, self.pricing.engine
-        stalls, records = self.counters.stalls, self.counters.records
-        busy, hooks = self.counters.busy, self.hooks
+        stalls, busy = counters.stalls, counters.busy
         core, slot, pc = self.chip.cores[0], 0, 0
+        pending = -1  # the next event of the unit just served; saves a push and a pop
         try:
-            while heap:
-                key = heappop(heap)
+            while heap or pending >= 0:
+                key = heappop(heap) if pending < 0 else heappushpop(heap, pending)
+                pending = -1
                 time = key >> SHIFT
                 actor = key & MASK
                 slot = actor & 7
-                core = table[actor >> 3]
+                index = actor >> 3
+                core = table[index]
                 if slot == 0 or slot == POST_SLOT:
                     pc = core.seq.pc
                     fault = self._sequencer_event(core, time, slot)
@@ -107,30 +109,21 @@ class Timed:
                 ready = free[actor]
                 if issue > ready:
                     stalls[actor]["empty"] += issue - ready
-                    ready = issue
-                record = records[actor >> 3][pc]
+                    free[actor] = ready = issue  # not counted twice when it must try again
                 if kind == ENGINE_KIND:
                     if hooks is not None:
                         hooks.before(core, slot, entry)
                     activity = execute(op, core.sram)
                     cost = price(op, activity)
                     end = time + cost[0]
-                    if end + cost[1] > drained[actor]:
-                        drained[actor] = end + cost[1]
-                    record[2] += cost[2]
-                    record[3] += cost[3]
-                    record[4] += activity[2]
-                    record[5] += cost[4]
-                    record[6] += cost[5]
-                    record[7] += cost[6]
-                    record[8] += cost[7]
-                    record[9] += cost[8]
-                    record[10] += cost[9]
+                    drained[actor] = max(drained[actor], end + cost[1])
+                    counters.spikes[index][pc] += activity[2]
+                    uses = counters.uses[index]
+                    use = pc << USE_BITS | cost[-1]
+                    uses[use] = uses.get(use, 0) + 1
                 elif kind == WAIT_KIND:
                     sem, n = op
                     if core.sems[sem] < n:
-                        if issue > free[actor]:  # not counted twice when it is tried again
-                            free[actor] = issue
                         core.sem_waiters.setdefault(sem, []).append(actor)
                         continue
                     core.sems[sem] -= n
@@ -150,18 +143,14 @@ class Timed:
                     if waiters:
                         for waiter in waiters:
                             heappush(heap, time << SHIFT | waiter)
+                elif kind == LOCAL_KIND or kind == DMA_KIND:
+                    end = self._move(core, slot, time, entry)
                 else:
-                    if kind == LOCAL_KIND or kind == DMA_KIND:
-                        end = self._move(core, slot, time, entry, record)
-                    else:
-                        end = self._message(core, slot, time, entry, record, ready)
-                        if end < 0:
-                            if issue > free[actor]:
-                                free[actor] = issue
-                            continue
+                    end = self._message(core, slot, time, entry)
+                    if end < 0:
+                        continue
                 queue.popleft()
-                record[0] += 1
-                record[1] += end - time
+                counters.spent[index][pc] += end - time
                 busy[actor] += end - time
                 free[actor] = end
                 if hooks is not None:
@@ -172,7 +161,7 @@ class Timed:
                         end = issue
                     if core.kinds[pc] == POST_KIND and drained[actor] > end:
                         end = drained[actor]
-                    heappush(heap, end << SHIFT | actor)
+                    pending = end << SHIFT | actor
                 seq = core.seq
                 if seq.full_slot == slot:
                     if time > seq.time:
@@ -246,29 +235,20 @@ class Timed:
             seq.time = time
         return self._advance(core)
 
-    def _charge(self, actor: int, record: list[float], price: Price, end: int) -> None:
-        """Count what a transfer costs; ``end`` is when its unit is free."""
-        record[5] += price.compute
-        record[6] += price.register
-        record[8] += price.sram
-        record[9] += price.sram_read
-        record[10] += price.sram_write
-        record[11] += price.dram
-        record[12] += price.dram_read
-        record[13] += price.dram_write
-        record[14] += price.noc
-        record[15] += price.noc_bytes
-        if end + price.latency > self.drained[actor]:
-            self.drained[actor] = end + price.latency
+    def _use(self, actor: int, pc: int, price: Price, end: int) -> None:
+        """Count a transfer; ``end`` is when its unit is free."""
+        uses = self.counters.uses[actor >> 3]
+        use = pc << USE_BITS | price[-1]
+        uses[use] = uses.get(use, 0) + 1
+        self.drained[actor] = max(self.drained[actor], end + price[1])
 
-    def _stall(self, actor: int, record: list[float], cause: str, cycles: int) -> None:
-        """Cycles of an instruction that its unit only waited."""
-        if cycles > 0:
-            self.counters.stalls[actor][cause] += cycles
-            self.counters.busy[actor] -= cycles
-            record[1] -= cycles
+    def _stall(self, actor: int, pc: int, cause: str, cycles: int) -> None:
+        """Cycles of an instruction that its unit only waited for a shared resource."""
+        self.counters.stalls[actor][cause] += cycles
+        self.counters.busy[actor] -= cycles
+        self.counters.spent[actor >> 3][pc] -= cycles
 
-    def _move(self, core: Core, slot: int, time: int, entry: Entry, record: list[float]) -> int:
+    def _move(self, core: Core, slot: int, time: int, entry: Entry) -> int:
         """Execute a DMA instruction; return when its unit is free."""
         op = entry[2]
         actor = core.index << 3 | slot
@@ -276,20 +256,23 @@ class Timed:
             self.hooks.before(core, slot, entry)
         self.chip.move(core, op)
         price = self.pricing.move(op)
-        end = time + price.cycles
-        if price.transfer:
-            begin, free = self.dram.request(time, price.transfer)
-            self._stall(actor, record, "dram", begin - time)
-            end = max(free, begin + price.cycles)
-        self._charge(actor, record, price, end)
+        end = time + price[0]
+        transfer = price.transfer
+        if transfer:
+            begin, free = self.dram.request(time, transfer)
+            if begin > time:
+                self._stall(actor, entry[1], "dram", begin - time)
+                end = begin + price[0]
+            if free > end:
+                end = free
+        self._use(actor, entry[1], price, end)
         return end
 
-    def _message(
-        self, core: Core, slot: int, time: int, entry: Entry, record: list[float], ready: int
-    ) -> int:
+    def _message(self, core: Core, slot: int, time: int, entry: Entry) -> int:
         """Execute a message instruction; return when it is done or -1 when it must wait."""
         chip, op = self.chip, entry[2]
         actor = core.index << 3 | slot
+        waited = time - self.free[actor]
         if core.kinds[entry[1]] == SEND_KIND:
             targets = chip.targets(core, op)
             core.credit_wait = chip.without_credit(core, targets)
@@ -309,11 +292,11 @@ class Timed:
                 if there is not None and there.recv_wait == (core.index, op[1][1]):
                     there.recv_wait = None
                     heappush(self.heap, arrival << SHIFT | target << 3 | slot)
-            if time > ready:
-                self.counters.stalls[actor]["credit"] += time - ready
-            self._stall(actor, record, "link", begin - time)
-            end = max(done, begin + price.cycles)
-            self._charge(actor, record, price, end)
+            self.counters.stalls[actor]["credit"] += waited
+            if begin > time:
+                self._stall(actor, entry[1], "link", begin - time)
+            end = max(done, begin + price[0])
+            self._use(actor, entry[1], price, end)
             return end
         source: int = op[1][0]
         chip.check_core(op, source)
@@ -329,12 +312,11 @@ class Timed:
         message = chip.receive(core, op)
         if self.hooks is not None:
             self.hooks.received(core, slot, entry, message, time)
-        if time > ready:
-            self.counters.stalls[actor]["message"] += time - ready
+        self.counters.stalls[actor]["message"] += waited
         sender = chip.by_index[source]
         if sender is not None and core.index in sender.credit_wait:
             sender.credit_wait = ()
             heappush(self.heap, time << SHIFT | source << 3 | slot)
         price = self.pricing.receive(op)
-        self._charge(actor, record, price, time + price.cycles)
-        return time + price.cycles
+        self._use(actor, entry[1], price, time + price[0])
+        return time + price[0]

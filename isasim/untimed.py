@@ -122,7 +122,7 @@ class Untimed:
         """Execute the entries of a queue until it is empty or its head must wait."""
         queue = core.seq.queues[slot]
         actor = core.index << 3 | slot
-        records = self.counters.records[core.index]
+        counters, index = self.counters, core.index
         hooks, sram, kinds = self.hooks, core.sram, core.kinds
         execute = self.engine.execute
         pc = 0
@@ -131,14 +131,13 @@ class Untimed:
                 entry = queue[0]
                 _, pc, op, _ = entry
                 kind = kinds[pc]
-                record = records[pc]
                 if kind == ENGINE_KIND:
                     if hooks is not None:
                         hooks.before(core, slot, entry)
                     activity = execute(op, sram)
-                    record[2] += activity[0]
-                    record[3] += activity[1]
-                    record[4] += activity[2]
+                    counters.dense[index][pc] += activity[0]
+                    counters.performed[index][pc] += activity[1]
+                    counters.spikes[index][pc] += activity[2]
                 elif kind == WAIT_KIND:
                     sem, n = op
                     if core.sems[sem] < n:
@@ -156,7 +155,6 @@ class Untimed:
                 elif not self._message(core, slot, entry):
                     return None
                 queue.popleft()
-                record[0] += 1
                 if hooks is not None:
                     hooks.done(core, slot, entry, 0, 0)
                 if core.seq.full_slot == slot:
