@@ -54,8 +54,8 @@ def select_engine(
 ) -> Engine:
     """Return the engine called ``name``.
 
-    ``fast`` becomes ``reference`` (slower, same bits) where numba is missing; ``notice`` is told, and
-    also when kernels have to be compiled first.  Numba is imported here and not before.
+    ``fast`` becomes ``reference`` (slower, same bits) where numba is missing.  ``notice`` is told
+    that, and also when kernels have to be compiled first.  Numba is imported here, not before.
     """
     from snncc.isasim.engines.reference import ReferenceEngine
 

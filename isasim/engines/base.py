@@ -62,12 +62,14 @@ class Activity(NamedTuple):
 
     ``dense``: multiply-accumulates (or lane elements, or reduced terms) without any gating;
     ``performed``: those that were carried out; ``spikes``: set bits among the packed spikes read
-    by gacc, gouter, rowred and colsum, or stored by a lane instruction.
+    by gacc, gouter, rowred and colsum, or stored by a lane instruction; ``outputs``: outputs that a
+    masked bmac computes, -1 where there is no mask.
     """
 
     dense: int
     performed: int
     spikes: int = 0
+    outputs: int = -1
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
+# mypy: disable-error-code="import-untyped,no-untyped-call,no-any-return,no-untyped-def"
 # pyright: basic
-# mypy: disable-error-code="no-untyped-call,no-any-return"
 """Writes LLVM vector code: the building blocks of the fast engine's kernels.
 
 Why not plain numba loops: binary16 conversions, packed-spike masks and accumulators that stay in

@@ -6,7 +6,7 @@ import numpy as np
 
 from snncc.isasim.engines import kernels_lanes as kl
 from snncc.isasim.engines.base import Activity, Resolved, Sram
-from snncc.isasim.engines.checks import Footprint, overlapping, stream_region
+from snncc.isasim.engines.checks import overlapping, stream_region
 from snncc.isasim.engines.lane_code import BLOCK, Translation, translate
 from snncc.isasim.engines.lanes import ELEMENT_BYTES, LaneProgram
 

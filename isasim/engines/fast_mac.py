@@ -137,16 +137,18 @@ class MacKernels:
         words, terms = _words(rows, k), np.zeros(rows, np.int64)
         nonzero = int(kb.read_nonzero(base + a, a_stride, rows, k, words, terms)) if k else 0
         gate, gate_stride, performed = self._gate(n), 0, (nonzero if skip else rows * k) * n
+        computed = -1
         if op.mnemonic == "bmac" and op.values[13] and k:
             gate, gate_stride = base + op.values[14], op.values[15]
             outputs = np.zeros(rows, np.int64)
             kb.popcount_rows(gate, gate_stride, rows, n, outputs)
-            performed = int(outputs @ terms) if skip else k * int(outputs.sum())
+            computed = int(outputs.sum())
+            performed = int(outputs @ terms) if skip else k * computed
         target = _target(sram, acc, acc_stride, rows, n, init, bias)
         weights = _weights(sram, w, w_stride, k, n, transposed=bool(trans))
         place = (base + a, a_stride, 2)
         self._scaled(words, nonzero, bool(skip), target, weights, place, (gate, gate_stride))
-        return Activity(rows * k * n, performed)
+        return Activity(rows * k * n, performed, outputs=computed)
 
     def outer(self, op: Resolved, sram: Sram) -> Activity:
         """Outer product: mac with the transposed inputs."""

@@ -1,5 +1,5 @@
+# mypy: disable-error-code="import-untyped,no-untyped-call,no-any-return,no-untyped-def"
 # pyright: basic
-# mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def,misc"
 """How kernels are compiled, and where the machine code is kept.
 
 Numba keys its cache by the file of a kernel alone, but these kernels are made of what several files

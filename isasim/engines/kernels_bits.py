@@ -1,5 +1,5 @@
+# mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def"
 # pyright: basic
-# mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def,misc"
 """Packed spikes to 64-bit words, transposed words, and lists of the active columns.
 
 Memory is reached by address: the callers have checked every byte.  The untyped signatures are

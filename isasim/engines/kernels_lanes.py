@@ -1,5 +1,5 @@
+# mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def"
 # pyright: basic
-# mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def,misc"
 """The interpreter of translated microprograms: one block of elements at a time, all steps.
 
 A block is several whole rows, each padded to a multiple of 16 lanes, or a piece of one row.  A run

@@ -1,12 +1,12 @@
+# mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def"
 # pyright: basic
-# mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def,misc"
 """Drivers of the strips: which rows, which columns, which part of the reduction, in which order.
 
 All three compute ``out[r, j] = init[r, j] + sum over k ascending`` with one rounding per term; they
 differ in what selects the terms.  The reduction is cut into blocks so that a strip of weights stays
 in the cache; a later block starts from what the earlier one wrote, which changes no bit.
-``initial`` with row distance ``initial_stride`` is where accumulators start (the accumulator itself,
-a row of zeros or a bias row with distance 0).  ``w`` may be read up to a multiple of 16 columns.
+``init`` with row distance ``init_stride`` is where accumulators start (the accumulator itself, or a
+row of zeros or a bias row with distance 0).  ``w`` may be read up to a multiple of 16 columns.
 """
 
 from __future__ import annotations

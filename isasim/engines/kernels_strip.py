@@ -1,5 +1,5 @@
+# mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def"
 # pyright: basic
-# mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def,misc"
 """Register-blocked strips: one or four accumulator rows of 16 to 128 columns stay in registers.
 
 Each function becomes part of the numba kernel that calls it.  The first arguments are literals that
@@ -114,7 +114,10 @@ def dense_strip(
     gate_stride,
     tail,
 ):
-    """``out[r] = init[r]; for k < count: out[r] += a[k][r] * w[k]`` for 1 or 4 rows; a is binary32."""
+    """``out[r] = init[r]; for k < count: out[r] += a[k][r] * w[k]`` for 1 or 4 rows.
+
+    ``a`` is binary32; rows whose ``gate`` bit is 0 keep their initial value.
+    """
     height, width = rows.literal_value, vectors.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -1,9 +1,9 @@
 """Translation of a microprogram for the kernel that interprets it block by block.
 
 Registers get places in a small scratch area that stays in the cache: a number register takes
-``4 * BLOCK`` bytes, a mask ``BLOCK / 8``, a constant one group of 16 equal lanes.  Places are reused
-as soon as a register is dead; the next value of a state is computed in the state's own place when
-nobody needs the old one any more.
+``4 * BLOCK`` bytes, a mask ``BLOCK / 8``, a constant one group of 16 equal lanes.  Places are
+reused as soon as a register is dead; the next value of a state is computed in the state's own place
+when nobody needs the old one any more.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ CODE, DST, A, A_STEP, B, B_STEP, C, C_STEP, IMM = range(9)
 class Translation:
     """``code``: int64 [instructions, 9]; register columns are byte offsets in the scratch area.
 
-    ``states``: rows of the same form, run before the first and after the last step; the immediate of
-    memory operations is the position of the captured stream, of ``tab.h`` the table's address.
+    ``states``: rows of the same form, run before the first and after the last step.  The immediate
+    of memory operations is the position of the captured stream, of ``tab.h`` the table's address.
     ``constants``: offset and binary32 pattern of every constant.
     """
 
@@ -143,10 +143,10 @@ class _Translator:
                 if last[arg] == place and arg not in self.fixed and arg not in needed_at_end:
                     self.release(arg)
             if inst.op.result != "-":
-                state = wanted.get(inst.dst)
-                if state is not None and dead_states[state] <= place and self.fits(inst, state):
-                    self.place[inst.dst] = self.place[state]
-                    self.in_place.add(state)
+                old = wanted.get(inst.dst)
+                if old is not None and dead_states[old] <= place and self.fits(inst, old):
+                    self.place[inst.dst] = self.place[old]
+                    self.in_place.add(old)
                 else:
                     self.place[inst.dst] = self.pool(inst.dst).take(self.area)
             self.emit(inst)

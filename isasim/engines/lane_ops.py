@@ -1,10 +1,10 @@
+# mypy: disable-error-code="import-untyped,no-untyped-call,no-any-return,no-untyped-def"
 # pyright: basic
-# mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def,misc"
 """Micro-operations as vector code: one loop over groups of 16 lanes for each, behind one switch.
 
 A number register is a row of binary32 lanes, a constant one group that is read again and again
-(distance 0), a mask 16 packed bits per group.  Results are stored group by group after their operands
-were read, so a result may take the place of a number operand that is not needed any more.
+(distance 0), a mask 16 packed bits per group.  Results are stored group by group after their
+operands were read, so a result may take the place of an operand that is not needed any more.
 """
 
 from __future__ import annotations

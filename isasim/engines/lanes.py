@@ -36,8 +36,8 @@ class LaneProgram:
 
     ``streams``: the numbers of the streams it uses, ascending; captured descriptors come in this
     order.  ``uses``: its memory accesses in program order.  ``nexts``: state register to value
-    register.  ``states``: the ``state`` operations.  ``widths``: pairs of a slot and what a row of its
-    stream consists of: elements h, f, m, ``counter`` (iota, rand) or ``row`` (one value).
+    register.  ``states``: the ``state`` operations.  ``widths``: pairs of a slot and what a row of
+    its stream consists of: elements h, f, m, ``counter`` (iota, rand) or ``row`` (one value).
     ``scratch``: an engine's own translation.
     """
 
@@ -62,7 +62,7 @@ def element(inst: MicroInst) -> str:
 
 
 def prepare(program: MicroProgram) -> LaneProgram:
-    """Check a microprogram and return its prepared form; raise Trap("microprogram") if it is bad."""
+    """Check a microprogram and return its prepared form; a bad one is a ``microprogram`` trap."""
     try:
         validate(program)
     except MicroError as error:

@@ -105,13 +105,14 @@ class ReferenceEngine:
             x, weights, first, bool(skip), accumulator=self.numerics.accumulator
         )
         terms = (x != 0).sum(axis=1) if skip else np.full(rows, k)
-        outputs = np.full(rows, n)
+        outputs, computed = np.full(rows, n), -1
         if op.mnemonic == "bmac" and op.values[13] and k:
             mask = spikes(sram, op.values[14], op.values[15], rows, n)
             result = np.where(mask, result, first)
             outputs = mask.sum(axis=1)
+            computed = int(outputs.sum())
         store(target, result)
-        return Activity(rows * k * n, int((terms * outputs).sum()))
+        return Activity(rows * k * n, int((terms * outputs).sum()), outputs=computed)
 
     def _outer(self, op: Resolved, sram: Sram) -> Activity:
         acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init = op.values[:10]

@@ -46,8 +46,10 @@ class _Step:
 
     def store(self, kind: str, stream: int, value: Lane, *, state: bool = False) -> None:
         """Write a step of h, f or m elements, rows ascending."""
+        bits: Lane
         if kind == "h":
-            target, bits = self.view(stream, np.uint16, self.cols, state=state), fp16.to_bits(value)
+            bits = fp16.to_bits(value)
+            target = self.view(stream, np.uint16, self.cols, state=state)
         elif kind == "f":
             target = self.view(stream, np.float32, self.cols, state=state)
             bits = fp16.canonical_f32(value)

@@ -7,6 +7,13 @@ when the code starts to use it.
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from . import types as types
+
+class _Config:
+    CACHE_DIR: str
+
+config: _Config
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 __version__: str

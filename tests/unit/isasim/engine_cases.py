@@ -1,22 +1,25 @@
-"""Random instructions for the engine tests: operands placed anywhere legal, values of every kind."""
+"""Random instructions for the engine tests: operands anywhere legal, values of every kind."""
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from snncc.isa.fp16 import packed_bytes
-from snncc.isa.micro import MICRO_OPS
+from snncc.isa.micro import MICRO_OPS, MicroOp
 from snncc.isa.microcode import Builder, is_load, is_state, is_store
 from snncc.isa.tables import UNARY_NAMES
 from snncc.isasim.engines import LaneProgram, Resolved, prepare
 
-SPECIAL16 = (0x0000, 0x8000, 0x7C00, 0xFC00, 0x7E00, 0xFE01, 0x7C01, 0xFFFF, 0x0001, 0x83FF, 0x0400)
-SPECIAL16 += (0x7BFF, 0xFBFF, 0x3C00)
-SPECIAL32 = (0x00000000, 0x80000000, 0x7F800000, 0xFF800000, 0x7FC00000, 0xFFC12345, 0x7F800001)
-SPECIAL32 += (0x00000001, 0x80800000, 0x477FF000, 0xC77FEFFF, 0x7F7FFFFF, 0x33000000, 0x387FE000)
+SPECIAL16: tuple[int, ...] = (
+    *(0x0000, 0x8000, 0x7C00, 0xFC00, 0x7E00, 0xFE01, 0x7C01, 0xFFFF),
+    *(0x0001, 0x83FF, 0x0400, 0x7BFF, 0xFBFF, 0x3C00),
+)
+SPECIAL32: tuple[int, ...] = (
+    *(0x00000000, 0x80000000, 0x7F800000, 0xFF800000, 0x7FC00000, 0xFFC12345, 0x7F800001),
+    *(0x00000001, 0x80800000, 0x477FF000, 0xC77FEFFF, 0x7F7FFFFF, 0x33000000, 0x387FE000),
+)
 
 Memory = npt.NDArray[np.uint8]
 
@@ -100,7 +103,7 @@ def make_mac(m: Maker, mnemonic: str, rows: int, k: int, n: int, density: float)
     mask = m.place(rows, packed_bytes(n), 2, m.spikes(rows, n, 0.5))
     acc = _accumulators(m, rows, n)
     w = m.place(depth, 2 * width, 2, m.halves(depth, width))
-    values = (*acc, *a, *w, rows, k, n, bias, r.randint(0, 2))
+    values: tuple[int, ...] = (*acc, *a, *w, rows, k, n, bias, r.randint(0, 2))
     if mnemonic != "gacc":
         values += (r.randint(0, 1), int(trans))
     if mnemonic == "bmac":
@@ -151,14 +154,15 @@ def random_program(r: random.Random, operations: int) -> LaneProgram:
         found = registers["h"] + registers["f"] if letter == "n" else registers[letter]
         return r.choice(found) if found else None
 
-    def emit(op: Any) -> None:
+    def emit(op: MicroOp) -> None:
         args = [pick(letter) for letter in op.args]
         if None in args:
             return
-        imm = {"stream": lambda: next(stream), "f16": lambda: r.choice(SPECIAL16 + (0x3800,))}
-        imm |= {"f32": lambda: r.choice(SPECIAL32), "table": lambda: r.randrange(len(UNARY_NAMES))}
-        number = imm[op.imm]() if op.imm else 0
-        register = b.emit(op.name, tuple(a for a in args if a is not None), number)
+        number = {"stream": 0, "f16": r.choice((*SPECIAL16, 0x3800)), "f32": r.choice(SPECIAL32)}
+        number |= {"": 0, "table": r.randrange(len(UNARY_NAMES))}
+        if op.imm == "stream":
+            number["stream"] = next(stream)
+        register = b.emit(op.name, tuple(a for a in args if a is not None), number[op.imm])
         registers[op.result].append(register)
         if is_state(op):
             states.append((register, op.result))
@@ -194,12 +198,10 @@ def make_lanes(m: Maker, program: LaneProgram, steps: int, rows: int, cols: int)
         width = 1 if use.per_row else cols
         total = rows if use.state else steps * rows
         align = 4 if use.element == "f" else 2
-        fill: dict[str, Callable[[], Memory]] = {
-            "h": lambda total=total, width=width: m.halves(total, width),
-            "f": lambda total=total, width=width: m.floats(total, width),
-            "m": lambda total=total: m.spikes(total, cols, 0.3),
-        }
-        data = fill[use.element]()
+        if use.element == "m":
+            data = m.spikes(total, cols, 0.3)
+        else:
+            data = m.halves(total, width) if use.element == "h" else m.floats(total, width)
         if dense and not use.per_row:
             m.used += -m.used % 4
             size = data.shape[1]
