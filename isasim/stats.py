@@ -148,7 +148,7 @@ def _core_bins(
 
 def _records(core: Core, counters: Counters, pricing: Pricing) -> list[dict[str, float]]:
     """Return per address the sums over its uses of what their prices say."""
-    sums = [dict.fromkeys(_SUMMED, 0.0) for _ in range(core.code.words)]
+    sums: list[dict[str, float]] = [dict.fromkeys(_SUMMED, 0.0) for _ in range(core.code.words)]
     for use, count in counters.uses[core.index].items():
         price = pricing.prices[use & ((1 << USE_BITS) - 1)]
         record = sums[use >> USE_BITS]
