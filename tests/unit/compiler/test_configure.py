@@ -1,0 +1,151 @@
+"""The configure pass: what it writes, what wins, what it complains about."""
+
+import pytest
+
+from snncc.compiler.config import Config, parse_config
+from snncc.compiler.diag import CompileError
+from snncc.compiler.ir.build import Builder
+from snncc.compiler.ir.core import Block, Func, Location, Module, Op, seq, tensor
+from snncc.compiler.passes.graph.configure import configure
+from snncc.compiler.pipeline.context import PassContext
+from snncc.compiler.pipeline.manager import PassManager
+from snncc.compiler.pipeline.plan import plan
+
+NEURON = {
+    "dynamics": "leaky",
+    "beta": 0.9,
+    "threshold": 1.0,
+    "reset": "subtract",
+    "compare": "strict",
+    "delay": True,
+}
+
+
+def graph(**extra: object) -> Module:
+    """x -> linear -> lif1 -> linear -> lif2 -> outputs spk, mem."""
+    import numpy as np
+
+    body = Block()
+    x = body.add_arg(seq((5, 4, 8)), "x")
+    module = Module(
+        "m", {"stage": "graph", "steps": 5, "batch": 4}, {}, {"main": Func("main", body)}
+    )
+    b = Builder(body, Location("m.onnx:/net"))
+    value = x
+    for i, (n, m) in enumerate(((8, 6), (6, 3)), 1):
+        module.resources[f"w{i}"] = np.zeros((n, m), np.float32)
+        w = b.op("graph.param", types=[tensor((n, m))], name=f"fc{i}.weight", resource=f"w{i}",
+                 role="weight", train=True).result  # fmt: skip
+        cur = b.one("graph.linear", value, w)
+        attrs = {**NEURON, **(extra if i == 1 else {})}
+        op = b.op("graph.neuron", cur, attrs={**attrs, "layer": f"lif{i}"})  # type: ignore[dict-item]
+        value, mem = op.results
+    b.op("graph.output", value, name="spk", axis=0)
+    b.op("graph.output", mem, name="mem", axis=0)
+    return module
+
+
+def neurons(module: Module) -> list[Op]:
+    return [op for op in module.walk() if op.name == "graph.neuron"]
+
+
+def test_defaults() -> None:
+    module = graph()
+    configure(module, Config())
+    first = neurons(module)[0]
+    assert first.attrs["surrogate"] == {"name": "atan", "alpha": 2.0}
+    assert first.attrs["reset_gradient"] == "detached"
+    assert first.attrs["origin"] == {"surrogate": "default", "reset_gradient": "default"}
+    training = module.attrs["training"]
+    assert isinstance(training, dict)
+    assert training["loss"] == {"name": "cross-entropy", "scale": 1024.0}
+    assert training["readout"] == {"output": "spk", "reduce": "sum", "axis": 0}
+    assert "optimizer" not in training
+
+
+def test_configuration_wins_over_metadata_and_metadata_over_default() -> None:
+    meta = {
+        "surrogate": {"name": "super_spike", "alpha": 1.0},
+        "reset_gradient": "attached",
+        "origin": {"surrogate": "metadata", "reset_gradient": "metadata"},
+    }
+    module = graph(**meta)
+    configure(module, Config())
+    first, second = neurons(module)
+    assert first.attrs["surrogate"] == {"name": "super_spike", "alpha": 1.0}
+    assert first.attrs["reset_gradient"] == "attached"
+    assert second.attrs["reset_gradient"] == "detached"
+    module = graph(**meta)
+    text = '[surrogate]\nname = "fast-sigmoid"\nslope = 10\n[reset.lif1]\ngradient = "detached"'
+    configure(module, parse_config(text))
+    first, second = neurons(module)
+    assert first.attrs["surrogate"] == {"name": "fast_sigmoid", "slope": 10.0}
+    assert first.attrs["origin"] == {"surrogate": "config", "reset_gradient": "config"}
+    assert second.attrs["origin"] == {"surrogate": "config", "reset_gradient": "default"}
+
+
+def test_membrane_readout_takes_the_last_step() -> None:
+    module = graph()
+    configure(module, parse_config('[readout]\noutput = "mem"'))
+    training = module.attrs["training"]
+    assert isinstance(training, dict)
+    assert training["readout"] == {"output": "mem", "reduce": "last", "axis": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('name = "sgd"', {"name": "sgd", "lr": 0.1}),
+        ('name = "sgd"\nmomentum = 0.5', {"name": "momentum", "momentum": 0.5, "lr": 0.1}),
+        ('name = "momentum"', {"name": "momentum", "momentum": 0.9, "nesterov": False}),
+        ('name = "adam"', {"name": "adam", "lr": 0.001, "betas": (0.9, 0.999)}),
+    ],
+)
+def test_optimizers(text: str, expected: dict[str, object]) -> None:
+    module = graph()
+    configure(module, parse_config(f"[optimizer]\n{text}"))
+    training = module.attrs["training"]
+    assert isinstance(training, dict)
+    made = training["optimizer"]
+    assert isinstance(made, dict)
+    assert expected.items() <= made.items()
+    assert made["weights"] == "fp16"
+
+
+def test_train_and_freeze() -> None:
+    module = graph()
+    configure(module, parse_config('[parameters]\nfreeze = ["fc1.*"]'))
+    params = {
+        op.str_attr("name"): op.attrs["train"] for op in module.walk() if op.name[-5:] == "param"
+    }
+    assert params == {"fc1.weight": False, "fc2.weight": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[readout]\noutput = "spike"', "no output 'spike'"),
+        ('[surrogate.lif3]\nname = "atan"', "names no neuron layer"),
+        ('[reset."x*"]\ngradient = "attached"', "layers: lif1, lif2"),
+        ('[parameters]\ntrain = ["fc3.weight"]', "names no parameter"),
+        ("[training]\nmicrobatch = 3", "does not divide the batch of 4"),
+    ],
+)
+def test_configurations_that_do_not_fit(text: str, words: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        configure(graph(), parse_config(text, "c.toml"))
+    assert "E0354" in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_inference_needs_no_loss() -> None:
+    module = graph()
+    configure(module, Config(), "infer")
+    assert module.attrs["training"] == {"mode": "infer"}
+
+
+def test_as_a_pass_twice() -> None:
+    module = graph()
+    context = PassContext(config=Config())
+    assert PassManager(plan("configure", "graph"), context).run(module)
+    assert not PassManager(plan("configure", "graph"), context).run(module)
