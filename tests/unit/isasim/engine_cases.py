@@ -21,6 +21,8 @@ SPECIAL32: tuple[int, ...] = (
     *(0x00000001, 0x80800000, 0x477FF000, 0xC77FEFFF, 0x7F7FFFFF, 0x33000000, 0x387FE000),
 )
 
+DENSITIES = (0.0, 0.02, 0.1, 0.5, 0.7, 1.0)
+
 Memory = npt.NDArray[np.uint8]
 
 
@@ -219,3 +221,22 @@ def make_lanes(m: Maker, program: LaneProgram, steps: int, rows: int, cols: int)
         tuple(streams),
         program,
     )
+
+
+def random_case(mnemonic: str, seed: int, limit: int = 70) -> tuple[Resolved, Memory]:
+    """Return a random instruction and the scratchpad it works on."""
+    m = Maker(seed, special=(0.0, 0.0, 0.02, 0.3)[seed % 4])
+    rows, k, n = m.size(limit), m.size(2 * limit), m.size(3 * limit)
+    density = m.random.choice(DENSITIES)
+    if mnemonic in ("gacc", "mac", "bmac"):
+        op = make_mac(m, mnemonic, rows, k, n, density)
+    elif mnemonic in ("gouter", "outer"):
+        op = make_outer(m, mnemonic, rows, k, n, density)
+    elif mnemonic in ("rowred", "colsum"):
+        op = make_reduction(m, mnemonic, rows, n, density)
+    else:
+        program = random_program(m.random, m.random.randint(1, 40))
+        steps, cols = m.random.randint(1, 5), m.random.choice((1, 10, 16, 33, 80, n))
+        op = make_lanes(m, program, steps, m.random.choice((1, 3, rows)), cols)
+        op = op._replace(mnemonic=mnemonic)
+    return op, m.memory()

@@ -19,16 +19,16 @@ from snncc.isasim.engines import (
     select_engine,
 )
 from unit.isasim.engine_cases import (
+    DENSITIES,
     Maker,
     Memory,
     make_lanes,
     make_mac,
     make_outer,
-    make_reduction,
+    random_case,
     random_program,
 )
 
-DENSITIES = (0.0, 0.02, 0.1, 0.5, 0.7, 1.0)
 HALF = Numerics(accumulator="fp16")
 SATURATE = Numerics(saturate=True)
 
@@ -52,24 +52,6 @@ def trap_of(engine: str, op: Resolved, memory: Memory) -> str:
     except Trap as trap:
         return trap.kind
     return ""
-
-
-def random_case(mnemonic: str, seed: int, limit: int = 70) -> tuple[Resolved, Memory]:
-    m = Maker(seed, special=(0.0, 0.0, 0.02, 0.3)[seed % 4])
-    rows, k, n = m.size(limit), m.size(2 * limit), m.size(3 * limit)
-    density = m.random.choice(DENSITIES)
-    if mnemonic in ("gacc", "mac", "bmac"):
-        op = make_mac(m, mnemonic, rows, k, n, density)
-    elif mnemonic in ("gouter", "outer"):
-        op = make_outer(m, mnemonic, rows, k, n, density)
-    elif mnemonic in ("rowred", "colsum"):
-        op = make_reduction(m, mnemonic, rows, n, density)
-    else:
-        program = random_program(m.random, m.random.randint(1, 40))
-        steps, cols = m.random.randint(1, 5), m.random.choice((1, 10, 16, 33, 80, n))
-        op = make_lanes(m, program, steps, m.random.choice((1, 3, rows)), cols)
-        op = op._replace(mnemonic=mnemonic)
-    return op, m.memory()
 
 
 @pytest.mark.parametrize("numerics", [FP32, HALF, SATURATE], ids=["fp32", "fp16", "saturate"])
