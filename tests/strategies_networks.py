@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.ir import dialect_graph  # noqa: F401  (fills the type rules)
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Block, Func, Location, Module, Value, seq, tensor
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from snncc.compiler.ir.core import UNKNOWN, Attribute, Block, Location, Op, Type, Value, op
+from snncc.compiler.ir.opdef import load_dialects
 
 Attrs: TypeAlias = Mapping[str, Attribute]
 Infer: TypeAlias = Callable[[Sequence[Type], Attrs], Sequence[Type]]
@@ -71,6 +72,8 @@ class Builder:
         """Add an op; result types are inferred unless given."""
         all_attrs: dict[str, Attribute] = {**self.common, **dict(attrs or {}), **more}
         if types is None:
+            if name not in INFER:
+                load_dialects()
             infer = INFER.get(name)
             if infer is None:
                 raise ValueError(f"{name}: result types must be given")

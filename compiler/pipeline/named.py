@@ -9,10 +9,13 @@ from __future__ import annotations
 LEVELS = (0, 1, 2, 3)
 DEFAULT_LEVEL = 2
 
+_PHASES = ("split-forward", "add-loss", "derive-backward", "add-optimizer", "legalize-ew")
+
 NAMED: dict[str, tuple[str, ...]] = {
     # The configuration first: it decides which parameters live; import leaves ops that nobody uses.
     "frontend": ("configure", "dce"),
-    "phases": ("split-forward", "dce"),
+    # Spikes and stopped gradients are gone after legalize-ew, so everything is derived before it.
+    "phases": (*_PHASES, "dce"),
     # Tiles are cut along the axes that are fastest in memory, so the orders come first.
     "tile": ("assign-layouts", "tile"),
     "map": ("assign-cores", "insert-barriers"),
@@ -21,7 +24,7 @@ NAMED: dict[str, tuple[str, ...]] = {
 }
 # Without optimisation only what is needed to get to the next stage runs.
 AT_LEVEL: dict[int, dict[str, tuple[str, ...]]] = {
-    0: {"frontend": ("configure",), "phases": ("split-forward",)},
+    0: {"frontend": ("configure",), "phases": _PHASES},
 }
 
 
