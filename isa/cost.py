@@ -3,7 +3,8 @@
 :func:`cost` is called by the compiler with expected activity and by the simulator with counted
 activity; nothing else knows what an instruction costs.  It is a pure function of its arguments.
 Formulas of the MAC arrays are in :mod:`snncc.isa.cost_array`, of microprograms and reductions in
-:mod:`snncc.isa.cost_lanes`; those of the transfers are here.
+:mod:`snncc.isa.cost_lanes`, of pooling in :mod:`snncc.isa.cost_pool`; those of the transfers are
+here.
 
 * **Sequencer instructions, wait, post**: one cycle, no energy beyond the fetch.
 * **Fetch** of any instruction: 16 bytes at ``sequencer.fetch_pj_per_byte`` (:func:`fetch_cost`).
@@ -25,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from snncc.isa import cost_array, cost_lanes
+from snncc.isa import cost_array, cost_lanes, cost_pool
 from snncc.isa.cost_types import DENSE, ENERGY_CATEGORIES, Activity, Cost, ceil_div
 from snncc.isa.machine import Machine
 from snncc.isa.micro import MicroProgram
@@ -58,7 +59,8 @@ def cost(
     """Return what one execution of an instruction costs.
 
     ``operands`` maps the operand names of the instruction's row to their values, registers
-    replaced by what they hold; ``micro`` is the program of a lane instruction.
+    replaced by what they hold; with an operand ``win`` also the fields of that window
+    (:class:`snncc.isa.window.Window`).  ``micro`` is the program of a lane instruction.
     """
     return COSTS[mnemonic](machine, operands, activity, micro)
 
@@ -242,8 +244,21 @@ def _colsum(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram 
     return cost_lanes.colsum(machine, ops, act)
 
 
+def _pool(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return cost_pool.pool(machine, ops, act)
+
+
+def _poolgrad(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return cost_pool.poolgrad(machine, ops)
+
+
+def _transpose(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+    return cost_pool.transpose(machine, ops)
+
+
 _ONE_CYCLE: Final = (
-    "nop", "halt", "li", "add", "addi", "sub", "mul", "loop", "loopi", "stream", "wait", "post",
+    "nop", "halt", "li", "add", "addi", "sub", "mul", "loop", "loopi", "stream", "winsize",
+    "winmap", "wait", "post",
 )  # fmt: skip
 
 COSTS: Final[Mapping[str, Formula]] = {
@@ -257,15 +272,23 @@ COSTS: Final[Mapping[str, Formula]] = {
     "recv": _recv,
     "recvadd": _recvadd,
     "gacc": _gacc,
+    "gaccw": _gacc,
     "mac": _mac,
+    "macw": _mac,
     "neuron": _neuron,
     "bmac": _bmac,
+    "bmacw": _bmac,
     "ngrad": _ngrad,
     "gouter": _gouter,
+    "gouterw": _gouter,
     "outer": _outer,
+    "outerw": _outer,
     "ew": _ew,
     "rowred": _rowred,
     "colsum": _colsum,
+    "pool": _pool,
+    "poolgrad": _poolgrad,
+    "transpose": _transpose,
 }
 """The formula of every instruction."""
 

@@ -35,6 +35,11 @@ spike inputs, ``Q - P`` otherwise.
     scratchpad a: once if it fits, else cb times;  b (gradients): once if it fits, else kb times;
                acc: write 4*k*n, read 4*k*n when init is keep
 
+**Windowed** (gaccw, macw, bmacw, gouterw, outerw; ``T`` taps of ``c`` channels): ``kb =
+T*ceil(c/R)``, a block does not reach across taps; ``min(k,R)`` is ``min(c,R)``; the scratchpad 
+reads of ``a`` are the positions of the image stack that the window reaches, once each, not once per
+tap.
+
 **Cycles**: ``max(S, operand bytes read / port, accumulator bytes / accumulator port)``, the two
 directions of a port working side by side; the array's pipeline is latency.
 """
@@ -43,13 +48,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from snncc.isa.cost_types import Activity, Cost, ceil_div
 from snncc.isa.machine import Array, Machine
 from snncc.isa.spec import INIT
+from snncc.isa.window import Window
 
 _KEEP = INIT.words.index("keep")
 _BIAS = INIT.words.index("bias")
+
+
+class _Shape(NamedTuple):
+    """Sizes of one instruction; a line is what the array's blocks of inputs are cut from."""
+
+    rows: int
+    k: int
+    n: int
+    taps: int
+    """Lines per row of inputs."""
+    line: int
+    """Inputs of a line: ``k / taps``."""
+    stored: int
+    """Lines that the scratchpad holds of operand ``a``."""
+
+    def input_bytes(self, spikes: bool) -> int:
+        """Return the bytes of operand ``a`` in the scratchpad."""
+        return self.stored * (2 * ceil_div(self.line, 16) if spikes else 2 * self.line)
+
+    def blocks(self, array: Array) -> int:
+        """Return the blocks of inputs of a row."""
+        return self.taps * ceil_div(self.line, array.rows)
+
+
+def _shape(operands: Mapping[str, int]) -> _Shape:
+    n = operands["n"]
+    if "win" not in operands:
+        rows, k = operands["rows"], operands["k"]
+        return _Shape(rows, k, n, 1, k, rows)
+    window, images = Window(*(operands[name] for name in Window._fields)), operands["images"]
+    stored = images * window.touched()
+    rows = images * window.positions
+    return _Shape(rows, window.depth, n, window.taps, window.channels, stored)
 
 
 @dataclass(frozen=True)
@@ -79,7 +119,8 @@ def expected_blocks(rows: int, k: int, width: int, inputs: int) -> int:
     return min(rows * ceil_div(k, width), max(ceil_div(inputs, width), round(expected)))
 
 
-def _work(array: Array, rows: int, k: int, n: int, activity: Activity) -> _Work:
+def _work(array: Array, shape: _Shape, activity: Activity) -> _Work:
+    rows, k, n = shape[:3]
     dense = rows * k * n
     if dense == 0:
         return _Work(0, 0, 0, 0, 0)
@@ -92,12 +133,12 @@ def _work(array: Array, rows: int, k: int, n: int, activity: Activity) -> _Work:
         if outputs < rows * n:
             out_blocks = expected_blocks(rows, n, array.cols, outputs)
     inputs = min(rows * k, ceil_div(active * rows, outputs) if outputs else 0)
-    dense_steps = rows * ceil_div(k, array.rows) * cb
+    dense_steps = rows * shape.blocks(array) * cb
     steps = dense_steps
     if array.skip == "block":
         blocks = activity.blocks
         if blocks < 0:
-            blocks = expected_blocks(rows, k, array.rows, inputs)
+            blocks = expected_blocks(rows * shape.taps, shape.line, array.rows, inputs)
         steps = min(dense_steps, ceil_div(blocks * out_blocks, rows))
     elif array.skip == "compact":
         steps = min(dense_steps, ceil_div(ceil_div(inputs, array.rows) * out_blocks, rows))
@@ -110,10 +151,6 @@ def _compute_pj(machine: Machine, work: _Work, spikes: bool) -> float:
     per_term = energy.mac_add if spikes else energy.mac_add + energy.mac_mul
     muxes = work.slots if spikes else work.slots - work.active
     return work.active * per_term + muxes * energy.mux
-
-
-def _input_bytes(rows: int, k: int, spikes: bool) -> int:
-    return rows * (2 * ceil_div(k, 16) if spikes else 2 * k)
 
 
 def _finish(
@@ -153,20 +190,22 @@ def _finish(
 def weight_stationary(
     machine: Machine, array: Array, operands: Mapping[str, int], activity: Activity, *, spikes: bool
 ) -> Cost:
-    """Return the cost of gacc (``spikes``), mac or bmac on ``array``."""
-    rows, k, n = operands["rows"], operands["k"], operands["n"]
-    work = _work(array, rows, k, n, activity)
+    """Return the cost of gacc (``spikes``), mac or bmac, windowed or not, on ``array``."""
+    shape = _shape(operands)
+    rows, k, n = shape[:3]
+    work = _work(array, shape, activity)
     out = rows * n
     acc_bits = 8 * machine.acc_bytes
     input_bits = 1 if spikes else 16
-    kb = ceil_div(k, array.rows)
-    updates = ceil_div(out * kb * work.steps, work.dense_steps) if work.steps else 0
+    updates = (
+        ceil_div(out * shape.blocks(array) * work.steps, work.dense_steps) if work.steps else 0
+    )
     again = max(0, updates - out)
 
     passes = 1
-    if rows * k * input_bits > 8 * array.a_buffer_bytes:
+    if shape.stored * shape.line * input_bits > 8 * array.a_buffer_bytes:
         passes = max(1, ceil_div(n, array.cols))
-    operand_bytes = _input_bytes(rows, k, spikes) * passes + 2 * k * n
+    operand_bytes = shape.input_bytes(spikes) * passes + 2 * k * n
     operand_bytes += 2 * n if operands["init"] == _BIAS else 0
     operand_bytes += rows * 2 * ceil_div(n, 16) if operands.get("masked", 0) else 0
     acc_read = 4 * out if operands["init"] == _KEEP else 0
@@ -200,24 +239,25 @@ def weight_stationary(
 def output_stationary(
     machine: Machine, array: Array, operands: Mapping[str, int], activity: Activity, *, spikes: bool
 ) -> Cost:
-    """Return the cost of gouter (``spikes``) or outer on ``array``."""
-    rows, k, n = operands["rows"], operands["k"], operands["n"]
-    work = _work(array, rows, k, n, activity)
+    """Return the cost of gouter (``spikes``) or outer, windowed or not, on ``array``."""
+    shape = _shape(operands)
+    rows, k, n = shape[:3]
+    work = _work(array, shape, activity)
     acc_bits = 8 * machine.acc_bytes
     input_bits = 1 if spikes else 16
     keep = operands["init"] == _KEEP
 
-    a_bytes = _input_bytes(rows, k, spikes)
+    a_bytes = shape.input_bytes(spikes)
     if a_bytes > array.a_buffer_bytes:
         a_bytes *= max(1, ceil_div(n, array.cols))
     b_bytes = 2 * rows * n
     if b_bytes > array.b_buffer_bytes:
-        b_bytes *= max(1, ceil_div(k, array.rows))
+        b_bytes *= max(1, shape.blocks(array))
 
     buffer_pj = k * n * acc_bits * array.acc_pj_per_bit * (2 if keep else 1)
     if work.dense:
         a_reads = ceil_div(work.slots, min(n, array.cols))
-        b_reads = ceil_div(work.slots, min(k, array.rows))
+        b_reads = ceil_div(work.slots, min(shape.line, array.rows))
         buffer_pj += a_reads * input_bits * array.a_pj_per_bit + 16 * b_reads * array.b_pj_per_bit
     register_bits = 2 * work.slots * (input_bits + 16) + 2 * work.active * acc_bits
     return _finish(

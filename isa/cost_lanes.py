@@ -143,7 +143,7 @@ def lanes(
     per_element = sum(
         count * operation_pj(machine.energy, kind, wide) for kind, wide, count in facts.operations
     )
-    return _vector_cost(
+    return vector_cost(
         machine,
         stage,
         cycles=steps * rows * ceil_div(cols, stage.lanes) * issue,
@@ -153,7 +153,7 @@ def lanes(
     )
 
 
-def _vector_cost(
+def vector_cost(
     machine: Machine,
     stage: Stage,
     *,
@@ -165,6 +165,7 @@ def _vector_cost(
     acc_read: int = 0,
     acc_write: int = 0,
 ) -> Cost:
+    """Return the cost of work of a lane stage; ``acc_*`` go through the accumulator port."""
     pad = machine.scratchpad
     return Cost(
         cycles=max(
@@ -183,7 +184,8 @@ def _vector_cost(
     )
 
 
-def _matrix_bytes(rows: int, n: int, element: str) -> int:
+def matrix_bytes(rows: int, n: int, element: str) -> int:
+    """Return the bytes of a matrix of an element type."""
     if element == "bit":
         return rows * 2 * ceil_div(n, 16)
     return rows * n * (2 if element == "f16" else 4)
@@ -196,9 +198,9 @@ def rowred(machine: Machine, operands: Mapping[str, int]) -> Cost:
     op = REDUCTION.words[operands["op"]]
     energy = machine.energy
     compare = operation_pj(energy, OpClass.COMPARE, element == "f32")
-    read = _matrix_bytes(rows, n, element)
+    read = matrix_bytes(rows, n, element)
     wide = element == "f32"
-    return _vector_cost(
+    return vector_cost(
         machine,
         machine.vpu,
         cycles=ceil_div(rows, machine.vpu.lanes) * n,
@@ -218,10 +220,10 @@ def colsum(machine: Machine, operands: Mapping[str, int], activity: Activity) ->
     terms = rows * n
     if element == "bit" and activity.active >= 0:
         terms = min(terms, activity.active)
-    read = _matrix_bytes(rows, n, element)
+    read = matrix_bytes(rows, n, element)
     keep = operands["init"] == _KEEP
     wide = element == "f32"
-    return _vector_cost(
+    return vector_cost(
         machine,
         machine.vpu,
         cycles=rows * ceil_div(n, machine.vpu.lanes),

@@ -18,6 +18,7 @@ from snncc.isa.spec import (
     REGISTERS,
     SEMAPHORES,
     STREAMS,
+    WINDOWS,
     WORD_BITS,
     Access,
     EnumKind,
@@ -48,6 +49,7 @@ def to_json() -> str:
         "registers": REGISTERS,
         "semaphores": SEMAPHORES,
         "streams": STREAMS,
+        "windows": WINDOWS,
         "loop_depth": LOOP_DEPTH,
         "instructions": [_instruction_facts(row) for row in TABLE],
         "micro_operations": [
@@ -102,7 +104,8 @@ def manual() -> str:
         f"bytes. Bits 0..{OPCODE_BITS - 1} hold the opcode; bits that belong to no operand are 0, "
         "a word with another value there is illegal. Addresses of instructions count words.",
         f"A core has {REGISTERS} signed 64-bit registers, {STREAMS} stream descriptors, "
-        f"{SEMAPHORES} semaphores and loops nested up to {LOOP_DEPTH} deep. Operands that are "
+        f"{WINDOWS} windows, {SEMAPHORES} semaphores and loops nested up to {LOOP_DEPTH} deep. "
+        "Operands that are "
         "registers are read when the sequencer issues the instruction.",
         "## Conventions",
         _prose(table.__doc__, after="-----\n"),

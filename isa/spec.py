@@ -18,6 +18,7 @@ OPCODE_BITS = 8
 REGISTERS = 64
 SEMAPHORES = 256
 STREAMS = 32
+WINDOWS = 8
 LOOP_DEPTH = 8
 
 
@@ -61,7 +62,10 @@ class Kind:
         try:
             value = int(text.strip(), 0)
         except ValueError:
-            raise OperandError(f"expected a {self.name}, got '{text.strip()}'") from None
+            article = "an" if self.name[0] in "aeiou" else "a"
+            raise OperandError(
+                f"expected {article} {self.name}, got '{text.strip()[:80]}'"
+            ) from None
         self.check(value)
         return value
 
@@ -165,10 +169,15 @@ class HexKind(Kind):
 
 REG = IndexedKind("register", 6, "r", REGISTERS)
 STREAM = IndexedKind("stream", 5, "s", STREAMS)
+WINDOW = IndexedKind("window", 3, "win", WINDOWS)
 SEM = IndexedKind("semaphore", 8, "sem", SEMAPHORES)
 MICRO = IndexedKind("microprogram", 12, "@", 4096)
 TAG = Kind("message tag", 16)
 COUNT = Kind("count", 16)
+EXTENT = Kind("extent", 16)
+FACTOR = Kind("factor", 8)
+STEP = SignedKind("step", 8)
+OFFSET = SignedKind("offset", 16)
 IMM32 = SignedKind("immediate", 32)
 IMM64 = SignedKind("immediate", 64)
 TRIPS = Kind("trip count", 32)

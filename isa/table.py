@@ -12,6 +12,20 @@ Conventions used by every row
 * ``init``: ``keep`` adds to what the accumulator holds, ``zero`` starts from +0, ``bias`` starts
   from +0 plus the binary16 vector at ``bias``.
 * A zero-size dimension makes the instruction do nothing (``init`` still applies to what exists).
+* **Windows.**  Instructions with an operand ``win`` read a channels-last image stack: position
+  (y, x) of image ``i`` is the row of ``channels`` elements at ``a + i*a_image +
+  (y*in_w + x)*a_stride``.  Output position (oy, ox) and tap (ky, kx) read position
+  sy = (oy*mul_h + base_h + ky*step_h) / div_h, sx likewise; a tap whose division is not exact, or
+  that lies outside the image, is no term (it is not a term with the value 0).  Rows ``r`` are
+  image, oy, ox ascending: ``rows = images*out_h*out_w``.  The reduced index ``k`` of
+  ``k_h*k_w*channels`` is ordered: channels in blocks of 16, ky, kx, channel within the block; rows
+  of ``w`` (of ``acc`` in gouterw, outerw; columns of ``w`` when transposed) lie in that order.
+  Convolution: mul = stride, base = -padding, step = dilation, div = 1.  Its input gradient:
+  mul = 1, base = padding, step = -dilation, div = stride.  A window whose sizes, ``k`` or ``div`` hold a 0
+  is illegal where it is used.  Positions that no tap reads need not exist.
+* **Average pooling** is ``pool`` with sum32, one binary32 division by the count in a lane
+  instruction, one rounding.  Its gradient divides first: f32 quotients of the gradient by the
+  count, then ``pool`` with type f32 and sum through the window of the input gradient.
 """
 
 from __future__ import annotations
@@ -38,6 +52,7 @@ from snncc.isa.spec import (
     Unit,
     pack,
 )
+from snncc.isa.table_windows import POOLING, WINDOW_SETUP, WINDOWED
 
 FLAG = Kind("flag", 1)
 
@@ -300,7 +315,9 @@ VECTOR: tuple[Insn, ...] = (
 
 # fmt: on
 
-TABLE: tuple[Insn, ...] = SEQUENCER + SYNCHRONISATION + DMA + NOC + ENGINES + VECTOR
+TABLE: tuple[Insn, ...] = (
+    *SEQUENCER, *WINDOW_SETUP, *SYNCHRONISATION, *DMA, *NOC, *ENGINES, *WINDOWED, *VECTOR, *POOLING,
+)  # fmt: skip
 
 RETIRED: frozenset[int] = frozenset()
 """Opcodes that once meant something; they are never given out again."""
