@@ -1,10 +1,12 @@
 """Predecode: one compact tuple per instruction, so that running never looks at the table again.
 
-Sequencer tuple: ``(op, x, y, z)``, where ``op`` is one of the constants below.  Instructions of a
-unit decode to ``PUSH`` or ``LANES``: ``(op, slot, values, fixed)``; ``values(registers)`` gives the
-operand values in the order of the row (immediates are appended to the register file as constants),
-``fixed`` is the mnemonic, for lane instructions with the prepared microprogram and the function
-that captures its streams.
+Sequencer tuple: ``(op, x, y, z)``, where ``op`` is one of the constants below.  Instructions of
+a unit decode to ``PUSH`` or ``LANES``: ``(op, slot, values, fixed)``.  ``values(registers)`` gives
+the operand values in the order of the row; immediates are appended to the register file as
+constants.  ``fixed`` is the mnemonic, for ``LANES`` with the prepared microprogram and the function
+that captures the descriptors that the instruction uses: the streams of its microprogram, or its
+window.  Windows follow the streams in the sequencer's list; a window is the operands of ``winsize``
+and of ``winmap``, 15 numbers, 0 where they were never set.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from snncc.isa.encoding import IllegalInstruction
 from snncc.isa.objfile import CoreProgram
-from snncc.isa.spec import REG, REGISTERS, Inst, Unit
+from snncc.isa.spec import REG, REGISTERS, STREAMS, Inst, Unit
 from snncc.isa.text import show
 from snncc.isasim.engines.base import LANE_MNEMONICS
 from snncc.isasim.engines.lanes import LaneProgram
@@ -37,9 +39,13 @@ HALT: Final = 12
 SEQ_WAIT: Final = 13
 SEQ_POST: Final = 14
 ILLEGAL: Final = 15
+WINDOW: Final = 16
 
 SLOTS: Final[tuple[str, ...]] = tuple(u.value for u in Unit)
 """Unit names by slot: 0 is the sequencer, 1..6 the queued units."""
+NO_WINDOW: Final = (0,) * 15
+WINDOW_SIZES: Final = 5
+"""How many of a window's numbers are its sizes; the others are its map."""
 POST_SLOT: Final = 7
 """The slot through which the sequencer's own posts reach the scheduler."""
 
@@ -73,6 +79,8 @@ _SEQ_OPS: Final = {
     "loop": LOOP,
     "loopi": LOOPI,
     "stream": STREAM,
+    "winsize": WINDOW,
+    "winmap": WINDOW,
 }
 
 Step: TypeAlias = tuple[int, int, Any, Any]
@@ -146,6 +154,11 @@ class _Decoder:
         op = _SEQ_OPS[row.mnemonic]
         if op == STREAM:
             return (op, inst["s"], itemgetter(inst["base"], inst["step"], inst["row"]), None)
+        if op == WINDOW:
+            part = (
+                slice(0, WINDOW_SIZES) if row.mnemonic == "winsize" else slice(WINDOW_SIZES, None)
+            )
+            return (op, STREAMS + inst["win"], part, inst.values[1:])
         x, y, z = (*inst.values, 0, 0, 0)[:3]
         return (op, x, y, z)
 
@@ -156,6 +169,9 @@ class _Decoder:
             for operand, value in zip(row.operands, inst.values, strict=True)
         ]
         slot = SLOTS.index(row.unit.value)
+        if "win" in (f.name for f in row.operands):
+            capture = _getter((STREAMS + inst["win"],))
+            return (LANES, slot, itemgetter(*indices), (row.mnemonic, None, capture))
         if row.mnemonic not in LANE_MNEMONICS:
             return (PUSH, slot, itemgetter(*indices), row.mnemonic)
         number = inst["prog"]

@@ -19,6 +19,7 @@ TRAP_KINDS: tuple[str, ...] = (
     "overlap",
     "token",
     "uninitialised",
+    "window",
 )
 
 

@@ -103,8 +103,9 @@ class Pricing:
 
     def engine(self, op: Resolved, activity: base.Activity) -> Price:
         """Return the price of an engine instruction that did what was counted."""
-        name, values, _, micro = op
-        key = (name, _SIZES[name](values), activity.performed if micro is None else micro)
+        name, values, captured, micro = op
+        what = captured if micro is None else ()  # a window
+        key = (name, _SIZES[name](values), what, activity[1:] if micro is None else micro)
         found = self._known.get(key)
         if found is None:
             found = self._remember(key, _price(self._cost(op, counted(activity))))

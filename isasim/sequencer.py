@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
-from snncc.isa.spec import REGISTERS, STREAMS
+from snncc.isa.spec import REGISTERS, STREAMS, WINDOWS
 from snncc.isasim.decode import (
     ADD,
     ADDI,
@@ -22,6 +22,7 @@ from snncc.isasim.decode import (
     LOOP,
     LOOPI,
     MUL,
+    NO_WINDOW,
     NOP,
     PUSH,
     SEQ_POST,
@@ -29,6 +30,7 @@ from snncc.isasim.decode import (
     STREAM,
     SUB,
     SYNC,
+    WINDOW,
     Code,
 )
 from snncc.isasim.engines.base import Resolved
@@ -87,7 +89,7 @@ class Sequencer:
         self.touched: list[int] = []
         self.posts: deque[tuple[int, int, int, int, Any]] = deque()
         self.registers: list[int] = []
-        self.streams: list[tuple[int, int, int]] = []
+        self.streams: list[tuple[int, ...]] = []
         self.loops: list[list[int]] = []
         self.clock: Any = None
         self.trap: Trap | None = None
@@ -97,7 +99,7 @@ class Sequencer:
     def reset(self, start: int) -> None:
         """Go back to the state before the first instruction, which issues at time ``start``."""
         self.registers[:] = [0] * REGISTERS + self.code.constants
-        self.streams[:] = [(0, 0, 0)] * STREAMS
+        self.streams[:] = [(0, 0, 0)] * STREAMS + [NO_WINDOW] * WINDOWS
         self.loops.clear()
         for queue in self.queues:
             queue.clear()
@@ -189,6 +191,10 @@ class Sequencer:
                     continue
                 elif op == STREAM:
                     streams[x] = y(regs)
+                elif op == WINDOW:
+                    window = list(streams[x])
+                    window[y] = z
+                    streams[x] = tuple(window)
                 elif op == ADD or op == SUB or op == MUL:
                     self._arithmetic(op, x, y, z)
                 elif op == HALT:
