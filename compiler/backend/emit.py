@@ -31,13 +31,13 @@ def emit(
     initial: list[InitialData] = []
     for op in module.func("data").body.ops:
         if op.name == "tile.dram":
-            entry = _tensor(op)
+            entry = tensor_entry(op)
             tensors.append(entry)
-            data = _initial(op, entry, module)
+            data = initial_data(op, entry, module)
             if data is not None:
                 initial.append(data)
         elif op.name == "tile.export":
-            tensors.append(_export(op))
+            tensors.append(export_entry(op))
     return ObjectFile(
         machine.name,
         machine.hash,
@@ -112,7 +112,7 @@ def _role(op: Op) -> str:
     return role if role in {"input", "target", "param", "state"} else "other"
 
 
-def _tensor(op: Op) -> TensorEntry:
+def tensor_entry(op: Op) -> TensorEntry:
     """Return the table entry of a DRAM tensor."""
     type_ = op.result.type
     source = cast("Mapping[str, Any]", op.attrs.get("source", {}))
@@ -125,7 +125,7 @@ def _tensor(op: Op) -> TensorEntry:
         role,
         type_.dtype,
         type_.shape,
-        op.int_attr("address"),
+        op.int_attr("address", 0),
         layout,
         name if role == "param" else "",
         bool(source.get("transpose", False)),
@@ -135,7 +135,7 @@ def _tensor(op: Op) -> TensorEntry:
 RESULT_ROLES = {"grad": "grad", "spikes": "spikes", "logits": "logits", "loss": "loss"}
 
 
-def _export(op: Op) -> TensorEntry:
+def export_entry(op: Op) -> TensorEntry:
     """Return the table entry of a result; its memory belongs to a DRAM tensor."""
     tensor = op.operands[0].owner
     assert isinstance(tensor, Op)
@@ -154,7 +154,7 @@ def _export(op: Op) -> TensorEntry:
     )
 
 
-def _initial(op: Op, entry: TensorEntry, module: Module) -> InitialData | None:
+def initial_data(op: Op, entry: TensorEntry, module: Module) -> InitialData | None:
     """Return what a tensor holds before the first step, or None for nothing."""
     source = cast("Mapping[str, Any]", op.attrs.get("source", {}))
     resource = source.get("resource")
@@ -162,8 +162,6 @@ def _initial(op: Op, entry: TensorEntry, module: Module) -> InitialData | None:
         array: Array = np.asarray(module.resources[resource])
     elif "init" in source or "value" in source:
         array = np.full(entry.shape, float(source.get("init", source.get("value", 0.0))))
-        if not array.any():
-            return None
     else:
         return None
     memory = np.zeros(op.int_attr("bytes"), np.uint8)

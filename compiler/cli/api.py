@@ -69,7 +69,7 @@ __all__ = [
 
 Array: TypeAlias = npt.NDArray[Any]
 ArrayLike: TypeAlias = npt.ArrayLike
-PIPELINE = "configure,default"
+PIPELINE = "default"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from snncc.compiler.pipeline.plan import plan
 from snncc.isa.machine import Machine
 
 MODEL_SUFFIXES = (".onnx", ".nir", ".snn")
-TO_PHASED = "configure,frontend,phases"
+TO_PHASED = "frontend,phases"
 
 
 @dataclass(frozen=True, slots=True)

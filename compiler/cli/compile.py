@@ -12,11 +12,11 @@ import click
 from snncc.compiler.cli.options import CORES, MODEL, TARGET, config_options, read_config
 
 STAGES = {
-    "graph": "configure,frontend",
-    "phased": "configure,frontend,phases",
-    "tiled": "configure,frontend,phases,tile",
-    "mapped": "configure,frontend,phases,tile,map",
-    "core": "configure,frontend,phases,tile,map,lower",
+    "graph": "frontend",
+    "phased": "frontend,phases",
+    "tiled": "frontend,phases,tile",
+    "mapped": "frontend,phases,tile,map",
+    "core": "frontend,phases,tile,map,lower",
 }
 
 

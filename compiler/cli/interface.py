@@ -53,7 +53,7 @@ class InputLayout:
             x = np.moveaxis(x.reshape(batch, steps, *x.shape[1:]), 1, 0)
         elif self.time_axis:
             x = np.moveaxis(x, self.time_axis, 0)
-        return np.ascontiguousarray(x, dtype=np.float32)
+        return np.array(x, dtype=np.float32, order="C")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class OutputLayout:
             value = np.moveaxis(value, 0, self.axis)
         if self.shape and value.size == np.prod(self.shape, dtype=np.int64):
             value = value.reshape(self.shape)
-        return np.ascontiguousarray(value, dtype=np.float32)
+        return np.array(value, dtype=np.float32, order="C")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ TRAINED_ROLES = ("weight", "bias", "scale", "shift")
 @compiler_pass(takes="graph")
 def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Write surrogates, trained parameters, loss and optimizer into the graph."""
+    if context.config is None and "training" in module.attrs:
+        return False  # textual IR that was configured before
     before = _attributes(module)
     configure(module, context.config or Config(), context.mode)
     return _attributes(module) != before
