@@ -97,7 +97,7 @@ class Chip:
     def output(self, name: str) -> Array:
         """Return a result in the file's layout, as float32."""
         entry = self._results[name]
-        value = self.system.read_tensor(entry.name).astype(np.float32)
+        value = self.system.read_tensor(entry.name).reshape(entry.shape).astype(np.float32)
         layout = self.interface.outputs.get(name, OutputLayout(-1, (), False, entry.transposed))
         return layout.outward(value)
 
