@@ -5,8 +5,7 @@ a unit decode to ``PUSH`` or ``LANES``: ``(op, slot, values, fixed)``.  ``values
 the operand values in the order of the row; immediates are appended to the register file as
 constants.  ``fixed`` is the mnemonic, for ``LANES`` with the prepared microprogram and the function
 that captures the descriptors that the instruction uses: the streams of its microprogram, or its
-window.  Windows follow the streams in the sequencer's list; a window is the operands of ``winsize``
-and of ``winmap``, 15 numbers, 0 where they were never set.
+window.  Windows follow the streams in the sequencer's list; what was never set is 0.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from snncc.isa.encoding import IllegalInstruction
 from snncc.isa.objfile import CoreProgram
 from snncc.isa.spec import REG, REGISTERS, STREAMS, Inst, Unit
 from snncc.isa.text import show
+from snncc.isa.window import Window
 from snncc.isasim.engines.base import LANE_MNEMONICS
 from snncc.isasim.engines.lanes import LaneProgram
 
@@ -39,11 +39,11 @@ HALT: Final = 12
 SEQ_WAIT: Final = 13
 SEQ_POST: Final = 14
 ILLEGAL: Final = 15
-WINDOW: Final = 16
+SET_WINDOW: Final = 16
 
 SLOTS: Final[tuple[str, ...]] = tuple(u.value for u in Unit)
 """Unit names by slot: 0 is the sequencer, 1..6 the queued units."""
-NO_WINDOW: Final = (0,) * 15
+NO_WINDOW: Final = Window(*(0,) * 15)
 WINDOW_SIZES: Final = 5
 """How many of a window's numbers are its sizes; the others are its map."""
 POST_SLOT: Final = 7
@@ -79,8 +79,8 @@ _SEQ_OPS: Final = {
     "loop": LOOP,
     "loopi": LOOPI,
     "stream": STREAM,
-    "winsize": WINDOW,
-    "winmap": WINDOW,
+    "winsize": SET_WINDOW,
+    "winmap": SET_WINDOW,
 }
 
 Step: TypeAlias = tuple[int, int, Any, Any]
@@ -154,7 +154,7 @@ class _Decoder:
         op = _SEQ_OPS[row.mnemonic]
         if op == STREAM:
             return (op, inst["s"], itemgetter(inst["base"], inst["step"], inst["row"]), None)
-        if op == WINDOW:
+        if op == SET_WINDOW:
             part = (
                 slice(0, WINDOW_SIZES) if row.mnemonic == "winsize" else slice(WINDOW_SIZES, None)
             )

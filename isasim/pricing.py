@@ -14,6 +14,7 @@ from snncc.isa.machine import Machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.spec import WORD_BYTES
 from snncc.isa.table import TABLE
+from snncc.isa.window import Window
 from snncc.isasim.engines import base
 from snncc.isasim.engines.base import Resolved
 
@@ -94,6 +95,8 @@ class Pricing:
         micro = MicroProgram(op.micro.name, op.micro.code) if op.micro is not None else None
         names = _NAMES[op.mnemonic]
         operands = dict(zip(names, op.values, strict=True))
+        if "win" in operands:
+            operands |= zip(Window._fields, op.streams[0], strict=False)
         return cost(op.mnemonic, operands, self.machine, activity, micro)
 
     def _remember(self, key: Any, price: Price) -> Price:

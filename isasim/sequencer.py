@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 from snncc.isa.spec import REGISTERS, STREAMS, WINDOWS
+from snncc.isa.window import Window
 from snncc.isasim.decode import (
     ADD,
     ADDI,
@@ -27,10 +28,10 @@ from snncc.isasim.decode import (
     PUSH,
     SEQ_POST,
     SEQ_WAIT,
+    SET_WINDOW,
     STREAM,
     SUB,
     SYNC,
-    WINDOW,
     Code,
 )
 from snncc.isasim.engines.base import Resolved
@@ -191,10 +192,10 @@ class Sequencer:
                     continue
                 elif op == STREAM:
                     streams[x] = y(regs)
-                elif op == WINDOW:
+                elif op == SET_WINDOW:
                     window = list(streams[x])
                     window[y] = z
-                    streams[x] = tuple(window)
+                    streams[x] = Window(*window)
                 elif op == ADD or op == SUB or op == MUL:
                     self._arithmetic(op, x, y, z)
                 elif op == HALT:

@@ -109,9 +109,14 @@ class EventTrace:
         self.out = out
         self.scale = 1e6 / clock_hz
         self._first = True
+        self._end = 0
+        self._offset = 0
         self._named: set[tuple[int, int]] = set()
 
     def _write(self, record: Mapping[str, Any]) -> None:
+        if self._end:  # a further run: go on where the array was closed
+            self.out.seek(self._end)
+            self._end = 0
         self.out.write("[\n" if self._first else ",\n")
         self.out.write(json.dumps(record, separators=(",", ":")))
         self._first = False
@@ -145,7 +150,7 @@ class EventTrace:
             {
                 "ph": "X", "name": core.code.program.code[pc].insn.mnemonic,
                 "cat": about.get("phase") or "core", "pid": core.index, "tid": slot,
-                "ts": start * self.scale, "dur": (end - start) * self.scale,
+                "ts": (start + self._offset) * self.scale, "dur": (end - start) * self.scale,
                 "args": {
                     "text": core.code.text(pc), "address": WORD_BYTES * pc, "start": start,
                     "end": end, "writes": writes, **about,
@@ -160,10 +165,16 @@ class EventTrace:
             self._write(
                 {
                     "ph": "s" if sent else "f", "bp": "e", "id": number, "name": "message",
-                    "cat": "message", "pid": core.index, "tid": slot, "ts": time * self.scale,
+                    "cat": "message", "pid": core.index, "tid": slot,
+                    "ts": (time + self._offset) * self.scale,
                 }
             )  # fmt: skip
 
     def finish(self, end: int) -> None:
-        """Close the array."""
-        self.out.write("]\n" if not self._first else "[]\n")
+        """Close the array; a further run in a seekable file opens it again, later in time."""
+        if self._first:
+            self._write({"ph": "M", "name": "process_name", "pid": 0, "args": {"name": "core 0"}})
+        self._offset += end + 1
+        if self.out.seekable():
+            self._end = self.out.tell()
+        self.out.write("]\n")
