@@ -147,7 +147,7 @@ def export_entry(op: Op) -> TensorEntry:
         RESULT_ROLES.get(prefix, "output"),
         dtype,
         dims,
-        tensor.int_attr("address"),
+        tensor.int_attr("address", 0),
         _layout_of(dtype, dims, op.bool_attr("seq", False), op.ints_attr("order", ())),
         rest if prefix in {"grad", "param"} else "",
         bool(op.attrs.get("transpose", False)),

@@ -1,4 +1,4 @@
-"""Evaluating functions of the graph and phased stages."""
+"""Evaluating functions of every stage that is not machine code."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from snncc.compiler.interp.kernels import KERNELS, Call
 from snncc.compiler.interp.losses import mse, softmax_ce
 from snncc.compiler.interp.numerics import Array, Numerics, numerics_of
 from snncc.compiler.interp.region import Elementwise, shaped, yielded
+from snncc.compiler.interp.tiled import evaluate_tiled
 from snncc.compiler.ir.build import number, text
 from snncc.compiler.ir.core import Module, Op, Value
 from snncc.compiler.ir.recurrence import groups
@@ -156,13 +157,20 @@ def evaluate(
     state: Mapping[str, npt.ArrayLike] | None = None,
     seed: int = 0,
 ) -> dict[str, Array]:
-    """Evaluate a function of a graph or phased module.
+    """Evaluate a function of a module of any stage but ``core`` (that is for the simulator).
 
     ``inputs`` by argument name (sequences have time first); ``numerics`` is ``fp16`` (bit-exact),
     ``float32`` or ``float64``; ``state`` replaces parameters and states by name.  Returns arrays in
     the IR's own layout: graph outputs as ``out/NAME``, outputs of a step by their name (``loss``,
     ``logits``, ``out/..``, ``grad/..``), stored values as ``param/NAME`` and ``state/NAME``.
     :func:`snncc.compiler.interp.layout.file_layout` gives them the file's layout.
+    Stages ``tiled`` and ``mapped`` compute on bytes and know fp16 only.
     """
-    text(module.attrs, "stage", "graph")
+    stage = text(module.attrs, "stage", "graph")
+    if stage in {"tiled", "mapped"}:
+        if numerics != "fp16":
+            raise ValueError(f"stage {stage} computes in fp16, not in {numerics}")
+        return evaluate_tiled(module, inputs, state=state, seed=seed)
+    if stage == "core":
+        raise ValueError("stage core is machine code: compile the module and simulate it")
     return Machine(module, numerics_of(numerics), state or {}, seed).run(func, inputs)
