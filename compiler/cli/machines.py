@@ -8,10 +8,10 @@ from snncc.isa.machine import Machine, MachineError, load_machine
 DEFAULT_TARGET = "multicore20"
 
 
-def find_machine(target: str = DEFAULT_TARGET, cores: int | None = None) -> Machine:
+def find_machine(target: str = "", cores: int | None = None) -> Machine:
     """Return a machine; every fault of its file is one diagnostic."""
     try:
-        machine = load_machine(target)
+        machine = load_machine(target or DEFAULT_TARGET)
         if cores is None or cores == machine.cores:
             return machine
         if cores > machine.cores:

@@ -1,0 +1,44 @@
+"""`snncc check`: what snncc makes of a model, and where each value came from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from snncc.compiler.cli.options import CORES, MODEL, TARGET, config_options, read_config
+
+
+@click.command(short_help="Say what snncc makes of a model, node by node.")
+@MODEL
+@config_options
+@TARGET
+@CORES
+@click.option("--batch", type=click.IntRange(1), help="Samples per step.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable, on stdout.")
+@click.option("--dt", type=float, help="Time step of a .nir file, in its unit.")
+def check(
+    model: str, config: str | None, target: str | None, cores: int | None, batch: int | None,
+    as_json: bool, dt: float | None, **flags: Any,
+) -> None:  # fmt: skip
+    """Import MODEL and try to compile its training step; exit 1 if that cannot work.
+
+    Prints one line per node, then a table of the neurons and one of the training, with the origin
+    of each value: flag, config, metadata (of the file), pattern (what the nodes compute), default.
+    """
+    from snncc.compiler.cli import survey
+    from snncc.compiler.cli.machines import find_machine
+
+    settings = read_config(config, flags)
+    machine = find_machine(target or settings.text("machine.target"), cores)
+    found = survey.survey(model, settings, machine, batch, dt)
+    if as_json:
+        click.echo(json.dumps(survey.as_json(found), indent=1))
+    else:
+        click.echo(survey.as_text(found))
+    for each in found.errors:
+        if not as_json:
+            click.echo(str(each), err=True)
+    if found.errors:
+        raise click.exceptions.Exit(1)
