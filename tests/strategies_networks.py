@@ -52,7 +52,9 @@ class Net:
         )  # fmt: skip
         return made.result
 
-    def linear(self, x: Value, name: str, w: npt.ArrayLike, b: npt.ArrayLike | None = None) -> Value:
+    def linear(
+        self, x: Value, name: str, w: npt.ArrayLike, b: npt.ArrayLike | None = None
+    ) -> Value:
         """Add a dense layer; ``w`` is [in, out]."""
         self.b.common["layer"] = name
         operands = [x, self.param(f"{name}.weight", w, transpose=True)]
