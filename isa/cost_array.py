@@ -36,7 +36,7 @@ spike inputs, ``Q - P`` otherwise.
                acc: write 4*k*n, read 4*k*n when init is keep
 
 **Windowed** (gaccw, macw, bmacw, gouterw, outerw; ``T`` taps of ``c`` channels): ``kb =
-T*ceil(c/R)``, a block does not reach across taps; ``min(k,R)`` is ``min(c,R)``; the scratchpad 
+T*ceil(c/R)``, a block does not reach across taps; ``min(k,R)`` is ``min(c,R)``; the scratchpad
 reads of ``a`` are the positions of the image stack that the window reaches, once each, not once per
 tap.
 
@@ -205,14 +205,15 @@ def weight_stationary(
     passes = 1
     if shape.stored * shape.line * input_bits > 8 * array.a_buffer_bytes:
         passes = max(1, ceil_div(n, array.cols))
-    operand_bytes = shape.input_bytes(spikes) * passes + 2 * k * n
+    weights = k * n if work.dense else 0  # without terms no operand is read
+    operand_bytes = (shape.input_bytes(spikes) * passes if work.dense else 0) + 2 * weights
     operand_bytes += 2 * n if operands["init"] == _BIAS else 0
     operand_bytes += rows * 2 * ceil_div(n, 16) if operands.get("masked", 0) else 0
     acc_read = 4 * out if operands["init"] == _KEEP else 0
     acc_write = 4 * out
 
     a_bits = updates * input_bits * array.rows / array.cols
-    buffer_pj = a_bits * array.a_pj_per_bit + 16 * k * n * array.b_pj_per_bit
+    buffer_pj = a_bits * array.a_pj_per_bit + 16 * weights * array.b_pj_per_bit
     if rows * min(n, array.cols) * machine.acc_bytes <= array.acc_buffer_bytes:
         buffer_pj += (updates + again) * acc_bits * array.acc_pj_per_bit
     else:
@@ -220,7 +221,7 @@ def weight_stationary(
         acc_write += updates * machine.acc_bytes
     register_bits = (
         2 * work.slots * input_bits
-        + 2 * k * n * 16
+        + 2 * weights * 16
         + (max(0, 3 * work.active - out) + again) * acc_bits
     )
     return _finish(
@@ -267,7 +268,7 @@ def output_stationary(
         compute=_compute_pj(machine, work, spikes),
         register_bits=register_bits,
         buffer_pj=buffer_pj,
-        operand_bytes=a_bytes + b_bytes,
+        operand_bytes=a_bytes + b_bytes if work.dense else 0,
         acc_read=4 * k * n if keep else 0,
         acc_write=4 * k * n,
     )

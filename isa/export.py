@@ -80,7 +80,7 @@ def _instruction_facts(row: Insn) -> dict[str, object]:
         "doc": row.doc,
         "action": row.action,
         "operands": [
-            {"name": f.name, "low": f.low, "width": f.kind.width, **encoding.kind_facts(f.kind)}
+            {"name": f.name, "low": f.low, "kind": encoding.kind_facts(f.kind)}
             for f in row.operands
         ],
         "reads": [_access_facts(a) for a in row.reads],

@@ -4,8 +4,8 @@ A tensor's layout is a list of loops, outermost first.  Loop ``d`` counts ``size
 advances logical axis ``axis`` by ``step`` and the address by ``stride`` bytes.  So a plain
 ``[N, K]`` matrix with padded rows is ``(axis 0, size N, step 1, stride row)``,
 ``(axis 1, size K, step 1, stride 2)``, a transposed one swaps the axes, and channels in blocks of
-16 use two loops over the channel axis, with steps 16 and 1.  Loops may reach beyond the logical
-shape: what lies there is padding.
+16 use two loops over the channel axis, with steps 16 and 1 in this order.  Loops may reach beyond
+the logical shape: what lies there is padding.
 
 Packed spikes (dtype ``bit``): the innermost loop counts bits of a row (stride 0); the other loops
 have strides in bytes.  All others: the stride of every loop is in bytes and a multiple of the

@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 import struct
 
+from snncc.isa import random_windows
 from snncc.isa.layout import LayoutDim, TensorEntry
 from snncc.isa.machine import Machine
 from snncc.isa.micro import MicroProgram
@@ -28,10 +29,13 @@ _ALIGN = 64
 _REGIONS = ("f16", "f16", "f16", "f16", "bit", "bit", "bit", "f32", "f32", "f32")
 
 
-def random_program(seed: int, machine: Machine, *, cores: int = 0, steps: int = 12) -> ObjectFile:
+def random_program(
+    seed: int, machine: Machine, *, cores: int = 0, steps: int = 12, windows: bool = False
+) -> ObjectFile:
     """Return a random program for ``cores`` cores of a machine (0: one, or any number).
 
-    ``steps`` is the number of steps per core, before loops are unrolled.
+    ``steps`` is the number of steps per core, before loops are unrolled.  With ``windows`` some
+    steps use the instructions that read through windows.
     """
     rng = random.Random(seed)
     count = cores or (1 if rng.random() < 0.5 else rng.randint(1, machine.cores))
@@ -49,6 +53,8 @@ def random_program(seed: int, machine: Machine, *, cores: int = 0, steps: int = 
             _message(chip, rng)
         elif kind < 0.3:
             core.loop(programs)
+        elif windows and kind < 0.5:
+            random_windows.step(core)
         else:
             core.step(programs, slide=False)
     tensors: list[TensorEntry] = []

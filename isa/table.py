@@ -21,8 +21,8 @@ Conventions used by every row
   ``k_h*k_w*channels`` is ordered: channels in blocks of 16, ky, kx, channel within the block; rows
   of ``w`` (of ``acc`` in gouterw, outerw; columns of ``w`` when transposed) lie in that order.
   Convolution: mul = stride, base = -padding, step = dilation, div = 1.  Its input gradient:
-  mul = 1, base = padding, step = -dilation, div = stride.  A window whose sizes, ``k`` or ``div`` hold a 0
-  is illegal where it is used.  Positions that no tap reads need not exist.
+  mul = 1, base = padding, step = -dilation, div = stride.  A window whose sizes, ``k`` or ``div``
+  hold a 0 is illegal where it is used.  Positions that no tap reads need not exist.
 * **Average pooling** is ``pool`` with sum32, one binary32 division by the count in a lane
   instruction, one rounding.  Its gradient divides first: f32 quotients of the gradient by the
   count, then ``pool`` with type f32 and sum through the window of the input gradient.

@@ -5,8 +5,8 @@ Output position (oy, ox) and tap (ky, kx) read input position (sy, sx) of an ima
     sy = (oy*mul_h + base_h + ky*step_h) / div_h        sx likewise
 
 if the division is exact and ``0 <= sy < in_h``; otherwise the tap is no term.  ``channels``
-elements lie behind each other at every position.  The reduced index of a windowed accumulation is ordered:
-channels in blocks of 16, then ky, then kx, then channel within the block.
+elements lie behind each other at every position.  The reduced index of a windowed accumulation is
+ordered: channels in blocks of 16, then ky, then kx, then channel within the block.
 
 ===================  ======  ======  =========  =====
 use                  mul     base    step       div
