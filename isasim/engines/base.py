@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.fp16 import Accumulator
+from snncc.isa.window import Window
 from snncc.isasim.engines.lanes import LaneProgram
 from snncc.isasim.faults import Trap
 
@@ -21,6 +22,7 @@ __all__ = [
     "FP32",
     "LANE_MNEMONICS",
     "MNEMONICS",
+    "WINDOW_MNEMONICS",
     "Activity",
     "Engine",
     "Numerics",
@@ -33,7 +35,14 @@ Sram: TypeAlias = npt.NDArray[np.uint8]
 LANE_MNEMONICS = frozenset({"neuron", "ngrad", "ew"})
 """Instructions that run a microprogram; their operands are (prog, steps, rows, cols, seed)."""
 
-MNEMONICS = LANE_MNEMONICS | {"gacc", "mac", "bmac", "gouter", "outer", "rowred", "colsum"}
+WINDOW_MNEMONICS = frozenset({"gaccw", "macw", "bmacw", "gouterw", "outerw", "pool", "poolgrad"})
+"""Instructions that read an image stack through a window."""
+
+MNEMONICS = (
+    LANE_MNEMONICS
+    | WINDOW_MNEMONICS
+    | {"gacc", "mac", "bmac", "gouter", "outer", "rowred", "colsum", "transpose"}
+)
 """Every instruction that an engine executes."""
 
 
@@ -41,15 +50,20 @@ class Resolved(NamedTuple):
     """An instruction ready to execute: no register is left in it.
 
     ``values``: the operands in the order of the table's row, register operands replaced by what
-    the registers held at issue.  ``streams``: for lane instructions the captured descriptors,
-    indexed by stream number (a stream that was never set is None or beyond the end).  ``micro``:
-    for lane instructions the microprogram, prepared once by :func:`lanes.prepare`.
+    the registers held at issue.  ``streams``: for lane instructions the captured descriptors of the
+    streams that the microprogram uses, for windowed instructions the captured window alone.
+    ``micro``: for lane instructions the microprogram, prepared once by :func:`lanes.prepare`.
     """
 
     mnemonic: str
     values: tuple[int, ...]
-    streams: tuple[tuple[int, int, int], ...] = ()
+    streams: tuple[tuple[int, ...], ...] = ()
     micro: LaneProgram | None = None
+
+    @property
+    def window(self) -> Window:
+        """The window of a windowed instruction."""
+        return Window(*self.streams[0])
 
     @property
     def seed(self) -> int:
@@ -62,8 +76,8 @@ class Activity(NamedTuple):
 
     ``dense``: multiply-accumulates (or lane elements, or reduced terms) without any gating;
     ``performed``: those that were carried out; ``spikes``: set bits among the packed spikes read
-    by gacc, gouter, rowred and colsum, or stored by a lane instruction; ``outputs``: outputs that a
-    masked bmac computes, -1 where there is no mask.
+    by gacc, gouter, rowred and colsum (with a window: once per tap), or stored by a lane
+    instruction; ``outputs``: outputs that a masked bmac computes, -1 where there is no mask.
     """
 
     dense: int

@@ -7,121 +7,46 @@ an illegal instruction; nothing has been written then.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NamedTuple, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
-
 from snncc.isa.fp16 import packed_bytes
 from snncc.isasim.engines.base import LANE_MNEMONICS, Resolved
+from snncc.isasim.engines.footprint_windows import WINDOW_FOOTPRINTS
 from snncc.isasim.engines.lanes import ELEMENT_BYTES, LaneProgram, Use
+from snncc.isasim.engines.regions import (
+    BIAS,
+    BIT,
+    F16,
+    F32,
+    KEEP,
+    MAX,
+    SUM,
+    SUM32,
+    ZERO,
+    Footprint,
+    Region,
+    need_dims,
+    need_flags,
+    need_init,
+    overlapping,
+    row_bytes,
+)
 from snncc.isasim.faults import Trap
 
-__all__ = ["Footprint", "Region", "check", "footprint", "overlapping"]
-
-KEEP, ZERO, BIAS = 0, 1, 2  # spec.INIT
-F16, F32, BIT = 0, 1, 2  # spec.ELEMENT
-SUM, MAX, SUM32 = 0, 1, 2  # spec.REDUCTION
-
-
-class Region(NamedTuple):
-    """``n0 x n1`` rows of ``size`` bytes at ``start + i * s0 + j * s1``; never empty."""
-
-    operand: str
-    space: str
-    start: int
-    size: int
-    align: int
-    n0: int
-    s0: int
-    n1: int = 1
-    s1: int = 0
-
-    def extent(self) -> tuple[int, int]:
-        """Return the lowest byte and one past the highest."""
-        d0, d1 = (self.n0 - 1) * self.s0, (self.n1 - 1) * self.s1
-        low = self.start + (d0 if d0 < 0 else 0) + (d1 if d1 < 0 else 0)
-        high = self.start + (d0 if d0 > 0 else 0) + (d1 if d1 > 0 else 0) + self.size
-        return low, high
-
-    def starts(self) -> npt.NDArray[np.int64]:
-        """Return the first byte of every row, n1 innermost."""
-        i = np.arange(self.n0, dtype=np.int64) * self.s0
-        j = np.arange(self.n1, dtype=np.int64) * self.s1
-        return np.asarray(self.start + (i[:, None] + j).reshape(-1))
-
-    def intervals(self) -> npt.NDArray[np.int64]:
-        """Return the covered bytes as sorted disjoint [low, high) pairs, shape [m, 2]."""
-        low = np.sort(self.starts())
-        joined = np.empty(low.shape, np.bool_)
-        joined[0] = False
-        joined[1:] = low[1:] <= low[:-1] + self.size
-        first = np.flatnonzero(~joined)
-        last = np.append(first[1:], low.shape[0]) - 1
-        return np.stack([low[first], low[last] + self.size], axis=1)
-
-    def self_overlapping(self) -> bool:
-        """Whether two rows share a byte."""
-        s0, s1 = abs(self.s0) if self.n0 > 1 else 0, abs(self.s1) if self.n1 > 1 else 0
-        if s0 > s1:
-            inner, outer, count = s1, s0, self.n1
-        else:
-            inner, outer, count = s0, s1, self.n0
-        if inner >= self.size and outer >= (count - 1) * inner + self.size:
-            return False
-        if self.n0 == 1 or self.n1 == 1:
-            return self.n0 * self.n1 > 1 and outer < self.size
-        return _self_overlapping(self._replace(start=0, operand=""))
-
-
-Footprint: TypeAlias = tuple[list[Region], list[Region]]
-
-
-def overlapping(a: Region, b: Region) -> bool:
-    """Whether two regions share a byte."""
-    if a.space != b.space:
-        return False
-    (alow, ahigh), (blow, bhigh) = a.extent(), b.extent()
-    if ahigh <= blow or bhigh <= alow:
-        return False
-    if a.n0 * a.n1 == 1 and b.n0 * b.n1 == 1:
-        return True
-    shape_a, shape_b = a._replace(start=0, operand=""), b._replace(start=0, operand="")
-    return _overlapping(shape_a, shape_b, b.start - a.start)
-
-
-@lru_cache(maxsize=1024)
-def _self_overlapping(region: Region) -> bool:
-    low = np.sort(region.starts())
-    return bool((low[1:] < low[:-1] + region.size).any())
-
-
-@lru_cache(maxsize=1024)
-def _overlapping(a: Region, b: Region, distance: int) -> bool:
-    x, y = a.intervals(), b.intervals() + distance
-    after = np.searchsorted(y[:, 1], x[:, 0], side="right")  # first y that ends after x begins
-    inside = after < y.shape[0]
-    return bool((y[after[inside], 0] < x[inside, 1]).any())
-
-
-def _dims(op: Resolved, **dims: int) -> bool:
-    """Trap on a negative dimension; return whether all are positive."""
-    for name, value in dims.items():
-        if value < 0:
-            raise Trap("operand", f"{op.mnemonic}: {name} is {value}")
-    return all(dims.values())
-
-
-def _flags(op: Resolved, **flags: int) -> None:
-    for name, value in flags.items():
-        if value not in (0, 1):
-            raise Trap("operand", f"{op.mnemonic}: {name} is {value}, not 0 or 1")
-
-
-def _init(op: Resolved, init: int, *, bias: bool) -> None:
-    if init not in (KEEP, ZERO, BIAS) or (init == BIAS and not bias):
-        raise Trap("operand", f"{op.mnemonic}: init {init} is illegal")
+__all__ = [
+    "BIAS",
+    "BIT",
+    "F16",
+    "F32",
+    "KEEP",
+    "MAX",
+    "SUM",
+    "SUM32",
+    "ZERO",
+    "Footprint",
+    "Region",
+    "check",
+    "footprint",
+    "overlapping",
+]
 
 
 def _mac(op: Resolved) -> Footprint:
@@ -129,9 +54,9 @@ def _mac(op: Resolved) -> Footprint:
     acc, acc_stride, a, a_stride, w, w_stride, rows, k, n, bias, init = v[:11]
     skip, trans = v[11:13] if op.mnemonic != "gacc" else (0, 0)
     masked, mask, mask_stride = v[13:16] if op.mnemonic == "bmac" else (0, 0, 0)
-    _init(op, init, bias=True)
-    _flags(op, skip=skip, trans=trans, masked=masked)
-    _dims(op, rows=rows, k=k, n=n)
+    need_init(op, init, bias=True)
+    need_flags(op, skip=skip, trans=trans, masked=masked)
+    need_dims(op, rows=rows, k=k, n=n)
     reads: list[Region] = []
     if not rows or not n:
         return reads, []
@@ -152,9 +77,9 @@ def _mac(op: Resolved) -> Footprint:
 
 def _outer(op: Resolved) -> Footprint:
     acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init = op.values[:10]
-    _init(op, init, bias=False)
-    _flags(op, skip=op.values[10] if op.mnemonic == "outer" else 0)
-    _dims(op, rows=rows, k=k, n=n)
+    need_init(op, init, bias=False)
+    need_flags(op, skip=op.values[10] if op.mnemonic == "outer" else 0)
+    need_dims(op, rows=rows, k=k, n=n)
     if not k or not n:
         return [], []
     written = Region("acc", "sram", acc, 4 * n, 4, k, acc_stride)
@@ -166,20 +91,13 @@ def _outer(op: Resolved) -> Footprint:
     return reads, [written]
 
 
-def _row_bytes(kind: int, n: int) -> tuple[int, int]:
-    """Return the bytes of a row of n elements and their alignment."""
-    if kind == F16:
-        return 2 * n, 2
-    return (4 * n, 4) if kind == F32 else (packed_bytes(n), 2)
-
-
 def _rowred(op: Resolved) -> Footprint:
     dst, dst_stride, x, x_stride, rows, n, kind, red = op.values
     if kind not in (F16, F32, BIT) or red not in (SUM, MAX, SUM32):
         raise Trap("operand", f"rowred: type {kind}, op {red} is illegal")
-    if not _dims(op, rows=rows, n=n):
+    if not need_dims(op, rows=rows, n=n):
         return [], []
-    size, align = _row_bytes(kind, n)
+    size, align = row_bytes(kind, n)
     out = 4 if red == SUM32 else 2
     return (
         [Region("x", "sram", x, size, align, rows, x_stride)],
@@ -191,14 +109,14 @@ def _colsum(op: Resolved) -> Footprint:
     acc, x, x_stride, rows, n, kind, init = op.values
     if kind not in (F16, F32, BIT):
         raise Trap("operand", f"colsum: type {kind} is illegal")
-    _init(op, init, bias=False)
-    _dims(op, rows=rows, n=n)
+    need_init(op, init, bias=False)
+    need_dims(op, rows=rows, n=n)
     if not n:
         return [], []
     written = Region("acc", "sram", acc, 4 * n, 4, 1, 0)
     reads = [written] if init == KEEP else []
     if rows:
-        size, align = _row_bytes(kind, n)
+        size, align = row_bytes(kind, n)
         reads.append(Region("x", "sram", x, size, align, rows, x_stride))
     return reads, [written]
 
@@ -208,7 +126,7 @@ def _copy(op: Resolved) -> Footprint:
     source, target = {"ld": ("dram", "sram"), "st": ("sram", "dram")}.get(
         op.mnemonic, ("sram", "sram")
     )
-    if not _dims(op, n0=n0, n1=n1, bytes=size):
+    if not need_dims(op, n0=n0, n1=n1, bytes=size):
         return [], []
     read = Region("src", source, src, size, 1, n0, src0, n1, src1)
     written = Region("dst", target, dst, size, 1, n0, dst0, n1, dst1)
@@ -221,14 +139,14 @@ def _fill(op: Resolved) -> Footprint:
     dst, dst0, n0, size, _ = op.values
     if size % 2:
         raise Trap("operand", f"fill: bytes is {size}, not a multiple of 2")
-    if not _dims(op, n0=n0, bytes=size):
+    if not need_dims(op, n0=n0, bytes=size):
         return [], []
     return [], [Region("dst", "sram", dst, size, 2, n0, dst0)]
 
 
 def _message(op: Resolved) -> Footprint:
     _, _, address, size = op.values
-    if not _dims(op, bytes=size):
+    if not need_dims(op, bytes=size):
         return [], []
     if op.mnemonic == "recvadd":
         both = [Region("dst", "sram", address, 4 * size, 4, 1, 0)]
@@ -255,7 +173,7 @@ def _lanes(op: Resolved) -> Footprint:
     _, steps, rows, cols, _ = op.values
     if op.micro is None:
         raise Trap("microprogram", f"{op.mnemonic}: there is no microprogram @{op.values[0]}")
-    if not _dims(op, steps=steps, rows=rows, cols=cols):
+    if not need_dims(op, steps=steps, rows=rows, cols=cols):
         return [], []
     if len(op.streams) != len(op.micro.streams):
         raise Trap("microprogram", f"{op.mnemonic}: {len(op.streams)} descriptors were captured")
@@ -279,6 +197,7 @@ _FOOTPRINTS = {
     "fill": _fill,
     "rowred": _rowred,
     "colsum": _colsum,
+    **WINDOW_FOOTPRINTS,
 }
 
 

@@ -6,51 +6,31 @@ arithmetic is :mod:`snncc.isa.fp16`, one strictly ascending accumulation per out
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 import numpy as np
-import numpy.typing as npt
 
 from snncc.isa import fp16
-from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, Numerics, Resolved, Sram
+from snncc.isasim.engines.base import (
+    FP32,
+    LANE_MNEMONICS,
+    WINDOW_MNEMONICS,
+    Activity,
+    Numerics,
+    Resolved,
+    Sram,
+)
 from snncc.isasim.engines.base import operands_error as _unknown
-from snncc.isasim.engines.checks import BIAS, BIT, F16, F32, KEEP, MAX, SUM32, check
+from snncc.isasim.engines.checks import BIT, F16, F32, MAX, SUM32, check
 from snncc.isasim.engines.reference_lanes import run_lanes
-
-Floats: TypeAlias = npt.NDArray[np.float32]
-Bits: TypeAlias = npt.NDArray[np.bool_]
-
-
-def view(
-    sram: Sram, dtype: type[np.generic], base: int, stride: int, rows: int, n: int
-) -> npt.NDArray[Any]:
-    """Return ``rows`` rows of ``n`` little-endian elements of the scratchpad, without copying."""
-    size = np.dtype(dtype).itemsize
-    if not rows * n:
-        return np.zeros((rows, n), dtype)
-    return np.ndarray((rows, n), np.dtype(dtype).newbyteorder("<"), sram, base, (stride, size))
-
-
-def halves(sram: Sram, base: int, stride: int, rows: int, n: int) -> Floats:
-    """Return binary16 rows as carriers."""
-    return fp16.from_bits(view(sram, np.uint16, base, stride, rows, n).astype(np.uint16))
-
-
-def floats(sram: Sram, base: int, stride: int, rows: int, n: int) -> Floats:
-    """Return a copy of binary32 rows."""
-    return view(sram, np.float32, base, stride, rows, n).astype(np.float32)
-
-
-def spikes(sram: Sram, base: int, stride: int, rows: int, n: int) -> Bits:
-    """Return packed spike rows as booleans."""
-    packed = view(sram, np.uint8, base, stride, rows, fp16.packed_bytes(n))
-    return fp16.unpack_bits(np.ascontiguousarray(packed), n)
-
-
-def store(target: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
-    """Write rows in ascending order (they may overlap)."""
-    for row, value in zip(target, values, strict=True):
-        row[...] = value
+from snncc.isasim.engines.reference_memory import (
+    Floats,
+    floats,
+    halves,
+    initial,
+    spikes,
+    store,
+    view,
+)
+from snncc.isasim.engines.reference_windows import run_windowed, transpose
 
 
 class ReferenceEngine:
@@ -70,25 +50,20 @@ class ReferenceEngine:
             return self._outer(op, sram) if writes else Activity(0, 0)
         if op.mnemonic in LANE_MNEMONICS:
             return run_lanes(op, sram, saturate=self.numerics.saturate)
+        if op.mnemonic in WINDOW_MNEMONICS:
+            return run_windowed(op, sram, self.numerics) if writes else Activity(0, 0)
         if op.mnemonic == "rowred":
             return self._rowred(op, sram) if writes else Activity(0, 0)
         if op.mnemonic == "colsum":
             return self._colsum(op, sram) if writes else Activity(0, 0)
+        if op.mnemonic == "transpose":
+            return transpose(op, sram) if writes else Activity(0, 0)
         raise _unknown(op)
-
-    def _start(self, sram: Sram, target: npt.NDArray[Any], init: int, bias: int) -> Floats:
-        """Return the accumulators that ``init`` asks for."""
-        if init == KEEP:
-            return fp16.load_acc(target.astype(np.float32))
-        if init == BIAS:
-            row = fp16.load_acc(halves(sram, bias, 0, 1, target.shape[1]))
-            return np.repeat(row, target.shape[0], axis=0)
-        return np.zeros(target.shape, np.float32)
 
     def _mac(self, op: Resolved, sram: Sram) -> Activity:
         acc, acc_stride, a, a_stride, w, w_stride, rows, k, n, bias, init = op.values[:11]
         target = view(sram, np.float32, acc, acc_stride, rows, n)
-        first = self._start(sram, target, init, bias)
+        first = initial(sram, target, init, bias)
         if op.mnemonic == "gacc":
             gate = spikes(sram, a, a_stride, rows, k) if k else np.zeros((rows, 0), np.bool_)
             weights = halves(sram, w, w_stride, k, n)
@@ -117,7 +92,7 @@ class ReferenceEngine:
     def _outer(self, op: Resolved, sram: Sram) -> Activity:
         acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init = op.values[:10]
         target = view(sram, np.float32, acc, acc_stride, k, n)
-        first = self._start(sram, target, init, 0)
+        first = initial(sram, target, init, 0)
         grads = halves(sram, g, g_stride, rows, n)
         kind = self.numerics.accumulator
         if op.mnemonic == "gouter":
@@ -160,7 +135,7 @@ class ReferenceEngine:
     def _colsum(self, op: Resolved, sram: Sram) -> Activity:
         acc, x, x_stride, rows, n, kind, init = op.values
         target = view(sram, np.float32, acc, 0, 1, n)
-        first = self._start(sram, target, init, 0)[0]
+        first = initial(sram, target, init, 0)[0]
         values, active = self._elements(sram, kind, x, x_stride, rows, n)
         store(target, fp16.ordered_sum(values, axis=0, acc=first)[None, :])
         return Activity(rows * n, active if kind == BIT else rows * n, active)

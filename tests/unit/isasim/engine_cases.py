@@ -11,6 +11,8 @@ from snncc.isa.micro import MICRO_OPS, MicroOp
 from snncc.isa.microcode import Builder, is_load, is_state, is_store
 from snncc.isa.tables import UNARY_NAMES
 from snncc.isasim.engines import LaneProgram, Resolved, prepare
+from snncc.isasim.engines.base import WINDOW_MNEMONICS
+from unit.isasim.window_cases import make_windowed
 
 SPECIAL16: tuple[int, ...] = (
     *(0x0000, 0x8000, 0x7C00, 0xFC00, 0x7E00, 0xFE01, 0x7C01, 0xFFFF),
@@ -232,6 +234,8 @@ def random_case(mnemonic: str, seed: int, limit: int = 70) -> tuple[Resolved, Me
         op = make_mac(m, mnemonic, rows, k, n, density)
     elif mnemonic in ("gouter", "outer"):
         op = make_outer(m, mnemonic, rows, k, n, density)
+    elif mnemonic in WINDOW_MNEMONICS or mnemonic == "transpose":
+        op = make_windowed(m, mnemonic, density)
     elif mnemonic in ("rowred", "colsum"):
         op = make_reduction(m, mnemonic, rows, n, density)
     else:

@@ -1,0 +1,125 @@
+"""Regions of memory that an instruction touches, and checks of single operands."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.isa.fp16 import packed_bytes
+from snncc.isasim.engines.base import Resolved
+from snncc.isasim.faults import Trap
+
+KEEP, ZERO, BIAS = 0, 1, 2  # spec.INIT
+F16, F32, BIT = 0, 1, 2  # spec.ELEMENT
+SUM, MAX, SUM32 = 0, 1, 2  # spec.REDUCTION
+
+
+class Region(NamedTuple):
+    """``n0 x n1`` rows of ``size`` bytes at ``start + i * s0 + j * s1``; never empty."""
+
+    operand: str
+    space: str
+    start: int
+    size: int
+    align: int
+    n0: int
+    s0: int
+    n1: int = 1
+    s1: int = 0
+
+    def extent(self) -> tuple[int, int]:
+        """Return the lowest byte and one past the highest."""
+        d0, d1 = (self.n0 - 1) * self.s0, (self.n1 - 1) * self.s1
+        low = self.start + (d0 if d0 < 0 else 0) + (d1 if d1 < 0 else 0)
+        high = self.start + (d0 if d0 > 0 else 0) + (d1 if d1 > 0 else 0) + self.size
+        return low, high
+
+    def starts(self) -> npt.NDArray[np.int64]:
+        """Return the first byte of every row, n1 innermost."""
+        i = np.arange(self.n0, dtype=np.int64) * self.s0
+        j = np.arange(self.n1, dtype=np.int64) * self.s1
+        return np.asarray(self.start + (i[:, None] + j).reshape(-1))
+
+    def intervals(self) -> npt.NDArray[np.int64]:
+        """Return the covered bytes as sorted disjoint [low, high) pairs, shape [m, 2]."""
+        low = np.sort(self.starts())
+        joined = np.empty(low.shape, np.bool_)
+        joined[0] = False
+        joined[1:] = low[1:] <= low[:-1] + self.size
+        first = np.flatnonzero(~joined)
+        last = np.append(first[1:], low.shape[0]) - 1
+        return np.stack([low[first], low[last] + self.size], axis=1)
+
+    def self_overlapping(self) -> bool:
+        """Whether two rows share a byte."""
+        s0, s1 = abs(self.s0) if self.n0 > 1 else 0, abs(self.s1) if self.n1 > 1 else 0
+        if s0 > s1:
+            inner, outer, count = s1, s0, self.n1
+        else:
+            inner, outer, count = s0, s1, self.n0
+        if inner >= self.size and outer >= (count - 1) * inner + self.size:
+            return False
+        if self.n0 == 1 or self.n1 == 1:
+            return self.n0 * self.n1 > 1 and outer < self.size
+        return _self_overlapping(self._replace(start=0, operand=""))
+
+
+Footprint: TypeAlias = tuple[list[Region], list[Region]]
+
+
+def overlapping(a: Region, b: Region) -> bool:
+    """Whether two regions share a byte."""
+    if a.space != b.space:
+        return False
+    (alow, ahigh), (blow, bhigh) = a.extent(), b.extent()
+    if ahigh <= blow or bhigh <= alow:
+        return False
+    if a.n0 * a.n1 == 1 and b.n0 * b.n1 == 1:
+        return True
+    shape_a, shape_b = a._replace(start=0, operand=""), b._replace(start=0, operand="")
+    return _overlapping(shape_a, shape_b, b.start - a.start)
+
+
+@lru_cache(maxsize=1024)
+def _self_overlapping(region: Region) -> bool:
+    low = np.sort(region.starts())
+    return bool((low[1:] < low[:-1] + region.size).any())
+
+
+@lru_cache(maxsize=1024)
+def _overlapping(a: Region, b: Region, distance: int) -> bool:
+    x, y = a.intervals(), b.intervals() + distance
+    after = np.searchsorted(y[:, 1], x[:, 0], side="right")  # first y that ends after x begins
+    inside = after < y.shape[0]
+    return bool((y[after[inside], 0] < x[inside, 1]).any())
+
+
+def need_dims(op: Resolved, **dims: int) -> bool:
+    """Trap on a negative dimension; return whether all are positive."""
+    for name, value in dims.items():
+        if value < 0:
+            raise Trap("operand", f"{op.mnemonic}: {name} is {value}")
+    return all(dims.values())
+
+
+def need_flags(op: Resolved, **flags: int) -> None:
+    """Trap unless all are 0 or 1."""
+    for name, value in flags.items():
+        if value not in (0, 1):
+            raise Trap("operand", f"{op.mnemonic}: {name} is {value}, not 0 or 1")
+
+
+def need_init(op: Resolved, init: int, *, bias: bool) -> None:
+    """Trap on an init that the instruction does not have."""
+    if init not in (KEEP, ZERO, BIAS) or (init == BIAS and not bias):
+        raise Trap("operand", f"{op.mnemonic}: init {init} is illegal")
+
+
+def row_bytes(kind: int, n: int) -> tuple[int, int]:
+    """Return the bytes of a row of n elements and their alignment."""
+    if kind == F16:
+        return 2 * n, 2
+    return (4 * n, 4) if kind == F32 else (packed_bytes(n), 2)
