@@ -6,6 +6,7 @@ to :func:`snncc.isasim.engines.checks.check`, which words the trap.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -40,18 +41,40 @@ def copy(op: Resolved, source: Bytes, target: Bytes, sram: int, dram: int) -> No
     ):
         target[dst : dst + size] = source[src : src + size]
         return
-    check(op, sram, dram)
-    _, _, n0, n1, size, dst0, dst1, src0, src1 = op[1]
-    if not (n0 and n1 and size):
-        return
-    rows = np.ndarray((n0, n1, size), _U1, source, src, (src0, src1, 1))
+    if (
+        n0 < 1
+        or n1 < 1
+        or size < 1
+        or source is target
+        or not _inside(src, n0, src0, n1, src1, size, source.size)
+        or not _inside(dst, n0, dst0, n1, dst1, size, target.size)
+    ):
+        check(op, sram, dram)
+        if n0 * n1 * size == 0:
+            return
+    row = _row(size)
+    rows: npt.NDArray[np.void] = np.ndarray((n0, n1), row, source, src, (src0, src1))
+    written: npt.NDArray[np.void] = np.ndarray((n0, n1), row, target, dst, (dst0, dst1))
     if _rows_disjoint(n0, dst0, n1, dst1, size):
-        np.ndarray((n0, n1, size), _U1, target, dst, (dst0, dst1, 1))[...] = rows
+        written[...] = rows
         return
     for i in range(n0):  # rows that overlap are written in order: the last one stays
         for j in range(n1):
-            at = dst + i * dst0 + j * dst1
-            target[at : at + size] = rows[i, j]
+            written[i, j] = rows[i, j]
+
+
+@lru_cache(maxsize=4096)
+def _row(size: int) -> np.dtype[np.void]:
+    """Return a row as one element: numpy then moves it at once, without a loop over its bytes."""
+    return np.dtype((np.void, size))
+
+
+def _inside(start: int, n0: int, s0: int, n1: int, s1: int, size: int, limit: int) -> bool:
+    """Whether all rows lie in a memory of ``limit`` bytes; the counts are positive."""
+    d0, d1 = (n0 - 1) * s0, (n1 - 1) * s1
+    low = start + (d0 if d0 < 0 else 0) + (d1 if d1 < 0 else 0)
+    high = start + (d0 if d0 > 0 else 0) + (d1 if d1 > 0 else 0) + size
+    return low >= 0 and high <= limit
 
 
 def _rows_disjoint(n0: int, s0: int, n1: int, s1: int, size: int) -> bool:
