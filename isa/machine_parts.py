@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Final
+from dataclasses import Field, dataclass, fields
+from typing import Annotated, Any, ClassVar, Final, Protocol
 
 from snncc.isa.spec import LOOP_DEPTH
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 MAX_CORES: Final = 64
 """A multicast names its receivers in a 64-bit register."""
@@ -21,6 +18,12 @@ class MachineError(ValueError):
         super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
         self.source = source
         self.problems = problems
+
+
+class Part(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ class Power:
     chip_mw: Annotated[float, Range("mW", 0, 1_000_000)]
 
 
-def flat(part: DataclassInstance, prefix: str = "") -> dict[str, bool | int | float | str]:
+def flat(part: Part, prefix: str = "") -> dict[str, bool | int | float | str]:
     """Return the scalar values of a machine (or a part of one) by dotted key, in file order."""
     out: dict[str, bool | int | float | str] = {}
     for each in fields(part):
