@@ -86,6 +86,20 @@ class Memory:
             self._read_by(self.actors, places)
         return _view(self.data, *places).copy()
 
+    def gather(self, starts: npt.NDArray[np.int64], size: int, align: int = 2) -> Halves:
+        """Return rows of ``size`` bytes that begin at ``starts``: halves [*starts, size / 2]."""
+        if starts.size and (starts % align).any():
+            raise TileError(f"rows of {self.name} are not aligned to {align}")
+        if starts.size and (starts.min() < 0 or starts.max() + size > self.size):
+            raise TileError(
+                f"rows of {size} bytes from {starts.min()} to {starts.max()} of {self.name}, which "
+                f"has {self.size}"
+            )
+        places = starts[..., None] // 2 + np.arange(size // 2)
+        if not self.known[places].all():
+            raise TileError(f"reads {self.name}, never written there")
+        return np.asarray(self.data[places])
+
     def write(self, at: int, dims: Dims, values: Halves, align: int = 2) -> None:
         """Write rows."""
         places = self._places(at, dims, values.shape[-1] * 2, align)

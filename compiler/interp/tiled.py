@@ -1,4 +1,4 @@
-"""The interpreter of the stages ``tiled`` and ``mapped``: tasks, loops and tile operations on bytes.
+"""The interpreter of the stages ``tiled`` and ``mapped``: tasks and tile operations on bytes.
 
 The arithmetic is the numeric contract; nothing is taken from the simulator.  It is strict: see
 :mod:`snncc.compiler.interp.tile_memory`.  ``tiled``: the iterations of a parallel loop run in a
@@ -20,12 +20,14 @@ from snncc.compiler.interp.numerics import Array, Fp16
 from snncc.compiler.interp.tile_lanes import LaneCall, Stream, run_lanes
 from snncc.compiler.interp.tile_memory import Actors, Memory, TileError
 from snncc.compiler.interp.tile_ops import OPS, Call, Place
+from snncc.compiler.interp.tile_windows import WINDOW_OPS
 from snncc.compiler.ir.core import Block, Module, Op, Value
 from snncc.compiler.passes.lowering.lower_to_core import microprograms
 from snncc.isa.layout import TensorEntry, read_tensor, write_tensor
 
 Affine = tuple[int, ...]
 LOOPS = {"tile.loop", "tile.parallel"}
+ALL_OPS = {**OPS, **WINDOW_OPS}
 
 
 class TiledMachine:
@@ -108,9 +110,10 @@ class TiledMachine:
 
     @staticmethod
     def _get(memory: Memory, entry: TensorEntry) -> Array:
-        if not memory.known.all():
-            raise TileError(f"{memory.name} is a result, but was not written everywhere")
         local = TensorEntry(entry.name, entry.role, entry.dtype, entry.shape, 0, entry.layout)
+        known = np.where(memory.known, np.uint16(0xFFFF), np.uint16(0)).view(np.uint8)
+        if not (read_tensor(local, known[: memory.size]) != 0).all():
+            raise TileError(f"{memory.name} is a result, but was not written everywhere")
         array = read_tensor(local, memory.bytes[: memory.size])
         return array.astype({"bit": np.bool_, "i32": np.int64}.get(entry.dtype, np.float32))
 
@@ -211,13 +214,13 @@ class TiledMachine:
         try:
             if "streams" in op.attrs:
                 self._lanes(op)
-            elif mnemonic in OPS:
+            elif mnemonic in ALL_OPS:
                 places = self._places(op)
                 if mnemonic not in {"ld", "st"} and any(
                     p.memory.space == "dram" for p in places.values()
                 ):
                     raise TileError("works on DRAM")
-                OPS[mnemonic](Call(op, places))
+                ALL_OPS[mnemonic](Call(op, places))
             else:
                 raise TileError("there is no such operation")
         except TileError as error:
