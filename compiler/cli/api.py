@@ -27,7 +27,7 @@ from snncc.compiler.backend.compile import CompileOptions, compile_module
 from snncc.compiler.cli.build import TO_PHASED, Request, import_model, lower
 from snncc.compiler.cli.data import find_data
 from snncc.compiler.cli.failure import Stopped, versions
-from snncc.compiler.cli.interface import Interface, interface_of
+from snncc.compiler.cli.interface import Interface, expose_spikes, interface_of
 from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
 from snncc.compiler.cli.readout import host_readout
 from snncc.compiler.cli.simulate import Chip, read_program
@@ -184,17 +184,23 @@ def compile(
     cores: int | None = None,
     mode: str = "train",
     level: int = 2,
+    spikes: bool = False,
     observers: Sequence[Observer] = (),
     flags: str = "",
 ) -> Program:
-    """Compile a model for a machine; ``target`` is a name or a TOML file."""
+    """Compile a model for a machine; ``target`` is a name or a TOML file.
+
+    ``spikes``: keep the spikes of every layer, so that :func:`run` can return them.
+    """
     config = model.config
     machine = find_machine(
         target or config.text("machine.target") or DEFAULT_TARGET,
         cores if cores is not None else config.integer("machine.cores"),
     )
-    interface = model.interface(mode)
     module = clone(model.graph)
+    if spikes:
+        expose_spikes(module)
+    interface = replace(model, graph=module).interface(mode)
     context = PassContext(machine, config, mode, command="snncc compile", flags=flags)
     updates = mode == "train" and config.text("optimizer.name") != "none"
     result = compile_module(
@@ -232,7 +238,7 @@ def run(
         mode = "infer" if y is None else "train"
         if numerics != "fp16":
             return _interpret(what, x, y, mode, numerics, spikes, where)
-        what = compile(what, mode=mode)
+        what = compile(what, mode=mode, spikes=spikes)
     elif numerics != "fp16":
         fail("E0029", f"a program runs in FP16 only, not in {numerics}", help="give the model")
     chip = Chip(
@@ -254,10 +260,14 @@ def _interpret(
 ) -> Result:
     from snncc.compiler.cli.interpret import interpret
 
+    if spikes:
+        graph = clone(model.graph)
+        expose_spikes(graph)
+        model = replace(model, graph=graph)
     interface = model.interface(mode)
     values = {"x": interface.check_x(x, where)}
     module, _ = lower(model.graph, TO_PHASED, config=model.config, mode=mode)
-    return Result(interpret(module, interface, values, y, numerics, spikes, where))
+    return Result(interpret(module, interface, values, y, numerics, where))
 
 
 @dataclass(slots=True)

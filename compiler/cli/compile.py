@@ -32,11 +32,12 @@ STAGES = {
 @click.option("--dump-dir", type=click.Path(), help="Write the IR after every pass here.")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True)
 @click.option("--stats", help="Write what was compiled as JSON.")
+@click.option("--spikes", is_flag=True, help="Keep the spikes of every layer for `snncc run`.")
 @click.option("--dt", type=float, help="Time step of a .nir file, in its unit.")
 def compile_(
     model: str, output: str | None, config: str | None, target: str | None, cores: int | None,
     batch: int | None, mode: str, emit: str | None, dump_dir: str | None, level: int,
-    stats: str | None, dt: float | None, **flags: Any,
+    stats: str | None, spikes: bool, dt: float | None, **flags: Any,
 ) -> None:  # fmt: skip
     """Compile MODEL for a machine and write an object file.
 
@@ -63,8 +64,8 @@ def compile_(
         _emit_ir(loaded, stage, output or "-", target, cores, mode, level, observers)
         return
     program = api.compile(
-        loaded, target=target or "", cores=cores, mode=mode, level=level, observers=observers,
-        flags=f"--target {target}" if target else "",
+        loaded, target=target or "", cores=cores, mode=mode, level=level, spikes=spikes,
+        observers=observers, flags=f"--target {target}" if target else "",
     )  # fmt: skip
     if stats:
         write_text(stats, json.dumps(recorder.report(program), indent=1) + "\n")

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.diag import fail
-from snncc.compiler.ir.core import Module, Op
+from snncc.compiler.ir.core import Attribute, Module, Op
+from snncc.compiler.ir.core import op as build_op
 
 Array: TypeAlias = npt.NDArray[Any]
 Dims: TypeAlias = tuple[int, ...]
@@ -163,9 +164,27 @@ def interface_of(
     return Interface(module.name, mode, module.steps, module.batch, layout, outputs)
 
 
+SPIKES = "spikes/"
+
+
+def expose_spikes(module: Module) -> None:
+    """Make the spikes of every layer outputs of a graph module, named ``spikes/LAYER``."""
+    for func in module.funcs.values():
+        for op in list(func.body.ops):
+            if op.name == "graph.neuron" and op.attrs.get("compare") != "none":
+                spikes, layer = op.results[0], op.str_attr("layer", "")
+                attrs: dict[str, Attribute] = {"name": f"{SPIKES}{layer}", "axis": 0}
+                func.body.append(build_op("graph.output", [spikes], [], attrs, loc=op.loc))
+
+
+def public_name(name: str) -> str:
+    """Return the name of a result as the user sees it."""
+    return name.removeprefix("out/") if name.startswith(f"out/{SPIKES}") else name
+
+
 def _key(op: Op) -> str:
     name = op.str_attr("name")
-    return f"out/{name}" if op.name == "graph.output" else name
+    return public_name(f"out/{name}" if op.name == "graph.output" else name)
 
 
 def _dims(value: object) -> Dims:

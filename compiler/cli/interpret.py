@@ -8,7 +8,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.cli.interface import Interface, OutputLayout, interface_of
+from snncc.compiler.cli.interface import (
+    Interface,
+    OutputLayout,
+    interface_of,
+    public_name,
+)
 from snncc.compiler.diag import fail
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.core import Module
@@ -23,7 +28,6 @@ def interpret(
     inputs: Mapping[str, Array],
     y: Array | None,
     numerics: str,
-    spikes: bool,
     where: str,
 ) -> dict[str, Array]:
     """Evaluate the step of a phased module; return arrays in the file's layout."""
@@ -42,8 +46,9 @@ def interpret(
     }
     results: dict[str, Array] = {}
     for name, value in found.items():
+        name = public_name(name)
         kind, _, rest = name.partition("/")
-        if kind == "state" or (kind == "spikes" and not spikes):
+        if kind == "state":
             continue
         plain = OutputLayout(-1, (), False, kind == "param" and transposed.get(rest, False))
         results[name] = layouts.get(name, plain).outward(np.asarray(value))

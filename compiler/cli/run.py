@@ -31,7 +31,11 @@ NUMERICS = ("fp16", "float32", "float64")
     help="float32 or float64: evaluate the step of a MODEL in that type, without a chip.",
 )
 @click.option("--mode", type=click.Choice(["train", "infer"]), help="Default: train if there is y.")
-@click.option("--spikes", is_flag=True, help="Also write spikes/LAYER.")
+@click.option(
+    "--spikes",
+    is_flag=True,
+    help="Also write spikes/LAYER (a program must be compiled with --spikes).",
+)
 @click.option("--stats", help="Write cycles, energy and traffic as JSON.")
 @click.option("--trace", help="Write a trace: .jsonl, .json (Perfetto) or text; - is stdout.")
 @click.option("--check-races", is_flag=True, help="Prove that all accesses are ordered.")
@@ -82,7 +86,7 @@ def run(
                 _finish(result, output, stats)
                 return
             kind = "train" if "y" in arrays else "infer"
-            made = api.compile(loaded, target=target or "", cores=cores, mode=kind)
+            made = api.compile(loaded, target=target or "", cores=cores, mode=kind, spikes=spikes)
         else:
             if path.suffix.lower() != ".snnx":
                 fail("E0024", "neither a model nor a program", program,

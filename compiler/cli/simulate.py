@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.cli.failure import Stopped
-from snncc.compiler.cli.interface import Interface, OutputLayout
+from snncc.compiler.cli.interface import SPIKES, Interface, OutputLayout, public_name
 from snncc.compiler.diag import Diagnostic, fail
 from snncc.isa.objfile import ObjectFile, ObjectFileError
 from snncc.isa.objfile import read as read_object
@@ -52,7 +52,9 @@ class Chip:
             fail("E0801", str(error))
         self.result: Result | None = None
         self._results = {
-            t.name.removeprefix(RESULT): t for t in program.tensors if t.name.startswith(RESULT)
+            public_name(t.name.removeprefix(RESULT)): t
+            for t in program.tensors
+            if t.name.startswith(RESULT)
         }
         self._trained = {
             name.removeprefix("grad/") for name in self._results if name.startswith("grad/")
@@ -103,10 +105,13 @@ class Chip:
 
     def outputs(self, spikes: bool = False) -> dict[str, Array]:
         """Return the results of the last step by the names of DESIGN section 7."""
+        if spikes and not any(name.startswith(SPIKES) for name in self._results):
+            fail("E0029", "the program does not keep its spikes",
+                 help="compile it with --spikes")  # fmt: skip
         found = {
             name: self.output(name)
             for name in self._results
-            if spikes or not name.startswith("spikes/")
+            if spikes or not name.startswith(SPIKES)
         }
         if self.program.metadata.get("updates"):
             found |= {f"param/{n}": v for n, v in self.parameters().items() if n in self._trained}

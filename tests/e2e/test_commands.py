@@ -18,7 +18,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("p") / "net.snnx"
-    done = snncc("compile", DIGITS, "--config", CONFIG, "-o", path, "--cores", "4")
+    done = snncc("compile", DIGITS, "--config", CONFIG, "-o", path, "--cores", "4", "--spikes")
     assert done.exit_code == 0, done.output
     return path
 
@@ -63,7 +63,9 @@ def test_run_a_program(program: Path, tmp_path: Path) -> None:
         assert found["logits"].shape == (64, 10)
         assert found["loss"].shape == ()
         assert all(found[k].dtype == np.float32 for k in found)
-        assert any(k.startswith("spikes/") for k in found)
+        spikes = [found[k] for k in found if k.startswith("spikes/")]
+        assert [s.shape for s in spikes] == [(10, 64, 128), (10, 64, 10)]
+        np.testing.assert_array_equal(spikes[1], found["out/spk_rec"])
         assert abs(found["loss"] - reference["loss"]) < 0.05
         for name in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"):
             assert found[f"grad/{name}"].shape == reference[f"param/{name}"].shape
