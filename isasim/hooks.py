@@ -12,7 +12,9 @@ from typing import Any, Protocol
 from snncc.isasim.chip import Core, Message
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.checks import Footprint, check
+from snncc.isasim.faults import Trap
 from snncc.isasim.initial import InitShadow
+from snncc.isasim.movement import MAX_ROWS
 from snncc.isasim.races import RaceChecker
 from snncc.isasim.sequencer import Entry
 
@@ -74,7 +76,11 @@ class Hooks:
     def before(self, core: Core, slot: int, entry: Entry) -> None:
         """An instruction that touches memory is about to execute; may trap."""
         op: Resolved = entry[2]
-        self.current = check(op, core.sram.size, self.dram_bytes)
+        found = check(op, core.sram.size, self.dram_bytes)
+        for region in (*found[0], *found[1]):
+            if region.n0 * region.n1 > MAX_ROWS:
+                raise Trap("operand", f"{op.mnemonic}: {region.n0 * region.n1} rows")
+        self.current = found
         if self.initial:
             self.initial.check(core.index, op, self.current)
         if self.races:

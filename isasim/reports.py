@@ -95,3 +95,16 @@ def _unit(core: Core, slot: int, pc: int, op: tuple[object, ...]) -> Waiting:
             core.index, SLOTS[slot], reason, tuple((t, "noc") for t in core.credit_wait), where
         )
     return Waiting(core.index, SLOTS[slot], "its turn", (), where)
+
+
+def leftovers(chip: Chip) -> tuple[str, ...]:
+    """Return the messages that were not received and the semaphores that are not 0."""
+    out: list[str] = []
+    for core in chip.cores:
+        for (source, tag), box in sorted(core.inbox.items()):
+            if box:
+                out.append(
+                    f"core {core.index}: {len(box)} messages from core {source} with tag {tag}"
+                )
+        out += [f"core {core.index}: sem{i} is {n}" for i, n in enumerate(core.sems) if n]
+    return tuple(out)

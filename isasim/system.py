@@ -34,6 +34,7 @@ from snncc.isasim.initial import InitShadow
 from snncc.isasim.network import Dram, Mesh
 from snncc.isasim.pricing import Pricing
 from snncc.isasim.races import Race, RaceChecker
+from snncc.isasim.reports import leftovers
 from snncc.isasim.stats import Stats, Timing, collect
 from snncc.isasim.timed import Timed
 from snncc.isasim.untimed import Untimed
@@ -67,6 +68,9 @@ class Result:
     cycles: int
     instructions: int
     races: tuple[Race, ...]
+    leftovers: tuple[str, ...]
+    """After a halt: messages that nobody received and semaphores that are not 0; harmless, but most
+    often a mistake."""
     _collect: Callable[[], Stats] = field(repr=False)
 
     @property
@@ -247,6 +251,7 @@ class System:
             cycles,
             sum(counters.executed),
             tuple(self._races.races) if self._races else (),
+            leftovers(chip) if fault is None else (),
             lambda: collect(chip, counters, timing, self.machine, pricing),
         )
 

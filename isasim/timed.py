@@ -177,27 +177,28 @@ class Timed:
     def _advance(self, core: Core) -> Fault | None:
         """Let a sequencer run on and schedule what it started."""
         seq, heap = core.seq, self.heap
-        before = seq.executed
+        executed = seq.executed
         status = seq.run(self.left)
-        self.left -= seq.executed - before
-        if self.left < 0:
-            status = LIMIT
+        self.left -= seq.executed - executed
         first = core.index << 3
-        for slot in seq.touched:
-            issue, pc, _, _ = seq.queues[slot][0]
-            start = max(issue, self.free[first | slot])
-            if core.kinds[pc] == POST_KIND:
-                start = max(start, self.drained[first | slot])
-            heappush(heap, start << SHIFT | first | slot)
-        seq.touched.clear()
+        if seq.touched:
+            for slot in seq.touched:
+                issue, pc, _, _ = seq.queues[slot][0]
+                start = max(issue, self.free[first | slot])
+                if core.kinds[pc] == POST_KIND:
+                    start = max(start, self.drained[first | slot])
+                heappush(heap, start << SHIFT | first | slot)
+            seq.touched.clear()
         if seq.posts and not seq.post_pending:
             seq.post_pending = True
             heappush(heap, seq.posts[0][0] << SHIFT | first | POST_SLOT)
-        if status == LIMIT:
+        if status == FULL and self.left >= 0:
+            return None
+        if status == LIMIT or self.left < 0:
             return limit_fault(core, self.limit)
         if status == HALTED:
             core.halted = True
-        elif status != FULL:
+        else:
             heappush(heap, seq.time << SHIFT | first)
         return None
 

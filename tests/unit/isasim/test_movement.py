@@ -76,6 +76,8 @@ SRAM = 32_768
         ("copy", (0, 2, 4), "overlap"),
         ("copy", (0, 4, 4, 3, 1, 8, 0, 6, 0), "overlap"),
         ("ld", (1 << 62, 0, 4), "bounds"),
+        ("ld", (0, 0, 4, 1 << 40), "operand"),
+        ("st", (0, 0, 1 << 11, 1 << 22), "operand"),
     ],
 )
 @pytest.mark.parametrize("timing", [True, False])
@@ -91,6 +93,15 @@ def test_traps_change_nothing(name: str, values: tuple[int, ...], kind: str, tim
     assert where.text.startswith(f"{name} [")
     assert (system.chip.cores[0].sram == 0x7E).all()
     assert not system.dram.any()
+
+
+@pytest.mark.parametrize("options", [{}, {"check_races": True}, {"strict_init": True}])
+def test_absurd_row_counts_trap_whatever_watches(options: dict[str, bool]) -> None:
+    asm = Asm()
+    asm.copy("ld", 0, 0, 4, 1 << 40)
+    _, result = run_code(asm.done(), **options)
+    assert result.fault is not None
+    assert result.fault.kind == "operand"
 
 
 @pytest.mark.parametrize(

@@ -202,8 +202,13 @@ def test_more_credits_let_the_same_program_end() -> None:
     for _ in range(3):
         sender.send(1, 0, 0, 0)
     machine = small(**{"noc.channel_credits": 3})
+    sender.post("dma", 9, 2)
     _, result = run(program({0: sender.done(), 1: (HALT,)}, machine))
     assert result.reason is StopReason.HALT
+    assert result.leftovers == (
+        "core 0: sem9 is 2",
+        "core 1: 3 messages from core 0 with tag 0",
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
