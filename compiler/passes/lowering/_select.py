@@ -52,6 +52,7 @@ class CoreWriter:
     loc: Location
     blocks: list[Block] = field(default_factory=list[Block])
     moving: dict[Address, _Moving] = field(default_factory=dict[Address, _Moving])
+    window: Affine = ()
     streams: dict[int, tuple[Address, int, int]] = field(
         default_factory=dict[int, tuple[Address, int, int]]
     )
@@ -99,6 +100,15 @@ class CoreWriter:
                 mine.append(moving)
         pinned = self._pin(constants)
         hoisted = self._hoist_streams(node)
+        windows = {
+            cast("Affine", leaf.op.attrs["window"])
+            for leaf in node.leaves()
+            if "window" in leaf.op.attrs
+        }
+        if len(windows) == 1:
+            self._set_window(next(iter(windows)))
+        elif windows:
+            self.window = ()
         self.registers.forget()
         body = Block()
         self.blocks.append(body)
@@ -120,6 +130,8 @@ class CoreWriter:
         self._step(node, -node.trips)  # loops further out start inner ones afresh
         if not hoisted:
             self.streams.clear()
+        if len(windows) > 1:
+            self.window = ()
 
     def _needs(self, node: LoopNode) -> tuple[list[Address], Counter[int]]:
         """Return the moving addresses and the constants (with uses) inside a loop."""
@@ -224,6 +236,8 @@ class CoreWriter:
         if "streams" in source.attrs:
             self._set_streams(leaf)
             self.registers.locked.clear()
+        if "window" in source.attrs:
+            self._set_window(cast("Affine", source.attrs["window"]))
         bound: dict[str, Address] = {}
         if "addr" in source.attrs:
             bound = dict(zip(source.strs_attr("addr"), self._addresses(leaf), strict=True))
@@ -243,6 +257,15 @@ class CoreWriter:
             else:
                 operands[f.name] = value if isinstance(value, int) else 0
         self.emit(mnemonic, **operands)
+
+    def _set_window(self, window: Affine) -> None:
+        """Set window 0 unless it holds these sizes already."""
+        if window == self.window:
+            return
+        self.window = window
+        for mnemonic, values in (("winsize", window[:5]), ("winmap", window[5:])):
+            names = [f.name for f in BY_MNEMONIC[mnemonic].operands if f.name != "win"]
+            self.emit(mnemonic, win=0, **dict(zip(names, values, strict=True)))
 
     def _set_streams(self, leaf: LeafNode) -> None:
         uses = cast("tuple[StreamUse, ...]", leaf.op.attrs["streams"])

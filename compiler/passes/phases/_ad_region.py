@@ -120,23 +120,22 @@ class RegionTape:
         prelude = Block()
         known: dict[Value, Value] = {}
 
+        def recompute(v: Value) -> Value:
+            if not isinstance(v.owner, Op):
+                raise ValueError(f"forward value %{v.name} is not available")
+            operands = {o: value_of(o) for o in v.owner.operands}
+            return prelude.append(clone_op(v.owner, operands)).result
+
         def value_of(v: Value) -> Value:
             if v in known:
                 return known[v]
             owner = v.owner
-            if isinstance(owner, Op) and owner.name == "ew.stop_gradient":
-                found = value_of(owner.operands[0])
-            else:
-                given = leaf(v)
-                if given is None:
-                    if not isinstance(owner, Op):
-                        raise ValueError(f"forward value %{v.name} is not available")
-                    operands = {o: value_of(o) for o in owner.operands}
-                    found = prelude.append(clone_op(owner, operands)).result
-                else:
-                    found = given
-            known[v] = found
-            return found
+            stopped = isinstance(owner, Op) and owner.name == "ew.stop_gradient"
+            given = None if stopped else leaf(v)
+            if isinstance(owner, Op) and stopped:
+                given = value_of(owner.operands[0])
+            known[v] = recompute(v) if given is None else given
+            return known[v]
 
         place = {v: i for i, v in enumerate(ordered_values(self.block))}
         wanted = [v for v, placeholder in self.needed.items() if placeholder.uses]

@@ -114,26 +114,6 @@ def _linear_dw(context: TilingContext, op: Op) -> None:
     )
 
 
-def _sum_rows(context: TilingContext, op: Op) -> None:
-    g = op.operands[0]
-    rank = len(g.type.step_shape)
-    if op.int_attr("axis", rank - 1) % rank != rank - 1:
-        unsupported(op)
-    steps = _steps(g)
-    weight_gradient(
-        context,
-        op,
-        Outer(
-            None,
-            step_rows(context, g, steps),
-            context.view(op.result),
-            1,
-            g.type.shape[-1],
-            rows_per_microbatch(op, g),
-        ),
-    )
-
-
 def _map(context: TilingContext, op: Op) -> None:
     RegionTiler(context, op).map()
 
@@ -148,7 +128,6 @@ HANDLERS: dict[str, Handler] = {
     "phase.linear": _linear,
     "phase.linear_dx": _linear_dx,
     "phase.linear_dw": _linear_dw,
-    "phase.sum_rows": _sum_rows,
     "phase.map": _map,
     "phase.scan": _scan,
 }

@@ -104,7 +104,7 @@ class RegionCompiler:
     def _op(self, op: Op) -> None:
         kind = op.name.partition(".")[2]
         args = [self.registers[v] for v in op.operands]
-        if kind == "stop_gradient":
+        if kind in {"stop_gradient", "expand"}:  # a lane holds it already
             self.registers[op.result] = args[0]
             return
         self.registers[op.result] = self._emit(op, kind, args)

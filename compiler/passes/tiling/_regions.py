@@ -202,7 +202,8 @@ class RegionTiler:
         self._counters(block, domain)
         registers = self.region.body(block)
         for register, value in zip(registers, op.results, strict=True):
-            self._store(register, value, domain, steps)
+            if value.uses:
+                self._store(register, value, domain, steps)
         self._finish(domain, steps, False, "map")
 
     def scan(self) -> None:

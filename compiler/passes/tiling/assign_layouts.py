@@ -11,7 +11,7 @@ in block, output channel (the reduction order of ADR 0001).
 
 from __future__ import annotations
 
-from snncc.compiler.ir.core import Attribute, Module, Op, Value, op
+from snncc.compiler.ir.core import Attribute, Block, Module, Op, Type, Value, op
 from snncc.compiler.passes.tiling._orders import (
     KERNEL,
     Order,
@@ -21,6 +21,7 @@ from snncc.compiler.passes.tiling._orders import (
     reshape_order,
     transpose_order,
 )
+from snncc.compiler.passes.tiling._sums import kept_axes, reduce_split
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 ANY_ORDER = {"phase.output", "phase.store", "phase.yield"}
@@ -41,8 +42,13 @@ CHANNELS_LAST = {
     "phase.pool_dx",
 }
 KERNEL_GRADIENTS = {"phase.conv_dw", "phase.conv_transpose_dw"}
+GROUPED = {"phase.conv", "phase.conv_dw"}
 COUNTED = {"ew.rand", "ew.srnd", "ew.iota"}
 """Element-wise ops that number elements in natural order."""
+
+
+def _order(order: Order) -> Order:
+    return () if order == natural(len(order)) else order
 
 
 @compiler_pass(takes="phased", options=NoOptions)
@@ -143,11 +149,36 @@ class _Layouts:
             return [last(ranks[0], each.int_attr("axis", -1) % ranks[0])]
         if each.name in ANY_ORDER or each.name in SAME_AS_FIRST:
             return [None] * len(ranks)
-        if each.name in {"phase.sum_to", "phase.reduce", "phase.reshape", "phase.transpose"}:
+        if each.name == "phase.sum_to":
+            keep, gone = kept_axes(each)
+            return [_order(tuple(gone + keep))]
+        if each.name == "phase.reduce":
+            order = self.order(each.operands[0])
+            split = reduce_split(each, order or natural(ranks[0]))
+            is_max = each.str_attr("kind") == "max"
+            if split is not None and (split[2] == 1 or not is_max):
+                return [order if self._result_fits(each, order) else ()]
+            axes = each.ints_attr("axes")
+            rest = tuple(a for a in range(ranks[0]) if a not in axes)
+            return [_order((*rest, *sorted(axes)))]
+        if each.name == "phase.matmul":
+            swapped = (*range(ranks[0] - 2), ranks[0] - 1, ranks[0] - 2)
+            return [swapped if each.bool_attr("transpose_a", False) else (), ()]
+        if each.name in {"phase.reshape", "phase.transpose"}:
             return [None] * len(ranks)
         return [() if r > 1 else None for r in ranks]
 
+    def _result_fits(self, each: Op, order: Order) -> bool:
+        """Whether the axes that a reduction leaves lie in natural order."""
+        rank = len(each.operands[0].type.step_shape)
+        axes = each.ints_attr("axes")
+        shape = each.operands[0].type.step_shape
+        left = [a for a in order or natural(rank) if a not in axes and shape[a] > 1]
+        return left == sorted(left)
+
     def _op(self, each: Op) -> None:
+        if each.name in GROUPED:
+            self._widen_grouped(each)
         if each.name in {"phase.map", "phase.scan"}:
             self._elementwise(each)
             return
@@ -179,6 +210,37 @@ class _Layouts:
             else:
                 results.append(())
         self._results(each, results)
+
+    def _widen_grouped(self, each: Op) -> None:
+        """Turn spikes into numbers where groups cut packed rows (the products stay the same)."""
+        x, groups = each.operands[0], each.int_attr("groups", 1)
+        channels = x.type.step_shape[1] // groups
+        if groups == 1 or x.type.dtype != "bit" or channels % 16 == 0:
+            return
+        block = Block()
+        arg = block.add_arg(Type("tensor", x.type.step_shape, "bit"))
+        wide = op(
+            "ew.cast",
+            [arg],
+            [Type("tensor", x.type.step_shape, "f16")],
+            {"to": "f16"},
+            loc=each.loc,
+        )
+        block.append(wide)
+        block.append(op("phase.yield", [wide.result], loc=each.loc))
+        made = op(
+            "phase.map",
+            [x],
+            [x.type.with_(dtype="f16")],
+            {"phase": each.attrs.get("phase", "fp"), "layer": each.attrs.get("layer", "")},
+            [block],
+            each.loc,
+            [x.name],
+        )
+        self.step.body.insert_before(each, made)
+        self._elementwise(made)
+        each.set_operand(0, made.result)
+        self.changed = True
 
     def _reshape(self, each: Op) -> None:
         source = each.operands[0]

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Func, Location, Module, Type, Value, op
-from snncc.compiler.passes.tiling import _loss, _readout
+from snncc.compiler.passes.tiling import (
+    _batched,
+    _conv,
+    _loss,
+    _moves,
+    _pool,
+    _readout,
+    _sums,
+)
 from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._handlers import HANDLERS, unsupported
 from snncc.compiler.passes.tiling._readout import copy_tensor
@@ -22,8 +30,8 @@ from snncc.isa.machine import Machine
 
 __all__ = ["Options", "run"]
 
-HANDLERS.update(_readout.HANDLERS)
-HANDLERS.update(_loss.HANDLERS)
+for _family in (_readout, _loss, _moves, _sums, _batched, _conv, _pool):
+    HANDLERS.update(_family.HANDLERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,135 @@
+"""Moves convolution weights between kernel order in DRAM and tiles in the scratchpad."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snncc.compiler.ir.core import Value
+from snncc.compiler.passes.tiling._build import At, TaskBuilder
+
+BLOCK = 16
+
+
+@dataclass(frozen=True)
+class KernelTensor:
+    """A weight ``[outputs, channels, taps]`` in kernel order: block, tap, channel, output."""
+
+    dram: Value
+    outputs: int
+    channels: int
+    taps: int
+
+    @property
+    def row(self) -> int:
+        """Bytes of one row of outputs."""
+        return self.outputs * 2
+
+    def block_at(self, c_at: At) -> At:
+        """Return the offset of a channel block (``c_at`` is a multiple of 16)."""
+        return c_at * (self.taps * self.row)
+
+    def load(self, b: TaskBuilder, buffer: Value, c_at: At, c: int, o_at: At, o: int) -> None:
+        """Load ``[k, o]`` rows in reduction order for ``c`` channels and ``o`` outputs."""
+        for at, start, n0, n1, step in self._pieces(c_at, c):
+            b.load(
+                buffer,
+                At(start * o * 2),
+                self.dram,
+                at + o_at * 2,
+                n1,
+                o * 2,
+                o * 2,
+                self.row,
+                (n0, step * o * 2, BLOCK * self.row),
+            )
+
+    def store(self, b: TaskBuilder, buffer: Value, c_at: At, c: int, o_at: At, o: int) -> None:
+        """Store what :meth:`load` would load."""
+        for at, start, n0, n1, step in self._pieces(c_at, c):
+            b.store(
+                self.dram,
+                at + o_at * 2,
+                buffer,
+                At(start * o * 2),
+                n1,
+                o * 2,
+                self.row,
+                o * 2,
+                (n0, BLOCK * self.row, step * o * 2),
+            )
+
+    def _pieces(self, c_at: At, c: int) -> list[tuple[At, int, int, int, int]]:
+        """Return (DRAM offset, first row in SRAM, outer count, rows, SRAM rows per outer)."""
+        full, rest = divmod(c, BLOCK)
+        found: list[tuple[At, int, int, int, int]] = []
+        if full:
+            found.append((self.block_at(c_at), 0, 1, full * self.taps * BLOCK, 0))
+        if rest:
+            at = self.block_at(c_at + full * BLOCK)
+            found.append((at, full * self.taps * BLOCK, self.taps, rest, rest))
+        return found
+
+    def load_turned(
+        self, b: TaskBuilder, buffer: Value, c_at: At, c: int, o_at: At, o: int
+    ) -> None:
+        """Load ``[c, k]`` rows whose k runs over blocks of outputs, taps, output in block."""
+        row = o * self.taps * 2
+        full_o, rest_o = divmod(o, BLOCK)
+
+        def outputs(c_piece: At, channels: int, sram: At) -> None:
+            def block(ob_at: At, _: int, __: bool) -> None:
+                self._turned_block(
+                    b,
+                    buffer,
+                    c_piece,
+                    channels,
+                    o_at + ob_at * BLOCK,
+                    BLOCK,
+                    sram + ob_at * (self.taps * BLOCK * 2),
+                    row,
+                )
+
+            b.tiles(full_o, 1, block)
+            if rest_o:
+                self._turned_block(
+                    b,
+                    buffer,
+                    c_piece,
+                    channels,
+                    o_at + full_o * BLOCK,
+                    rest_o,
+                    sram + full_o * self.taps * BLOCK * 2,
+                    row,
+                )
+
+        full_c, rest_c = divmod(c, BLOCK)
+        b.tiles(
+            full_c,
+            1,
+            lambda cb, _, __: outputs(c_at + cb * BLOCK, BLOCK, cb * (BLOCK * row)),
+        )
+        if rest_c:
+            outputs(c_at + full_c * BLOCK, rest_c, At(full_c * BLOCK * row))
+
+    def _turned_block(
+        self,
+        b: TaskBuilder,
+        buffer: Value,
+        c_at: At,
+        channels: int,
+        o_at: At,
+        outputs: int,
+        sram: At,
+        row: int,
+    ) -> None:
+        b.load(
+            buffer,
+            sram,
+            self.dram,
+            self.block_at(c_at) + o_at * 2,
+            self.taps,
+            outputs * 2,
+            outputs * 2,
+            BLOCK * self.row,
+            (channels, row, self.row),
+        )
