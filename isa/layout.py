@@ -190,7 +190,7 @@ def read_tensor(tensor: TensorEntry, memory: Memory) -> npt.NDArray[Any]:
     array = stored.transpose(order).reshape(padded)
     array = array[tuple(slice(n) for n in tensor.shape or (1,))].reshape(tensor.shape)
     if tensor.dtype == "f16":
-        return fp16.from_bits(np.ascontiguousarray(array, dtype=np.uint16))
+        return fp16.from_bits(np.array(array, np.uint16))
     return np.array(array)
 
 

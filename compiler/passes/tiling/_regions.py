@@ -195,7 +195,8 @@ class RegionTiler:
         op, block = self.op, self.op.regions[0]
         result = max(op.results, key=lambda r: r.type.size)
         steps = result.type.shape[0] if result.type.kind == "seq" else 1
-        used = [v for v in (*op.operands, *op.results) if constant_of(v) is None]
+        results = [r for r in op.results if r.uses]
+        used = [v for v in (*op.operands, *results) if constant_of(v) is None]
         domain = self._domain(result, used)
         for arg, operand in zip(block.args, op.operands, strict=True):
             self._bind_input(arg, operand, domain, steps)

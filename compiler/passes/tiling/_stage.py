@@ -170,19 +170,25 @@ class _LaneTask:
         width = row_bytes(feed.dtype, n)
         source = feed.view
         if source is None:
-            if feed.dtype == "f32" and feed.initial & 0xFFFF != feed.initial >> 16:
-                raise ValueError("a binary32 state must start from a repeated 16-bit pattern")
-            self.b.emit(
-                "fill",
-                [("dst", buffer, ZERO)],
-                dst0=0,
-                n0=1,
-                bytes=r * width,
-                pattern=feed.initial & 0xFFFF,
-            )
+            low, high = feed.initial & 0xFFFF, feed.initial >> 16
+            if feed.dtype != "f32" or low == high:
+                self._fill(buffer, 0, 1, r * width, low)
+                return
+            for at, half in ((0, low), (2, high)):  # a binary32 number, half by half
+                self._fill(buffer, at, r * n, 2, half)
             return
         self.b.load(
             buffer, ZERO, source.dram, source.at(r=r_at, c=c_at), r, width, width, source.row
+        )
+
+    def _fill(self, buffer: Value, at: int, count: int, size: int, pattern: int) -> None:
+        self.b.emit(
+            "fill",
+            [("dst", buffer, At(at))],
+            dst0=4 if count > 1 else 0,
+            n0=count,
+            bytes=size,
+            pattern=pattern,
         )
 
     def _move(self, index: int, t_at: At, tc: int, r_at: At, r: int, c_at: At, n: int) -> None:
