@@ -34,7 +34,6 @@ dialect(
         "phase": AttrDef("str", choices=PHASES, doc="engine and part of the step"),
         "layer": AttrDef("str", doc="layer name"),
         "layouts": AttrDef("tuple", doc="storage order of each result (assign-layouts)"),
-        "layouts": AttrDef("tuple", doc="storage order of each result (assign-layouts)"),
     },
 )
 
@@ -173,6 +172,7 @@ _row(
     {"starts": AttrDef("ints", True), "strides": AttrDef("ints", True), **graph.SHAPE},
 )
 _row("pad", "a frame of value", infer.pad, (1, 1), graph.PAD)
+_row("relayout", "the same values in another storage order", infer.same, (1, 1))
 _row(
     "bn_stats",
     "mean, variance per channel over t ascending, sample, position (f32)",
