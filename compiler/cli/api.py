@@ -94,8 +94,7 @@ class Model:
 
     def interface(self, mode: str) -> Interface:
         """Return what a program of this model takes and gives."""
-        axis = self.config.integer("time_axis")
-        return interface_of(self.graph, mode, axis, self.config.flag("batch_in_time_axis"))
+        return interface_of(self.graph, mode, self.config.integer("time_axis"))
 
     def with_batch(self, batch: int) -> Model:
         """Return the model for another batch size."""
@@ -265,7 +264,7 @@ def _interpret(
         expose_spikes(graph)
         model = replace(model, graph=graph)
     interface = model.interface(mode)
-    values = {"x": interface.check_x(x, where)}
+    values = {interface.x.name: interface.check_x(x, where)}
     module, _ = lower(model.graph, TO_PHASED, config=model.config, mode=mode)
     return Result(interpret(module, interface, values, y, numerics, where))
 

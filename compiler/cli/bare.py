@@ -66,7 +66,7 @@ def run_bare(
 def debug_program(program: Program, arrays: dict[str, Any], options: Options) -> None:
     """Load inputs into a compiled program and start the debugger."""
     chip = Chip(program.object_file, program.interface, options=options, folder=program.folder)
-    chip.write_input("x", program.interface.check_x(arrays["x"], "x"))
+    chip.write_input(program.interface.x.name, program.interface.check_x(arrays["x"], "x"))
     if chip.trains and "y" in arrays:
         chip.write_input("y", program.interface.check_y(arrays["y"], chip.classes, "y"))
     _debugger(chip)

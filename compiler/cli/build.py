@@ -36,7 +36,6 @@ class Imported:
 
     module: Module
     warnings: tuple[Diagnostic, ...] = ()
-    verdicts: tuple[object, ...] = ()
 
 
 def is_model(path: Path) -> bool:
@@ -55,10 +54,25 @@ def import_model(path: Path, request: Request) -> Imported:
             help="MODEL is .onnx, .nir or .snn; a compiled program is .snnx",
         )
     if suffix == ".onnx":
-        from snncc.compiler.cli.import_onnx import import_onnx_file
-
-        return import_onnx_file(path, request)
+        return _import_onnx(path, request)
     fail("E0024", f"reading {suffix} files is not supported yet", str(path))
+
+
+def _import_onnx(path: Path, request: Request) -> Imported:
+    from snncc.compiler.frontend.onnx_import import import_onnx
+
+    config, sink = request.config, DiagnosticSink()
+    batch, steps = batch_and_steps(config, request)
+    module = import_onnx(
+        path,
+        steps=steps,
+        time_axis=config.integer("time_axis"),
+        batch=batch,
+        batch_in_time_axis=config.flag("batch_in_time_axis"),
+        sink=sink,
+    )
+    sink.raise_if_errors()
+    return Imported(module, tuple(sink.warnings))
 
 
 def batch_and_steps(config: Config, request: Request) -> tuple[int | None, int | None]:

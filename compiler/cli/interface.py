@@ -30,6 +30,8 @@ class InputLayout:
     time_axis: int | None = None
     batch_in_time: bool = False
     spikes: bool = False
+    name: str = "x"
+    """The program's name for it (the file's)."""
 
     @property
     def user_shape(self) -> Dims:
@@ -143,14 +145,24 @@ class Interface:
         return y.astype(np.int32)
 
 
-def interface_of(
-    module: Module, mode: str, time_axis: int | None, batch_in_time: bool
-) -> Interface:
-    """Return the interface of a graph or phased module whose first argument is ``x``."""
+def interface_of(module: Module, mode: str, time_axis: int | None = None) -> Interface:
+    """Return the interface of a graph or phased module; its first argument is ``x``.
+
+    ``time_axis`` (of the configuration) counts where the import did not find out.
+    """
     func = next(iter(module.funcs.values()))
     x = func.body.args[0]
-    axis = (time_axis or 0) if x.type.kind == "seq" else None
-    layout = InputLayout(x.type.shape, axis, batch_in_time, x.type.dtype == "bit")
+    inputs = module.attrs.get("inputs")
+    known = inputs.get(x.name) if isinstance(inputs, Mapping) else None
+    facts = known if isinstance(known, Mapping) else {}
+    axis = facts.get("axis", time_axis if time_axis is not None else 0)
+    layout = InputLayout(
+        x.type.shape,
+        axis if x.type.kind == "seq" and isinstance(axis, int) and axis >= 0 else None,
+        facts.get("batch_in_time") is True,
+        x.type.dtype == "bit",
+        x.name,
+    )
     outputs = {
         _key(op): OutputLayout(
             op.int_attr("axis", 0) if op.operands[0].type.kind == "seq" else -1,

@@ -38,7 +38,7 @@ def interpret(
             fail("E0021", "a training step needs labels y", where)
         values["y"] = interface.check_y(y, _classes(module), where)
     found = evaluate(module, STEP, values, numerics)
-    layouts = interface_of(module, interface.mode, None, False).outputs
+    layouts = interface_of(module, interface.mode).outputs
     transposed = {
         op.str_attr("name"): op.bool_attr("transpose", False)
         for op in module.walk()

@@ -78,7 +78,7 @@ class Chip:
 
     def run(self, x: Array, y: Array | None = None, where: str = "") -> Result:
         """Run one step on checked inputs; a trap, limit or deadlock is :class:`Stopped`."""
-        self.write_input("x", self.interface.check_x(x, where))
+        self.write_input(self.interface.x.name, self.interface.check_x(x, where))
         if self.trains:
             if y is None:
                 fail("E0021", "this is a training program: it needs labels y", where,
