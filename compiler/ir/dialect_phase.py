@@ -172,7 +172,7 @@ _row(
     {"starts": AttrDef("ints", True), "strides": AttrDef("ints", True), **graph.SHAPE},
 )
 _row("pad", "a frame of value", infer.pad, (1, 1), graph.PAD)
-_row("relayout", "the same values in another storage order", infer.moved, (1, 1))
+_row("relayout", "the same values in another storage order", infer.identity, (1, 1))
 _row(
     "bn_stats",
     "mean, variance per channel over t ascending, sample, position (f32)",

@@ -146,11 +146,6 @@ def select_time(t: Sequence[Type], attrs: Attrs) -> list[Type]:
     return [seq((integer(attrs, "steps"), *t[0].step_shape), t[0].dtype)]
 
 
-def moved(t: Sequence[Type], attrs: Attrs) -> list[Type]:
-    """-> the operand's type."""
-    return [t[0]]
-
-
 def reshape(t: Sequence[Type], attrs: Attrs) -> list[Type]:
     """Same elements, other step shape."""
     shape = ints(attrs, "shape")

@@ -47,6 +47,12 @@ COUNTED = {"ew.rand", "ew.srnd", "ew.iota"}
 """Element-wise ops that number elements in natural order."""
 
 
+def _immediate(value: Value) -> bool:
+    """Whether a value is a number in the code, without memory."""
+    owner = value.owner
+    return isinstance(owner, Op) and owner.name == "phase.const" and "value" in owner.attrs
+
+
 def _order(order: Order) -> Order:
     return () if order == natural(len(order)) else order
 
@@ -265,11 +271,17 @@ class _Layouts:
         if not any(o.name in COUNTED for o in each.regions[0].ops):
             for v in each.operands:
                 steps = v.type.shape[0] if v.type.kind == "seq" else 1
+                if _immediate(v):
+                    continue
                 if len(v.type.step_shape) == rank and v.type.size // steps == size:
                     chosen = self.order(v)
                     break
         for i, v in enumerate(each.operands):
-            if len(v.type.step_shape) == rank and sum(d > 1 for d in v.type.step_shape) > 1:
+            if (
+                not _immediate(v)
+                and len(v.type.step_shape) == rank
+                and sum(d > 1 for d in v.type.step_shape) > 1
+            ):
                 self._convert(each, i, chosen)
         self._results(
             each, [chosen if len(r.type.step_shape) == rank else () for r in each.results]
