@@ -1,0 +1,106 @@
+"""Where the batch axis lies in each value, so that a file can be imported for another batch size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from snncc.compiler.frontend.flat import attr_int, attr_ints
+from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.frontend.timing import Lay, locate, step_shape, stride_of
+
+
+@dataclass(slots=True)
+class BatchAxes:
+    """The batch axis of every node's step shape; ``old`` is the file's batch, ``new`` the wanted."""
+
+    old: int
+    new: int
+    merged_input: bool = False
+    known: dict[int, Lay | None] = field(default_factory=dict[int, "Lay | None"])
+
+    @property
+    def same(self) -> bool:
+        """Whether the file already has the wanted batch."""
+        return self.old == self.new
+
+    def shape(self, node: RNode) -> tuple[int, ...]:
+        """Return a node's step shape for the wanted batch."""
+        node = resolve(node)
+        if self.old == self.new:
+            return node.shape
+        lay = self.known.get(node.id)
+        if lay is None:
+            return node.shape
+        shape = list(node.shape)
+        shape[lay.axis] = lay.outer * lay.inner * self.new
+        return tuple(shape)
+
+    def merged(self, node: RNode, lay: Lay) -> bool:
+        """Whether axis 0 of an output holds samples and steps."""
+        batch = self.known.get(node.id)
+        if not lay.pure:
+            return True
+        return self.merged_input and batch is not None and batch.axis == lay.axis
+
+    def visit(self, node: RNode) -> None:
+        """Find the batch axis of a node; its operands come first."""
+        if node.id not in self.known:
+            self.known[node.id] = self._find(node)
+
+    def _operand(self, node: RNode, i: int) -> Lay | None:
+        return self.known.get(resolve(node.ins[i]).id) if i < len(node.ins) else None
+
+    def _find(self, node: RNode) -> Lay | None:
+        op = node.op
+        if op in ("Input", "SeqInput"):
+            return Lay(0) if node.shape and node.shape[0] == self.old else None
+        if op in ("Const", "SeqConst"):
+            return None
+        if op == "Delay":
+            return Lay(0) if node.shape and node.shape[0] == self.old else None
+        if op == "View":
+            return self._view(node)
+        lay = self._operand(node, 0)
+        if op == "Transpose" and lay is not None:
+            perm = attr_ints(node.attrs, "perm")
+            return Lay(perm.index(lay.axis), lay.outer, lay.inner)
+        if op == "Reduce" and lay is not None:
+            axes = attr_ints(node.attrs, "axes")
+            if attr_int(node.attrs, "keepdims", 1):
+                return lay
+            return Lay(lay.axis - sum(a < lay.axis for a in axes), lay.outer, lay.inner)
+        if op == "Slice" and lay is not None and node.attrs.get("drop"):
+            shape = resolve(node.ins[0]).shape
+            gone = [
+                i
+                for i, (s, e) in enumerate(
+                    zip(attr_ints(node.attrs, "starts"), attr_ints(node.attrs, "ends"), strict=True)
+                )
+                if e != -1 and e - s == 1 and i < len(shape)
+            ][:1]
+            return Lay(lay.axis - sum(g < lay.axis for g in gone), lay.outer, lay.inner)
+        for i in range(len(node.ins)):
+            lay = self._operand(node, i)
+            if lay is not None:
+                shift = len(node.shape) - len(resolve(node.ins[i]).shape)
+                return Lay(lay.axis + max(shift, 0), lay.outer, lay.inner)
+        return None
+
+    def _view(self, node: RNode) -> Lay | None:
+        x = resolve(node.ins[0])
+        lay = self.known.get(x.id)
+        if lay is None:
+            return None
+        stride = stride_of(x.shape, lay)
+        if self.old > 1:
+            return locate(node.shape, stride, self.old)
+        below = 1
+        best: Lay | None = None
+        for k in reversed(range(len(node.shape))):
+            if node.shape[k] == 1 and below == stride:
+                best = Lay(k)  # the outermost unit axis at this place
+            below *= node.shape[k]
+        return best or locate(node.shape, stride, 1)
+
+
+__all__ = ["BatchAxes", "step_shape"]

@@ -1,0 +1,161 @@
+"""What exporters leave behind about the framework: layer names and training conventions.
+
+Files never say which surrogate gradient a neuron was trained with; the newer exporter leaves class
+names and source lines, from which a framework's default is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from snncc.compiler.frontend.flat import AttrValue, Node, Val
+from snncc.compiler.frontend.rolled import RNode
+from snncc.compiler.ir.core import Attribute
+
+FRAMEWORKS = ("snntorch", "spikingjelly", "norse", "sinabs")
+SNNTORCH_SURROGATES = (
+    (11, "straight_through", {}),
+    (53, "triangular", {"width": 1.0, "scale": 1.0}),
+    (104, "fast_sigmoid", {"slope": 25.0}),
+    (156, "atan", {"alpha": 2.0}),
+    (217, "straight_through", {}),
+    (263, "sigmoid", {"alpha": 25.0}),
+    (323, "", {}),
+)
+"""First line of each class in snntorch/surrogate.py 1.0.0; an empty name: no counterpart."""
+DEFAULTS: Mapping[str, tuple[dict[str, Attribute], str]] = {
+    "snntorch": ({"name": "atan", "alpha": 2.0}, "detached"),
+    "spikingjelly": ({"name": "sigmoid", "alpha": 4.0}, "attached"),
+    "norse": ({"name": "super_spike", "alpha": 1.0}, "attached"),
+    "sinabs": ({"name": "exponential", "width": 0.5, "scale": 1.0}, "attached"),
+}
+"""Surrogate and reset gradient of each framework's neurons when nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """What is guessed for one neuron."""
+
+    surrogate: dict[str, Attribute]
+    reset_gradient: str
+    origin: str
+    framework: str
+
+
+def _classes(node: Node) -> list[str]:
+    return re.findall(r"'([^']*)'", node.meta.get("pkg.torch.onnx.class_hierarchy", ""))
+
+
+def framework_of(node: Node) -> str:
+    """Return the framework whose class made a node, or ''."""
+    for name in reversed(_classes(node)):
+        for framework in FRAMEWORKS:
+            if name.startswith(framework + "."):
+                return framework
+    return ""
+
+
+def framework_defaults(
+    node: Node, spike: Node | None, recurrent: bool, pattern: str = ""
+) -> Convention | None:
+    """Guess surrogate and reset gradient of the neuron around a node; None when nothing is known.
+
+    ``spike`` is the comparison, ``pattern`` a framework guessed from what the neuron computes.
+    """
+    hinted = _from_hints(node.hints)
+    if hinted is not None:
+        return hinted
+    framework, origin = framework_of(node), "metadata"
+    if not framework:
+        framework, origin = pattern, "pattern"
+    if framework not in DEFAULTS:
+        return None
+    surrogate, gradient = DEFAULTS[framework]
+    if framework == "norse" and recurrent:
+        gradient = "detached"
+    trace = (spike or node).meta.get("pkg.torch.onnx.stack_trace", "")
+    line = re.search(r'snntorch[/\\]surrogate\.py", line (\d+)', trace)
+    if line:
+        surrogate = _snntorch_surrogate(int(line.group(1))) or surrogate
+    return Convention(dict(surrogate), gradient, origin, framework)
+
+
+def _snntorch_surrogate(line: int) -> dict[str, Attribute]:
+    found: dict[str, Attribute] = {}
+    for first, name, params in SNNTORCH_SURROGATES:
+        if line >= first:
+            found = {"name": name, **params} if name else {}
+    return found
+
+
+def _from_hints(hints: Mapping[str, AttrValue]) -> Convention | None:
+    """Read the training attributes of an ai.snncc function."""
+    name = hints.get("surrogate")
+    if not isinstance(name, str) or not name:
+        return None
+    known = {"atan": "alpha", "sigmoid": "alpha", "super_spike": "alpha", "fast_sigmoid": "slope",
+             "rectangular": "width", "triangular": "width", "exponential": "width",
+             "straight_through": ""}  # fmt: skip
+    name = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name).replace("-", "_").lower()
+    name = {"superspike": "super_spike", "fastsigmoid": "fast_sigmoid"}.get(name, name)
+    if name not in known:
+        return None
+    surrogate: dict[str, Attribute] = {"name": name}
+    value = hints.get("surrogate_alpha", hints.get("surrogate_slope"))
+    if known[name] and isinstance(value, (int, float)):
+        surrogate[known[name]] = float(value)
+    detach = hints.get("detach_reset", 1)
+    return Convention(surrogate, "detached" if detach else "attached", "metadata", "ai.snncc")
+
+
+# ---------------------------------------------------------------------- names
+def scope_of(node: Node) -> str:
+    """Return the module path that a node was exported from, or ''."""
+    scopes = re.findall(r"'([^']*)'", node.meta.get("pkg.torch.onnx.name_scopes", ""))
+    if len(scopes) > 1:
+        return scopes[-2]
+    if not node.name.startswith("/"):
+        return ""
+    parts = [p for p in node.name.split("/") if p]
+    out = ""
+    for part in parts[:-1]:
+        plain = part
+        # torch repeats the path: /net/net.0/net.0.1
+        out = plain if plain.startswith(out + ".") or not out else f"{out}.{plain}"
+    return out
+
+
+@dataclass(slots=True)
+class Namer:
+    """Gives every layer a name of its own."""
+
+    taken: set[str] = field(default_factory=set[str])
+    count: int = 0
+
+    def scope(self, node: RNode) -> str:
+        """Return a node's module path with the counters of repeated calls removed."""
+        v = node.val
+        if v is None or v.node is None:
+            return ""
+        scopes = {scope_of(x.node) for x in self._steps(node) if x.node is not None}
+        scopes.discard("")
+        if not scopes:
+            return ""
+        shortest = min(scopes, key=len)
+        return re.sub(r"_\d+$", "", shortest) if len(scopes) == 1 and v.node else shortest
+
+    def _steps(self, node: RNode) -> list[Val]:
+        return [*node.vals[:2], *([node.val] if node.val is not None else [])]
+
+    def layer(self, node: RNode) -> str:
+        """Return a fresh layer name."""
+        self.count += 1
+        base = self.scope(node) or f"neuron{self.count}"
+        name, n = base, 1
+        while name in self.taken:
+            n += 1
+            name = f"{base}_{n}"
+        self.taken.add(name)
+        return name

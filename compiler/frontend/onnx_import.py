@@ -1,0 +1,151 @@
+"""Importing ONNX models: the entry of the frontend (docs/design/frontend.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from snncc.compiler.diag import DiagnosticSink, fail
+from snncc.compiler.frontend.batch import BatchAxes
+from snncc.compiler.frontend.emit import emit_module
+from snncc.compiler.frontend.flat import Val
+from snncc.compiler.frontend.fuse import place_neurons
+from snncc.compiler.frontend.metadata import Namer
+from snncc.compiler.frontend.onnx_build import build, input_shape
+from snncc.compiler.frontend.onnx_file import TensorReader, read_model
+from snncc.compiler.frontend.rolled import reachable
+from snncc.compiler.frontend.unroll import Rolled, roll_model
+from snncc.compiler.ir.core import Attribute, Module
+
+
+def import_onnx(
+    path: Path,
+    *,
+    steps: int | None = None,
+    time_axis: int | None = None,
+    batch: int | None = None,
+    batch_in_time_axis: bool = False,
+    sink: DiagnosticSink | None = None,
+) -> Module:
+    """Read an ONNX file into a graph-stage module.
+
+    ``steps`` and ``time_axis`` are the configuration's ``timesteps`` and ``time_axis`` (None: the
+    file says it, or the input is the same at every step), ``batch`` the wanted batch size (None:
+    the file's).  Warnings go to ``sink``; faults raise ``CompileError``.
+    """
+    sink = sink if sink is not None else DiagnosticSink()
+    model = read_model(path)
+    reader = TensorReader(path)
+    dims = _input_dims(path, model, steps, time_axis, batch, batch_in_time_axis)
+    flat = build(str(path), model, reader, dims)
+    if not flat.inputs:
+        fail("E0105", "the model has no data input", str(path))
+    rolled = roll_model(flat, steps, time_axis, batch_in_time_axis, sink)
+    total = steps or rolled.steps
+    if steps is None and rolled.steps == 1:
+        sink.warning(
+            "E0111",
+            "the file holds one step and nothing says how many to run; 1 is assumed",
+            str(path),
+            help="set timesteps in the configuration",
+        )
+    elif steps is not None and rolled.steps not in (1, steps):
+        sink.warning(
+            "E0111",
+            f"the file holds {rolled.steps} steps; {steps} are run, as the configuration says",
+            str(path),
+        )
+    layers = place_neurons(rolled.outputs)
+    old = _batch_of(flat.inputs[0], rolled, time_axis, batch_in_time_axis)
+    batches = BatchAxes(old, batch or old, batch_in_time_axis)
+    module = emit_module(
+        path.stem, rolled, rolled.outputs, layers, str(path), total, batches, Namer(), sink
+    )
+    module.attrs.update(
+        {
+            "stage": "graph",
+            "steps": total,
+            "batch": batch or old,
+            "source": path.name,
+            "producer": model.producer_name,
+            "inputs": _inputs(rolled),
+            "states": tuple(o.name for o in rolled.outputs if o.state),
+        }
+    )
+    return module
+
+
+def _inputs(rolled: Rolled) -> dict[str, Attribute]:
+    """Return how the file lays out its inputs: the place of the time axis, -1 for none."""
+    out: dict[str, Attribute] = {}
+    for node in reachable(o.node for o in rolled.outputs):
+        if node.op not in ("Input", "SeqInput") or node.val is None:
+            continue
+        lay = rolled.time_inputs.get(node.val.id)
+        info: dict[str, Attribute] = {"axis": lay.axis if lay is not None else -1}
+        if lay is not None and not lay.pure:
+            info["batch_in_time"] = True
+        out[node.val.name] = info
+    return out
+
+
+def _batch_of(x: Val, rolled: Rolled, time_axis: int | None, merged: bool) -> int:
+    lay = rolled.time_inputs.get(x.id)
+    if lay is not None and rolled.steps > 1:
+        rest = [d for i, d in enumerate(x.shape) if i != lay.axis]
+        return lay.outer * lay.inner if not lay.pure or merged else rest[0] if rest else 1
+    return x.shape[0] if x.shape else 1
+
+
+def _input_dims(
+    path: Path,
+    model: onnx.ModelProto,
+    steps: int | None,
+    time_axis: int | None,
+    batch: int | None,
+    merged: bool,
+) -> dict[str, tuple[int, ...]]:
+    """Return concrete shapes of the inputs: sizes that the file leaves open come from outside."""
+    held = {t.name for t in model.graph.initializer}
+    out: dict[str, tuple[int, ...]] = {}
+    names: dict[str, int] = {}
+    for info in model.graph.input:
+        if info.name in held:
+            continue
+        if not info.type.HasField("tensor_type"):
+            fail("E0104", "an input that is no tensor", f"{path}:{info.name}")
+        shape: list[int] = []
+        first = not out
+        axis = time_axis if first else None
+        for i, d in enumerate(input_shape(info)):
+            if isinstance(d, int):
+                shape.append(d)
+                continue
+            if d in names and d != "?":
+                shape.append(names[d])
+                continue
+            if merged and i == 0:
+                size = (batch or 1) * (steps or 1)
+            elif axis == i:
+                if steps is None:
+                    fail(
+                        "E0108",
+                        f"axis {i} of input {info.name!r} is open and nothing says how many steps",
+                        str(path),
+                        help="set timesteps in the configuration",
+                    )
+                size = steps
+            elif i == 0 or (i == 1 and axis == 0):
+                size = batch or 2
+            else:
+                fail(
+                    "E0108",
+                    f"axis {i} ({d}) of input {info.name!r} has no fixed size",
+                    str(path),
+                    help="export the model with fixed sizes, except batch and time",
+                )
+            names[d] = size
+            shape.append(size)
+        out[info.name] = tuple(shape)
+    return out

@@ -1,0 +1,256 @@
+"""Evaluating values of the file and nodes of the rolled step on the same random numbers.
+
+Two expressions that agree on random inputs are taken as equal; this accepts steps that an exporter
+folded or reordered.  Convolution and pooling are replaced by random linear maps of each row (both
+sides use the same map), so a check costs little whatever the layers are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from snncc.compiler.frontend.elementwise import ELEMENTWISE, evaluate
+from snncc.compiler.frontend.flat import Arr, Attrs, DType, Shape, Val, attr_float, attr_int
+from snncc.compiler.frontend.flat import attr_ints, attr_str, prod
+from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.frontend.shapes import MOVES, axes_of, move, norm_axis
+from snncc.compiler.frontend.timing import Lay
+
+RANDOM_OPS = frozenset({"Conv", "ConvTranspose", "Pool", "MaxPool", "AveragePool", "Dropout"})
+RANK = 3
+
+
+def noise(key: tuple[int, ...], shape: Shape, dtype: DType) -> Arr:
+    """Return reproducible random numbers."""
+    rng = np.random.default_rng([abs(k) for k in key])
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    return rng.normal(0.0, 1.5, shape)
+
+
+def row_map(x: Arr, shape: Shape, key: int) -> Arr:
+    """Apply a random linear map to each row of axis 0."""
+    flat = np.asarray(x, np.float64).reshape(x.shape[0], -1)
+    inside = noise((key, 1), (RANK, flat.shape[1]), np.dtype(np.float64))
+    outside = noise((key, 2), (RANK, prod(shape[1:])), np.dtype(np.float64))
+    scale = 1.0 / np.sqrt(max(1, flat.shape[1]))
+    return ((flat @ inside.T) * scale @ outside).reshape(shape)
+
+
+def _affine(op: str, ins: Sequence[Arr], at: Attrs) -> Arr:
+    if op == "MatMul":
+        return np.asarray(np.matmul(ins[0], ins[1]))
+    if op == "Gemm":
+        a = ins[0].T if attr_int(at, "transA", 0) else ins[0]
+        b = ins[1].T if attr_int(at, "transB", 0) else ins[1]
+        y = attr_float(at, "alpha", 1.0) * (a @ b)
+        return np.asarray(y + attr_float(at, "beta", 1.0) * ins[2] if len(ins) > 2 else y)
+    if op == "BatchNormalization":
+        x, scale, shift, mean, var = ins[:5]
+        form = (1, -1, *(1,) * (x.ndim - 2))
+        inv = scale / np.sqrt(var + attr_float(at, "epsilon", 1e-5))
+        return np.asarray((x - mean.reshape(form)) * inv.reshape(form) + shift.reshape(form))
+    if op == "Softmax":
+        axis = attr_int(at, "axis", -1)
+        e = np.exp(ins[0] - ins[0].max(axis=axis, keepdims=True))
+        return np.asarray(e / e.sum(axis=axis, keepdims=True))
+    raise ValueError(f"cannot evaluate {op}")
+
+
+REDUCERS: dict[str, Callable[..., Arr]] = {
+    "sum": np.sum,
+    "mean": np.mean,
+    "max": np.max,
+    "min": np.min,
+}
+
+
+class Probe:
+    """Values of a flat graph and its rolled step on one random input."""
+
+    def __init__(self, steps: int, time_inputs: dict[int, Lay]) -> None:
+        self.steps = steps
+        self.time_inputs = time_inputs
+        self.flat: dict[int, Arr] = {}
+        self.rolled: dict[tuple[int, int], Arr] = {}
+        self.input_vals: dict[int, Arr] = {}
+        self.states: set[int] = set()
+
+    def equal(self, node: RNode, t: int, v: Val) -> bool:
+        """Whether a node at a step equals a value of the file."""
+        try:
+            a, b = self.node(node, t), self.value(v)
+        except ValueError:
+            return False
+        try:
+            a, b = np.broadcast_arrays(a.astype(np.float64), b.astype(np.float64))
+        except ValueError:
+            return False
+        scale = float(np.abs(b).max(initial=0.0)) + 1e-6
+        return bool(np.mean(np.abs(a - b) <= 1e-4 * scale) > 0.995)
+
+    # ------------------------------------------------------------------ values of the file
+    def input(self, v: Val) -> Arr:
+        """Return the random content of a graph input."""
+        if v.id not in self.input_vals:
+            zero = v.id in self.states
+            self.input_vals[v.id] = (
+                np.zeros(v.shape) if zero else noise((v.id, 7), v.shape, v.dtype)
+            )
+        return self.input_vals[v.id]
+
+    def value(self, v: Val) -> Arr:
+        """Return a value of the file."""
+        stack = [v]
+        while stack:
+            top = stack[-1]
+            if top.id in self.flat:
+                stack.pop()
+                continue
+            node = top.node
+            if top.const is not None:
+                self.flat[top.id] = np.asarray(top.const)
+            elif node is None:
+                self.flat[top.id] = self.input(top)
+            else:
+                todo = [i for i in node.ins if i is not None and i.id not in self.flat]
+                if todo:
+                    stack.extend(todo)
+                    continue
+                ins = [self.flat[i.id] for i in node.ins if i is not None]
+                for out, array in zip(node.outs, self._flat_op(top, ins), strict=False):
+                    self.flat[out.id] = array
+            stack.pop()
+        return self.flat[v.id]
+
+    def _flat_op(self, v: Val, ins: Sequence[Arr]) -> list[Arr]:
+        node = v.node
+        assert node is not None
+        op, at = node.op, node.attrs
+        if op in ELEMENTWISE:
+            return [_ew(op, ins, at)]
+        if op in RANDOM_OPS:
+            return [row_map(ins[0], v.shape, node.val(len(node.ins[:2]) - 1).id)]
+        if op in MOVES:
+            return move(node, ins[0])
+        if op == "Gather":
+            return [np.take(ins[0], ins[1], norm_axis(attr_int(at, "axis", 0), ins[0].ndim))]
+        if op == "Concat":
+            return [np.concatenate(ins, attr_int(at, "axis", 0))]
+        if op == "Tile":
+            return [np.tile(ins[0], ins[1])]
+        if op.startswith("Reduce"):
+            axes = axes_of(node)
+            pick = tuple(norm_axis(a, ins[0].ndim) for a in axes) if axes else None
+            keep = bool(attr_int(at, "keepdims", 1))
+            return [np.asarray(REDUCERS[op[6:].lower()](ins[0], axis=pick, keepdims=keep))]
+        if op.startswith("Global"):
+            axes = tuple(range(2, ins[0].ndim))
+            fn = np.mean if "Average" in op else np.max
+            return [np.asarray(fn(ins[0], axis=axes, keepdims=True))]
+        return [_affine(op, ins, at)]
+
+    # ------------------------------------------------------------------ nodes of the step
+    def node(self, node: RNode, t: int) -> Arr:
+        """Return a node's value at a step."""
+        stack = [(resolve(node), t)]
+        while stack:
+            n, s = stack[-1]
+            key = (n.id, s)
+            if key in self.rolled:
+                stack.pop()
+                continue
+            if n.op == "Delay":
+                source = (resolve(n.ins[0]), s - 1)
+                if s <= 0:
+                    init = n.init if n.init is not None else np.zeros(n.shape)
+                    self.rolled[key] = np.broadcast_to(np.asarray(init, np.float64), n.shape)
+                elif (source[0].id, s - 1) in self.rolled:
+                    self.rolled[key] = self.rolled[(source[0].id, s - 1)]
+                else:
+                    stack.append(source)
+                    if len(stack) > 200_000:
+                        raise ValueError("endless recurrence")
+                    continue
+            else:
+                needs = [(resolve(i), s) for i in n.ins]
+                todo = [x for x in needs if (x[0].id, s) not in self.rolled]
+                if todo:
+                    stack.extend(todo)
+                    if len(stack) > 200_000:
+                        raise ValueError("endless recurrence")
+                    continue
+                self.rolled[key] = self._step_op(n, [self.rolled[(x.id, s)] for x, _ in needs], s)
+            stack.pop()
+        return self.rolled[(resolve(node).id, t)]
+
+    def _step_op(self, n: RNode, ins: list[Arr], t: int) -> Arr:
+        op, at = n.op, n.attrs
+        if op == "Const":
+            assert n.const is not None
+            return np.asarray(n.const)
+        if op == "SeqConst":
+            assert n.const is not None
+            return np.asarray(n.const[t])
+        if op in ("Input", "SeqInput"):
+            assert n.val is not None
+            return self._input_step(n, t)
+        if op == "View":
+            return ins[0].reshape(n.shape)
+        if op in ELEMENTWISE:
+            return _ew(op, ins, at)
+        if op in RANDOM_OPS:
+            assert n.val is not None and n.val.node is not None
+            source = n.val.node
+            return row_map(ins[0], n.shape, source.val(len(source.ins[:2]) - 1).id)
+        if op == "Reduce":
+            fn = REDUCERS[attr_str(at, "kind", "sum")]
+            keep = bool(attr_int(at, "keepdims", 1))
+            return np.asarray(fn(ins[0], axis=attr_ints(at, "axes"), keepdims=keep)).reshape(
+                n.shape
+            )
+        return move_step(n, ins)
+
+    def _input_step(self, n: RNode, t: int) -> Arr:
+        assert n.val is not None
+        x = self.input(n.val)
+        lay = self.time_inputs.get(n.val.id)
+        if n.op == "Input" or lay is None or self.steps == 1:
+            return x
+        shape = x.shape
+        split = x.reshape(
+            *shape[: lay.axis], lay.outer, self.steps, lay.inner, *shape[lay.axis + 1 :]
+        )
+        return np.take(split, t, lay.axis + 1).reshape(n.shape)
+
+
+def move_step(n: RNode, ins: list[Arr]) -> Arr:
+    """Evaluate data movement and matrix products of the rolled graph."""
+    op, at = n.op, n.attrs
+    if op == "Transpose":
+        return np.transpose(ins[0], attr_ints(at, "perm"))
+    if op == "Slice":
+        ends = [
+            d if e == -1 else e
+            for e, d in zip(attr_ints(at, "ends"), ins[0].shape, strict=True)
+        ]
+        cut = zip(attr_ints(at, "starts"), ends, attr_ints(at, "strides"), strict=True)
+        return ins[0][tuple(slice(s, e, p) for s, e, p in cut)].reshape(n.shape)
+    if op == "Take":
+        return np.take(ins[0], attr_ints(at, "indices"), attr_int(at, "axis", 0))
+    if op == "Expand":
+        return np.broadcast_to(ins[0], n.shape)
+    if op == "Concat":
+        return np.concatenate(ins, attr_int(at, "axis", 0))
+    if op == "Pad":
+        widths = list(zip(attr_ints(at, "low"), attr_ints(at, "high"), strict=True))
+        fill = attr_float(at, "value", 0.0)
+        return np.pad(ins[0], widths, constant_values=fill)
+    return _affine(op, ins, at)
+
+
+def _ew(op: str, ins: Sequence[Arr], at: Attrs) -> Arr:
+    wide = [i.astype(np.float64) if i.dtype.kind == "f" else i for i in ins]
+    return evaluate(op, wide, at)

@@ -1,0 +1,394 @@
+"""Rolling an unrolled graph: T-tuples of values become nodes of one step.
+
+A tuple (v[a], ..., v[T-1]) of values at consecutive steps becomes a node whose operands are the
+tuples of the operands.  A tuple that another node already stands for one step earlier is a Delay.
+Early steps that look different (the exporter folded them) are accepted when evaluating the rolled
+step gives the same numbers (see ``probe.py``).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from snncc.compiler.diag import fail
+from snncc.compiler.frontend.elementwise import COMMUTATIVE, ELEMENTWISE
+from snncc.compiler.frontend.flat import Arr, FlatGraph, Node, Val, attr_int, attr_key
+from snncc.compiler.frontend.rolled import RNode, constant, resolve
+from snncc.compiler.frontend.shapes import norm_axis
+from snncc.compiler.frontend.stepops import convert, data_operands
+from snncc.compiler.frontend.timing import (
+    Index,
+    Lay,
+    Layouts,
+    index_of,
+    is_stack,
+    operand_layouts,
+    step_shape,
+)
+
+
+@dataclass(slots=True)
+class Check:
+    """The value ``val`` of the file must equal ``node`` at step ``t``."""
+
+    node: RNode
+    t: int
+    val: Val
+
+
+@dataclass(slots=True)
+class _Entry:
+    start: int
+    vals: tuple[Val, ...]
+    node: RNode
+
+
+@dataclass(slots=True)
+class _Work:
+    node: RNode
+    kind: str
+    a: int
+    vals: tuple[Val, ...]
+    lay: Lay | None = None
+
+
+@dataclass(slots=True)
+class Roller:
+    """Rolls one graph.  ``states`` maps a state input to the output that follows it."""
+
+    flat: FlatGraph
+    steps: int
+    layouts: Layouts
+    states: dict[int, Val]
+    time_inputs: dict[int, Lay]
+    memo: dict[tuple[object, ...], RNode] = field(default_factory=dict[tuple[object, ...], RNode])
+    places: dict[int, list[_Entry]] = field(default_factory=dict[int, list[_Entry]])
+    queue: list[tuple[int, int, _Work]] = field(default_factory=list[tuple[int, int, _Work]])
+    checks: list[Check] = field(default_factory=list[Check])
+    serial: int = 0
+
+    # ------------------------------------------------------------------ requests
+    def _request(self, key: tuple[object, ...], work: _Work) -> RNode:
+        found = self.memo.get(key)
+        if found is not None:
+            return found
+        self.memo[key] = work.node
+        self.serial += 1
+        heapq.heappush(self.queue, (work.a, self.serial, work))
+        return work.node
+
+    def tuple_(self, a: int, vals: Sequence[Val]) -> RNode:
+        """Return the node of values at steps ``a``, ``a+1``, ..."""
+        v = vals[-1]
+        node = RNode("?", v.shape, v.dtype, val=v, start=a, vals=tuple(vals))
+        return self._request(
+            ("tuple", a, tuple(x.id for x in vals)), _Work(node, "tuple", a, tuple(vals))
+        )
+
+    def static(self, v: Val) -> RNode:
+        """Return the node of a value that is the same at every step."""
+        node = RNode("?", v.shape, v.dtype, val=v)
+        return self._request(("static", v.id), _Work(node, "static", 0, (v,)))
+
+    def stacked(self, v: Val, lay: Lay) -> RNode:
+        """Return the node of a tensor that holds all steps along an axis."""
+        node = RNode("?", step_shape(v.shape, lay), v.dtype, val=v)
+        return self._request(("stacked", v.id, lay), _Work(node, "stacked", 0, (v,), lay))
+
+    def run(self) -> None:
+        """Expand everything that was requested, early starts first."""
+        while self.queue:
+            work = heapq.heappop(self.queue)[2]
+            if work.kind == "tuple":
+                self._expand_tuple(work.node, work.a, work.vals)
+            elif work.kind == "static":
+                self._expand_static(work.node, work.vals[0])
+            else:
+                assert work.lay is not None
+                self._expand_stacked(work.node, work.vals[0], work.lay)
+
+    def where(self, v: Val) -> str:
+        """Return a value's place for messages."""
+        return f"{self.flat.file}:{v.node.name if v.node else v.name}"
+
+    # ------------------------------------------------------------------ tuples
+    def _lookup(self, a: int, vals: tuple[Val, ...]) -> RNode | None:
+        last, end = vals[-1], a + len(vals) - 1
+        for e in self.places.get(last.id, []):
+            for i in [i for i, x in enumerate(e.vals) if x is last]:
+                shift = end - (e.start + i)
+                if shift < 0:
+                    continue
+                same = all(
+                    e.vals[a + j - shift - e.start] is x
+                    for j, x in enumerate(vals)
+                    if 0 <= a + j - shift - e.start < len(e.vals)
+                )
+                overlap = min(len(vals), i + 1)
+                if not same or (overlap < 2 < self.steps and len(vals) > 1):
+                    continue
+                node = e.node
+                for _ in range(shift):
+                    node = self._delay(node)
+                for j, x in enumerate(vals):
+                    if not 0 <= a + j - shift - e.start < len(e.vals):
+                        self.checks.append(Check(node, a + j, x))
+                return node
+        return None
+
+    def _delay(self, source: RNode) -> RNode:
+        key = ("delay", source.id)
+        found = self.memo.get(key)
+        if found is None:
+            found = RNode("Delay", source.shape, source.dtype, [source], val=source.val)
+            self.memo[key] = found
+        return found
+
+    def _expand_tuple(self, p: RNode, a: int, vals: tuple[Val, ...]) -> None:
+        n = len(vals)
+        first = vals[0]
+        if all(v.const is not None for v in vals):
+            self._const_tuple(p, a, vals)
+            return
+        if n > 1 and all(v is first for v in vals):
+            p.alias = self.static(first)
+            return
+        if self.steps == 1 and first.node is None:
+            self._input(p, first)
+            return
+        found = self._lookup(a, vals) if self.steps > 1 else None
+        if found is not None and resolve(found) is not p:
+            p.alias = found
+            return
+        if n == 1 and first.node is None:
+            self._input(p, first)
+            return
+        for v in {v.id: v for v in vals if v.const is None}.values():
+            self.places.setdefault(v.id, []).append(_Entry(a, vals, p))
+        r = self._regular_from(vals)
+        if r:
+            if n - r < 2 < n:
+                fail(
+                    "E0107",
+                    f"the last two of {n} steps compute different things "
+                    f"({_describe(vals[-2])} and {_describe(vals[-1])})",
+                    self.where(vals[-1]),
+                    help="check [timesteps] in the configuration against the exported model",
+                )
+            p.alias = self.tuple_(a + r, vals[r:])
+            self.checks.extend(Check(p, a + j, vals[j]) for j in range(r))
+            return
+        indices = [index_of(v) for v in vals]
+        if indices[0] is not None and self._time_index(p, a, vals, indices):
+            return
+        self._unify(p, a, vals)
+
+    def _const_tuple(self, p: RNode, a: int, vals: tuple[Val, ...]) -> None:
+        arrays = [np.asarray(v.const) for v in vals]
+        if all(np.array_equal(x, arrays[-1]) for x in arrays[:-1]):
+            p.op, p.const = "Const", arrays[-1]
+            return
+        if a == 0 and len(vals) == self.steps:
+            p.op, p.const = "SeqConst", np.stack(arrays)
+            return
+        if len(vals) > 2 and all(np.array_equal(x, arrays[-1]) for x in arrays[1:-1]):
+            p.op, p.const = "Const", arrays[-1]  # a constant state that starts elsewhere
+            self.checks.append(Check(p, a, vals[0]))
+            return
+        fail("E0107", "a constant differs from step to step", self.where(vals[-1]))
+
+    def _input(self, p: RNode, v: Val) -> None:
+        if v.id in self.states:
+            p.op = "Delay"
+            p.ins = [self.tuple_(0, (self.states[v.id],))]
+            return
+        p.op = "SeqInput" if v.id in self.time_inputs else "Input"
+        p.attrs = {"name": v.name}
+
+    def _regular_from(self, vals: tuple[Val, ...]) -> int:
+        last = _signature(vals[-1])
+        r = len(vals) - 1
+        while r > 0 and _signature(vals[r - 1]) == last:
+            r -= 1
+        return r
+
+    def _time_index(
+        self, p: RNode, a: int, vals: tuple[Val, ...], indices: list[Index | None]
+    ) -> bool:
+        first = indices[0]
+        assert first is not None
+        base, axis = first.base, first.axis
+        lay = Lay(axis, 1, first.length)
+        whole = base.shape[axis] == first.length * self.steps
+        if not whole or (len(vals) == 1 and self.layouts.find(base) != lay):
+            return False
+        shift: int | None = None
+        for j, i in enumerate(indices):
+            if i is None or i.base is not base or i.axis != axis or i.start % i.length:
+                return False
+            d = a + j - i.start // i.length
+            if shift not in (None, d) or d < 0:
+                return False
+            shift = d
+        node = self.stacked(base, lay)
+        for _ in range(shift or 0):
+            node = self._delay(node)
+        if first.keep:
+            p.alias = node
+        else:
+            p.op, p.ins = "View", [node]
+        return True
+
+    def _unify(self, p: RNode, a: int, vals: tuple[Val, ...]) -> None:
+        nodes: list[Node] = []
+        for v in vals:
+            if v.node is None:
+                fail("E0107", f"input {v.name!r} stands at one step only", self.where(v))
+            nodes.append(v.node)
+        last = nodes[-1]
+        columns = [[n.ins[i] for n in nodes] for i in data_operands(last)]
+        if last.op in COMMUTATIVE and len(columns) == 2 and len(nodes) > 1:
+            columns = _align(columns)
+        ins: list[RNode] = []
+        for column in columns:
+            ins.append(self.tuple_(a, [x for x in column if x is not None]))
+        convert(p, vals[-1], ins)
+
+    # ------------------------------------------------------------------ static values
+    def _expand_static(self, p: RNode, v: Val) -> None:
+        if v.const is not None:
+            p.op, p.const = "Const", np.asarray(v.const)
+        elif v.node is None:
+            if v.id in self.time_inputs and self.steps > 1:
+                fail("E0107", f"input {v.name!r} is used as a whole over time", self.where(v))
+            self._input(p, v)
+        else:
+            operands = [self.static(v.node.val(i)) for i in data_operands(v.node)]
+            convert(p, v, operands)
+
+    # ------------------------------------------------------------------ tensors over all steps
+    def _expand_stacked(self, p: RNode, v: Val, lay: Lay) -> None:
+        if v.const is not None:
+            self._stacked_const(p, np.asarray(v.const), lay)
+            return
+        node = v.node
+        if node is None:
+            self._stacked_input(p, v, lay)
+            return
+        if is_stack(node, self.steps) and (
+            norm_axis(attr_int(node.attrs, "axis", 0), len(v.shape)) == lay.axis
+        ):
+            p.alias = self.tuple_(0, [node.val(i) for i in range(self.steps)])
+            return
+        lays = dict(operand_layouts(v, lay, self.steps))
+        if node.op in ("Expand", "Tile"):
+            src = node.val(0)
+            axis = lay.axis - (len(v.shape) - len(src.shape))
+            if axis < 0 or src.shape[axis] != v.shape[lay.axis]:
+                lays = {}
+        if node.op not in ELEMENTWISE and node.op not in ("Expand", "Tile") and not lays:
+            fail(
+                "E0107",
+                f"{node.op} mixes time steps in a way that cannot be taken apart",
+                self.where(v),
+                help="supported: layers that treat every step alike",
+            )
+        ins: list[RNode] = []
+        for i in data_operands(node):
+            x = node.val(i)
+            if i in lays:
+                ins.append(self.stacked(x, lays[i]))
+            elif node.op == "Concat" and lay.axis == norm_axis(
+                attr_int(node.attrs, "axis", 0), len(v.shape)
+            ):
+                fail("E0107", "steps are joined in an unknown order", self.where(v))
+            else:
+                ins.append(self.static(x))
+        convert(p, v, ins, lay=lay)
+
+    def _stacked_const(self, p: RNode, array: Arr, lay: Lay) -> None:
+        shape = array.shape
+        split = array.reshape(
+            *shape[: lay.axis], lay.outer, self.steps, lay.inner, *shape[lay.axis + 1 :]
+        )
+        each = np.moveaxis(split, lay.axis + 1, 0).reshape(self.steps, *p.shape)
+        if all(np.array_equal(each[0], each[t]) for t in range(1, self.steps)):
+            p.op, p.const = "Const", each[0]
+        else:
+            p.op, p.const = "SeqConst", each
+
+    def _stacked_input(self, p: RNode, v: Val, lay: Lay) -> None:
+        known = self.time_inputs.get(v.id)
+        if known != lay:
+            fail(
+                "E0108",
+                f"the time axis of input {v.name!r} is "
+                f"{'unknown' if known is None else known.axis}, the model uses axis {lay.axis}",
+                self.where(v),
+                help=f"set time_axis = {lay.axis} in the configuration",
+            )
+        shape = (
+            (*v.shape[: lay.axis], *v.shape[lay.axis + 1 :])
+            if lay.pure
+            else (*v.shape[: lay.axis], lay.outer * lay.inner, *v.shape[lay.axis + 1 :])
+        )
+        key = ("input", v.id)
+        node = self.memo.get(key)
+        if node is None:
+            node = RNode("SeqInput", shape, v.dtype, attrs={"name": v.name}, val=v)
+            self.memo[key] = node
+        p.op, p.ins = "View", [node]
+
+
+def _describe(v: Val) -> str:
+    if v.const is not None:
+        return "a constant"
+    return v.node.op if v.node is not None else f"input {v.name}"
+
+
+def _signature(v: Val) -> tuple[object, ...]:
+    """What two values at different steps must have in common."""
+    if v.const is not None:
+        return ("const",)
+    if v.node is None:
+        return ("input", v.id)
+    index = index_of(v)
+    if index is not None and (v.node.op != "Slice" or index.length < index.base.shape[index.axis]):
+        return ("index", index.axis, index.length, index.keep, len(v.shape))
+    node = v.node
+    data = data_operands(node)
+    rest = tuple(
+        None if x is None else (x.const.tobytes() if x.const is not None else x.id)
+        for i, x in enumerate(node.ins)
+        if i not in data
+    )
+    return (node.op, v.index, len(node.ins), v.shape, attr_key(node.attrs), rest)
+
+
+def _align(columns: list[list[Val | None]]) -> list[list[Val | None]]:
+    """Swap the operands of commutative nodes where that fits the last step better."""
+    a, b = columns
+    last = (_kind(a[-1]), _kind(b[-1]))
+    if last[0] == last[1]:
+        return columns
+    for j in range(len(a) - 1):
+        here = (_kind(a[j]), _kind(b[j]))
+        if here != last and (
+            here == (last[1], last[0])
+            or sum(x == y for x, y in zip(here, last, strict=True))
+            < sum(x == y for x, y in zip(here, reversed(last), strict=True))
+        ):
+            a[j], b[j] = b[j], a[j]
+    return [a, b]
+
+
+def _kind(v: Val | None) -> tuple[object, ...]:
+    if v is None or v.const is not None:
+        return ("const",)
+    if v.node is None:
+        return ("input", v.id)
+    return (v.node.op, v.shape)

@@ -1,0 +1,170 @@
+"""Algebra on the rolled graph: constants, neutral elements, views, merging of equal nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from snncc.compiler.frontend.elementwise import ELEMENTWISE, evaluate
+from snncc.compiler.frontend.flat import BOOL, Arr, attr_ints, attr_key
+from snncc.compiler.frontend.rolled import RNode, reachable, resolve
+
+MAX_CONST = 1 << 22
+
+
+def simplify(roots: Sequence[RNode]) -> None:
+    """Simplify everything below the roots, in place."""
+    for _ in range(20):
+        changed = False
+        for node in reachable(roots):
+            node.ins = [resolve(i) for i in node.ins]
+            changed |= _rewrite(node)
+        changed |= _merge(roots)
+        if not changed:
+            return
+
+
+def _become(node: RNode, other: RNode) -> bool:
+    other = resolve(other)
+    if other is node:
+        return False
+    node.alias = other
+    return True
+
+
+def _constant(node: RNode, array: Arr) -> bool:
+    node.op, node.const, node.ins, node.attrs = "Const", array, [], {}
+    return True
+
+
+def _rewrite(node: RNode) -> bool:
+    op, ins = node.op, node.ins
+    if op in ELEMENTWISE:
+        return _elementwise(node)
+    if op == "View":
+        x = ins[0]
+        if x.shape == node.shape:
+            return _become(node, x)
+        if x.op == "View":
+            node.ins = [x.ins[0]]
+            return True
+        if x.const is not None and x.op == "Const":
+            return _constant(node, x.const.reshape(node.shape))
+    if op == "Expand":
+        x = ins[0]
+        if x.shape == node.shape:
+            return _become(node, x)
+        if x.op == "Const" and x.const is not None:
+            return _constant(node, np.broadcast_to(x.const, node.shape))
+    if op == "Slice":
+        whole = not any(attr_ints(node.attrs, "starts")) and all(
+            e == -1 for e in attr_ints(node.attrs, "ends")
+        )
+        whole = whole or node.ins[0].shape == node.shape
+        size = int(np.prod(node.shape)) == int(np.prod(ins[0].shape))
+        if size and (whole or all(s == 1 for s in attr_ints(node.attrs, "strides"))):
+            node.op, node.attrs = "View", {}
+            return True
+    if op == "TimeReduce" and ins[0].op == "Add" and node.attrs.get("kind") == "last":
+        return _accumulator(node, ins[0])
+    return False
+
+
+def _accumulator(node: RNode, add: RNode) -> bool:
+    """The last value of a running sum is the sum over time."""
+    for i in (0, 1):
+        d, f = resolve(add.ins[i]), resolve(add.ins[1 - i])
+        if d.op == "Delay" and resolve(d.ins[0]) is add and d.init is None:
+            node.ins, node.attrs = [f], {"kind": "sum"}
+            return f.shape == node.shape
+    return False
+
+
+def _elementwise(node: RNode) -> bool:
+    op, ins = node.op, node.ins
+    if all(i.op == "Const" for i in ins) and int(np.prod(node.shape)) <= MAX_CONST:
+        arrays = [np.asarray(i.const) for i in ins]
+        return _constant(node, evaluate(op, arrays, node.attrs).astype(node.dtype))
+    x = ins[0]
+    if op == "Cast":
+        if x.dtype.kind == node.dtype.kind or (x.dtype.kind != "b" and node.dtype.kind == "f"):
+            return _become(node, x) if x.dtype.kind in "fb" else False
+        return False
+    if op in ("Trunc", "Floor", "Ceil", "Round", "Relu", "Abs") and _is_spike(x):
+        return _become(node, x)
+    if op == "Where" and ins[1].uniform == 1.0 and ins[2].uniform == 0.0:
+        node.op, node.ins, node.attrs = "Cast", [ins[0]], {"to": node.dtype}
+        return ins[0].shape == node.shape
+    if op == "Equal" and ins[1].uniform == 0.0 and _is_spike(x):
+        node.op, node.ins = "Not", [_mask(x)]
+        return True
+    if len(ins) != 2:
+        return False
+    a, b = ins
+    for k, other, left in ((a, b, True), (b, a, False)):
+        value = k.uniform
+        if value is None or value not in (0.0, 1.0):
+            continue
+        if op == "Mul" and value == 0.0:
+            return _constant(node, np.broadcast_to(np.zeros((), node.dtype), node.shape))
+        same = other.shape == node.shape
+        neutral = (
+            (op == "Mul" and value == 1.0)
+            or (op == "Add" and value == 0.0)
+            or (op == "Sub" and value == 0.0 and not left)
+            or (op == "Div" and value == 1.0 and not left)
+        )
+        if neutral and same and other.dtype.kind == node.dtype.kind:
+            return _become(node, other)
+        if op == "Sub" and value == 0.0 and left and same:
+            node.op, node.ins = "Neg", [other]
+            return True
+    return False
+
+
+def _is_spike(node: RNode) -> bool:
+    """Whether a node's values are 0 and 1."""
+    return node.dtype == BOOL or (node.op == "Cast" and resolve(node.ins[0]).dtype == BOOL)
+
+
+def _mask(node: RNode) -> RNode:
+    return node if node.dtype == BOOL else resolve(node.ins[0])
+
+
+def _merge(roots: Sequence[RNode]) -> bool:
+    """Merge nodes that compute the same, recurrences included (partition refinement)."""
+    nodes = reachable(roots)
+    kinds: dict[tuple[object, ...], int] = {}
+    colour: dict[int, int] = {}
+    for n in nodes:
+        content: object = None
+        if n.op in ("Const", "SeqConst", "Input", "SeqInput"):
+            content = n.val.id if n.val is not None and (n.val.param or n.op != "Const") else None
+            if content is None and n.const is not None:
+                small = n.const.size <= 4096
+                content = n.const.tobytes() if small else n.id
+        if n.op == "?":
+            content = n.id
+        init = n.init.tobytes() if n.init is not None else None
+        key = (n.op, n.shape, n.dtype.str, attr_key(n.attrs), content, init, len(n.ins))
+        colour[n.id] = kinds.setdefault(key, len(kinds))
+    count = len(kinds)
+    for _ in range(len(nodes)):
+        fresh: dict[tuple[int, ...], int] = {}
+        new: dict[int, int] = {}
+        for n in nodes:
+            key2 = (colour[n.id], *(colour[resolve(i).id] for i in n.ins))
+            new[n.id] = fresh.setdefault(key2, len(fresh))
+        colour = new
+        if len(fresh) == count:
+            break
+        count = len(fresh)
+    if count == len(nodes):
+        return False
+    first: dict[int, RNode] = {}
+    for n in nodes:
+        kept = first.setdefault(colour[n.id], n)
+        if kept is not n:
+            n.alias = kept
+    return True

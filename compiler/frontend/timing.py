@@ -1,0 +1,315 @@
+"""Where the time axis lies in the tensors of an unrolled or multi-step graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from snncc.compiler.frontend.elementwise import ELEMENTWISE
+from snncc.compiler.frontend.flat import FlatGraph, Node, Shape, Val, attr_int, attr_ints, prod
+from snncc.compiler.frontend.shapes import REDUCES, axes_of, norm_axis, slice_spec
+
+
+@dataclass(frozen=True, slots=True)
+class Lay:
+    """The time axis: ``shape[axis] == outer * T * inner`` (inner > 1: steps outside samples)."""
+
+    axis: int
+    outer: int = 1
+    inner: int = 1
+
+    @property
+    def pure(self) -> bool:
+        """Whether the axis holds nothing but steps."""
+        return self.outer == 1 and self.inner == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A contiguous piece of one axis of ``base``; ``keep`` is False when the axis vanishes."""
+
+    base: Val
+    axis: int
+    start: int
+    length: int
+    keep: bool
+
+
+def index_of(v: Val) -> Index | None:
+    """Read Slice, Gather with one index and Split as a piece of an axis."""
+    node = v.node
+    if node is None:
+        return None
+    if node.op == "Slice":
+        spec, base = slice_spec(node), node.val(0)
+        part = [i for i, (s, e, p) in enumerate(spec) if (s, e, p) != (0, base.shape[i], 1)]
+        if len(part) == 1 and spec[part[0]][2] == 1:
+            start, end, _ = spec[part[0]]
+            return Index(base, part[0], start, end - start, True)
+        if not part and base.shape:
+            return Index(base, 0, 0, base.shape[0], True)
+        return None
+    if node.op == "Gather":
+        base, idx = node.val(0), node.val(1)
+        axis = norm_axis(attr_int(node.attrs, "axis", 0), len(base.shape))
+        if idx.const is None or idx.size != 1 or len(idx.shape) > 1:
+            return None
+        at = int(np.asarray(idx.const).reshape(-1)[0])
+        return Index(base, axis, at % base.shape[axis], 1, bool(idx.shape))
+    if node.op == "Split":
+        base = node.val(0)
+        axis = norm_axis(attr_int(node.attrs, "axis", 0), len(base.shape))
+        start = sum(o.shape[axis] for o in node.outs[: v.index])
+        return Index(base, axis, start, v.shape[axis], True)
+    return None
+
+
+def locate(shape: Shape, stride: int, steps: int) -> Lay | None:
+    """Return where an axis of ``steps`` entries with this stride lies in a tensor."""
+    for k in reversed(range(len(shape))):
+        below = prod(shape[k + 1 :])
+        if below and stride % below == 0:
+            inner = stride // below
+            if inner and shape[k] % (inner * steps) == 0:
+                return Lay(k, shape[k] // (inner * steps), inner)
+    return None
+
+
+def stride_of(shape: Shape, lay: Lay) -> int:
+    """Return the distance of consecutive steps in elements."""
+    return lay.inner * prod(shape[lay.axis + 1 :])
+
+
+def step_shape(shape: Shape, lay: Lay) -> Shape:
+    """Return the shape of one step: the time axis holds one entry."""
+    return (*shape[: lay.axis], lay.outer * lay.inner, *shape[lay.axis + 1 :])
+
+
+RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+BATCHED = frozenset(
+    {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
+     "BatchNormalization"}
+)  # fmt: skip
+SAMEAXES = frozenset({"Softmax", "Dropout", "LayerNormalization", "Pad"})
+
+
+class Layouts:
+    """Finds the time axis of values, forward from what is certainly stacked over time."""
+
+    def __init__(self, steps: int, inputs: dict[int, Lay], cut: dict[int, tuple[Val, Lay]]) -> None:
+        """``cut``: values that are cut into steps, by id."""
+        self.steps = steps
+        self.known: dict[int, Lay | None] = {}
+        self.inputs = inputs
+        self.created = self._created(list(cut.values()))
+
+    def _created(self, todo: list[tuple[Val, Lay]]) -> dict[int, Lay]:
+        """Return the Expand and Tile results whose new axis is the time axis."""
+        found: dict[int, Lay] = {}
+        seen: set[tuple[int, Lay]] = set()
+        while todo:
+            v, lay = todo.pop()
+            if (v.id, lay) in seen or v.const is not None:
+                continue
+            seen.add((v.id, lay))
+            if v.node is None:
+                self.inputs.setdefault(v.id, lay)
+                continue
+            if v.node.op in ("Expand", "Tile"):
+                src = v.node.val(0)
+                axis = lay.axis - (len(v.shape) - len(src.shape))
+                if axis < 0 or src.shape[axis] != v.shape[lay.axis]:
+                    found[v.id] = lay
+                    continue
+            for i, operand in operand_layouts(v, lay, self.steps):
+                todo.append((v.node.val(i), operand))
+        return found
+
+    def find(self, v: Val) -> Lay | None:
+        """Return the time axis of a value, or None."""
+        stack = [v]
+        while stack:
+            top = stack[-1]
+            if top.id in self.known:
+                stack.pop()
+                continue
+            todo = [i for i in self._sources(top) if i.id not in self.known]
+            if todo:
+                stack.extend(todo)
+                continue
+            self.known[top.id] = self._find(top)
+            stack.pop()
+        return self.known[v.id]
+
+    def _sources(self, v: Val) -> list[Val]:
+        if v.id in self.inputs or v.id in self.created or v.const is not None or v.node is None:
+            return []
+        if is_stack(v.node, self.steps):
+            return []
+        return [i for i in v.node.ins if i is not None and i.const is None]
+
+    def _find(self, v: Val) -> Lay | None:
+        if v.id in self.inputs:
+            return self.inputs[v.id]
+        if v.id in self.created:
+            return self.created[v.id]
+        node = v.node
+        if node is None or v.const is not None:
+            return None
+        if is_stack(node, self.steps):
+            axis = norm_axis(attr_int(node.attrs, "axis", 0), len(v.shape))
+            return Lay(axis, 1, v.shape[axis] // self.steps)
+        lays = [self.known.get(i.id) if i is not None else None for i in node.ins]
+        for i, lay in enumerate(lays):
+            if lay is not None:
+                return forward(node, i, lay, v, self.steps)
+        return None
+
+
+def is_stack(node: Node, steps: int) -> bool:
+    """Whether a Concat joins one piece per step."""
+    if node.op != "Concat" or len(node.ins) != steps or steps < 2:
+        return False
+    vals = [node.val(i) for i in range(steps)]
+    return all(v.shape == vals[0].shape for v in vals) and any(v.const is None for v in vals)
+
+
+def forward(node: Node, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
+    """Return the time axis of an output, given that of operand ``i``."""
+    x, op, rank = node.val(i), node.op, len(out.shape)
+    if op in ELEMENTWISE:
+        return Lay(lay.axis + rank - len(x.shape), lay.outer, lay.inner)
+    if op in RESHAPES:
+        return locate(out.shape, stride_of(x.shape, lay), steps)
+    if op == "Transpose":
+        perm = attr_ints(node.attrs, "perm", tuple(reversed(range(rank))))
+        return Lay(perm.index(lay.axis), lay.outer, lay.inner)
+    if op in BATCHED:
+        return lay if i == 0 and lay.axis == 0 else None
+    if op in SAMEAXES:
+        return lay
+    if op in ("MatMul", "Gemm"):
+        axis = lay.axis + rank - len(x.shape)
+        return Lay(axis, lay.outer, lay.inner) if lay.axis < len(x.shape) - 1 else None
+    if op in REDUCES:
+        axes = axes_of(node) or tuple(range(len(x.shape)))
+        red = {norm_axis(a, len(x.shape)) for a in axes}
+        if lay.axis in red:
+            return None
+        keep = attr_int(node.attrs, "keepdims", 1)
+        return lay if keep else Lay(lay.axis - sum(a < lay.axis for a in red), lay.outer, lay.inner)
+    if op == "Concat":
+        axis = norm_axis(attr_int(node.attrs, "axis", 0), rank)
+        return lay if axis != lay.axis else None
+    if op in ("Expand", "Tile"):
+        return Lay(lay.axis + rank - len(x.shape), lay.outer, lay.inner)
+    index = index_of(out)
+    if index is not None:
+        if index.axis == lay.axis:
+            return lay if index.length == x.shape[lay.axis] else None
+        drop = not index.keep and index.axis < lay.axis
+        return Lay(lay.axis - drop, lay.outer, lay.inner)
+    if op == "Slice":
+        return lay if out.shape[lay.axis] == x.shape[lay.axis] else None
+    return None
+
+
+def operand_layouts(v: Val, lay: Lay, steps: int) -> list[tuple[int, Lay]]:
+    """Return (operand number, time axis) of the operands that vary with time, going backward."""
+    node = v.node
+    if node is None:
+        return []
+    op, rank = node.op, len(v.shape)
+    if op in ELEMENTWISE:
+        out: list[tuple[int, Lay]] = []
+        for i in range(len(node.ins)):
+            x = node.val(i)
+            axis = lay.axis - (rank - len(x.shape))
+            if axis >= 0 and x.shape[axis] == v.shape[lay.axis]:
+                out.append((i, Lay(axis, lay.outer, lay.inner)))
+        return out
+    x = node.val(0)
+    if op in RESHAPES:
+        found = locate(x.shape, stride_of(v.shape, lay), steps)
+        return [(0, found)] if found else []
+    if op == "Transpose":
+        perm = attr_ints(node.attrs, "perm", tuple(reversed(range(rank))))
+        return [(0, Lay(perm[lay.axis], lay.outer, lay.inner))]
+    if op in BATCHED or op in SAMEAXES or op == "Gemm":
+        return [(0, lay)]
+    if op == "MatMul":
+        pairs: list[tuple[int, Lay]] = []
+        for i in (0, 1):
+            x = node.val(i)
+            axis = lay.axis - (rank - len(x.shape))
+            inside = 0 <= axis < len(x.shape) - (2 if i else 1)
+            if inside and x.shape[axis] == v.shape[lay.axis]:
+                pairs.append((i, Lay(axis, lay.outer, lay.inner)))
+        return pairs
+    if op in REDUCES:
+        axes = axes_of(node) or tuple(range(len(x.shape)))
+        red = sorted(norm_axis(a, len(x.shape)) for a in axes)
+        axis = lay.axis
+        if not attr_int(node.attrs, "keepdims", 1):
+            for a in red:
+                axis += a <= axis
+        return [(0, Lay(axis, lay.outer, lay.inner))]
+    if op == "Concat":
+        return [(i, lay) for i in range(len(node.ins))]
+    if op in ("Expand", "Tile"):
+        axis = lay.axis - (rank - len(x.shape))
+        return [(0, Lay(axis, lay.outer, lay.inner))]
+    index = index_of(v)
+    if index is not None:
+        drop = not index.keep and index.axis <= lay.axis
+        return [(0, Lay(lay.axis + drop, lay.outer, lay.inner))]
+    return [(0, lay)] if op == "Slice" else []
+
+
+def cut_values(flat: FlatGraph, steps: int) -> dict[int, tuple[Val, Lay]]:
+    """Return the values that are cut into ``steps`` pieces along one axis."""
+    pieces: dict[tuple[int, int], set[tuple[int, int]]] = {}
+    vals: dict[int, Val] = {}
+    for node in flat.nodes:
+        for v in node.outs:
+            index = index_of(v)
+            if index is None or index.base.const is not None:
+                continue
+            vals[index.base.id] = index.base
+            pieces.setdefault((index.base.id, index.axis), set()).add((index.start, index.length))
+    out: dict[int, tuple[Val, Lay]] = {}
+    for (base, axis), found in pieces.items():
+        length = next(iter(found))[1]
+        want = {(t * length, length) for t in range(steps)}
+        if length * steps == vals[base].shape[axis] and want <= found:
+            out[base] = (vals[base], Lay(axis, 1, length))
+    return out
+
+
+def count_steps(flat: FlatGraph, hint: int | None) -> int:
+    """Guess how many steps a graph holds: 1 for a step graph; ``hint`` wins where it is possible."""
+    votes: Counter[int] = Counter()
+    pieces: dict[tuple[int, int], set[int]] = {}
+    dims: dict[tuple[int, int], int] = {}
+    for node in flat.nodes:
+        if node.op == "Concat" and node.outs[0].const is None:
+            first = node.val(0)
+            axis = norm_axis(attr_int(node.attrs, "axis", 0), len(first.shape))
+            n = len(node.ins)
+            # fewer operands than steps are two channels joined, not two steps
+            if n > 1 and is_stack(node, n) and (first.shape[axis] == 1 or n == hint):
+                votes[n] += 1
+        for v in node.outs:
+            index = index_of(v)
+            if index is not None and index.length == 1 and index.base.const is None:
+                key = (index.base.id, index.axis)
+                pieces.setdefault(key, set()).add(index.start)
+                dims[key] = index.base.shape[index.axis]
+    for key, starts in pieces.items():
+        if len(starts) == dims[key] > 1:
+            votes[dims[key]] += 1
+    if hint is not None and hint in votes:
+        return hint
+    return votes.most_common(1)[0][0] if votes else 1

@@ -1,0 +1,393 @@
+"""From the flat graph to the rolled step: inputs, steps, states, outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from snncc.compiler.diag import DiagnosticSink, fail
+from snncc.compiler.frontend.elementwise import ELEMENTWISE
+from snncc.compiler.frontend.flat import Arr, FlatGraph, Shape, Val, attr_int, attr_key
+from snncc.compiler.frontend.probe import Probe
+from snncc.compiler.frontend.roll import Roller
+from snncc.compiler.frontend.rolled import RNode, make, resolve
+from snncc.compiler.frontend.shapes import REDUCES, axes_of, norm_axis
+from snncc.compiler.frontend.stepops import convert, data_operands
+from snncc.compiler.frontend.timing import Lay, Layouts, count_steps, cut_values, index_of
+
+MAX_DEPTH = 64
+
+
+@dataclass(slots=True)
+class Output:
+    """A result of the model: its step, and where the file has the time axis (None: nowhere)."""
+
+    name: str
+    node: RNode
+    lay: Lay | None
+    shape: Shape
+    state: bool = False
+
+
+@dataclass(slots=True)
+class Rolled:
+    """The rolled model."""
+
+    steps: int
+    """Steps that the file holds; 1 for a step graph."""
+    outputs: list[Output] = field(default_factory=list[Output])
+    time_inputs: dict[int, Lay] = field(default_factory=dict[int, Lay])
+    states: dict[int, Val] = field(default_factory=dict[int, Val])
+    step_graph: bool = False
+
+
+def roll_model(
+    flat: FlatGraph,
+    steps: int | None,
+    time_axis: int | None,
+    merged: bool,
+    sink: DiagnosticSink,
+) -> Rolled:
+    """Roll a flat graph; ``merged``: samples and steps share axis 0 of the input."""
+    held = count_steps(flat, steps)
+    states = pair_states(flat) if held == 1 else {}
+    if held == 1 and not states and steps and steps > 1:
+        held = _hidden_steps(flat, steps)
+    data = [v for v in flat.inputs if v.id not in states]
+    time_inputs: dict[int, Lay] = {}
+    if time_axis is not None and data:
+        x = data[0]
+        if held == 1:
+            time_inputs[x.id] = Lay(time_axis)
+        elif merged:
+            time_inputs[x.id] = Lay(0, x.shape[0] // held, 1)
+        elif time_axis < len(x.shape) and x.shape[time_axis] == held:
+            time_inputs[x.id] = Lay(time_axis)
+    cut = cut_values(flat, held) if held > 1 else {}
+    layouts = Layouts(held, time_inputs, cut)
+    roller = Roller(flat, held, layouts, states, time_inputs)
+    result = Rolled(held, time_inputs=time_inputs, states=states, step_graph=bool(states))
+    final = _Final(roller)
+    wanted = set(v.id for v in states.values())
+    for name, v in zip(flat.output_names, flat.outputs, strict=True):
+        lay = layouts.find(v) if held > 1 else None
+        if held == 1:
+            node = roller.tuple_(0, (v,))
+            lay = Lay(0)
+        elif lay is not None:
+            node = roller.stacked(v, lay)
+        else:
+            node = final.node(v)
+        result.outputs.append(Output(name, node, lay, v.shape, v.id in wanted))
+        roller.run()
+    _run_checks(roller, sink)
+    return result
+
+
+def _run_checks(roller: Roller, sink: DiagnosticSink) -> None:
+    """Set the initial values of states and verify the irregular early steps."""
+    left = [c for c in roller.checks]
+    for c in left:
+        node = resolve(c.node)
+        if node.op == "Delay" and c.t == 0 and c.val.const is not None:
+            array = np.asarray(c.val.const)
+            if array.any():
+                node.init = array
+    probe = Probe(roller.steps, roller.time_inputs)
+    probe.states = {v.id for v in roller.flat.inputs if v.id not in roller.time_inputs}
+    data = [v for v in roller.flat.inputs if v.id not in roller.states]
+    if data:
+        probe.states.discard(data[0].id)
+    for c in left:
+        node = resolve(c.node)
+        if node.op == "Delay" and c.t == 0 and (c.val.const is not None or c.val.node is None):
+            continue
+        if probe.equal(node, c.t, c.val):
+            continue
+        if c.t == 0 and c.val.const is not None and _as_delay(node, np.asarray(c.val.const)):
+            probe.rolled.clear()
+            continue
+        if True:
+            fail(
+                "E0107",
+                f"step {c.t} does not compute what the later steps do",
+                roller.where(c.val),
+                notes=[f"the later steps compute it with {node.op}"],
+                help="check [timesteps] in the configuration, and that all steps of the model "
+                "are alike",
+            )
+
+
+def _as_delay(node: RNode, init: Arr) -> bool:
+    """Turn f(Delay(a), Delay(b)) into Delay(f(a, b)) with its own initial value, in place."""
+    copies: dict[int, RNode] = {}
+    order: list[RNode] = []
+    stack = [node]
+    while stack:
+        n = stack.pop()
+        if n.id in copies:
+            continue
+        copies[n.id] = RNode(n.op, n.shape, n.dtype, [], dict(n.attrs), n.const, n.val)
+        order.append(n)
+        if n.op == "Delay":
+            continue
+        if n.op in ("SeqInput", "SeqConst") or len(order) > 1000:
+            return False
+        stack.extend(resolve(i) for i in n.ins)
+    if not any(n.op == "Delay" for n in order):
+        return False
+    for n in order:
+        copy = copies[n.id]
+        if n.op == "Delay":
+            copy.alias = n.ins[0]
+        else:
+            copy.ins = [copies[resolve(i).id] for i in n.ins]
+    source = copies[node.id]
+    node.op, node.ins, node.attrs, node.const = "Delay", [source], {}, None
+    node.init = init if init.any() else None
+    return True
+
+
+# ---------------------------------------------------------------------- states of step graphs
+def _depends(v: Val) -> tuple[set[int], set[int]]:
+    """Return the inputs that a value depends on: through arithmetic only, and in any way."""
+    direct: set[int] = set()
+    near: set[int] = set()
+    stack: list[tuple[Val, bool]] = [(v, True)]
+    seen: set[tuple[int, bool]] = set()
+    while stack:
+        x, plain = stack.pop()
+        if (x.id, plain) in seen or x.const is not None:
+            continue
+        seen.add((x.id, plain))
+        node = x.node
+        if node is None:
+            (direct if plain else near).add(x.id)
+            continue
+        keeps = node.op in ELEMENTWISE or node.op in (
+            "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Expand",
+        )  # fmt: skip
+        if not keeps:
+            continue
+        stays = plain and node.op not in ("Greater", "GreaterOrEqual", "Equal")
+        stack.extend((i, stays) for i in node.ins if i is not None)
+    return direct, near | direct
+
+
+def _ancestors(v: Val) -> set[int]:
+    seen: set[int] = set()
+    stack = [v]
+    while stack:
+        x = stack.pop()
+        if x.id in seen:
+            continue
+        seen.add(x.id)
+        if x.node is not None:
+            stack.extend(i for i in x.node.ins if i is not None)
+    return seen
+
+
+def pair_states(flat: FlatGraph) -> dict[int, Val]:
+    """Pair inputs that are states with the outputs that hold their next values."""
+    rest = flat.inputs[1:]
+    if not rest:
+        return {}
+    scores: list[tuple[float, int, int]] = []
+    for j, out in enumerate(flat.outputs):
+        if out.const is not None or out.node is None:
+            continue
+        direct, near = _depends(out)
+        far = _ancestors(out)
+        for i, v in enumerate(rest):
+            if v.shape != out.shape or v.id not in far:
+                continue
+            score = 8.0 if v.id in direct else 4.0 if v.id in near else 1.0
+            score += _likeness(v.name, flat.output_names[j])
+            score += 1.0 if len(rest) - i == len(flat.outputs) - j else 0.0
+            scores.append((score, i, j))
+    return {rest[i].id: flat.outputs[j] for i, j in _assign(scores, len(rest)).items()}
+
+
+def _likeness(a: str, b: str) -> float:
+    common = 0
+    for x, y in zip(a.lower(), b.lower(), strict=False):
+        if x != y:
+            break
+        common += 1
+    return 1.5 * common / max(len(a), len(b), 1)
+
+
+def _assign(scores: list[tuple[float, int, int]], count: int) -> dict[int, int]:
+    """Return the assignment of inputs to outputs with the highest total score."""
+    import networkx as nx
+
+    graph: nx.Graph[tuple[str, int]] = nx.Graph()
+    for score, i, j in scores:
+        graph.add_edge(("in", i), ("out", j), weight=score)
+    pairs = nx.max_weight_matching(graph)
+    out: dict[int, int] = {}
+    for a, b in pairs:
+        if a[0] == "out":
+            a, b = b, a
+        out[a[1]] = b[1]
+    return out
+
+
+# ---------------------------------------------------------------------- results without time axis
+def _families(outputs: list[Val], depth: int) -> dict[int, int]:
+    """Return a hash of each ancestor's expression down to a depth, steps not told apart."""
+    order = sorted({x for o in outputs for x in _walk(o)}, key=lambda v: v.id)
+    hashes = {v.id: _label(v) for v in order}
+    for _ in range(depth):
+        new: dict[int, int] = {}
+        for v in order:
+            node = v.node
+            new[v.id] = hashes[v.id]
+            if node is None or v.const is not None or index_of(v) is not None:
+                continue
+            new[v.id] = hash((_label(v), *(hashes[i.id] for i in node.ins if i is not None)))
+        hashes = new
+    return hashes
+
+
+def _label(v: Val) -> int:
+    if v.const is not None:
+        return hash(("const", v.id if v.size > 1 else float(np.asarray(v.const).reshape(-1)[0])))
+    if v.node is None:
+        return hash(("input", v.id))
+    if index_of(v) is not None:
+        return hash(("index", v.shape))
+    return hash((v.node.op, v.shape, v.index, attr_key(v.node.attrs)))
+
+
+def _walk(v: Val) -> Iterator[Val]:
+    seen: set[int] = set()
+    stack = [v]
+    while stack:
+        x = stack.pop()
+        if x.id in seen:
+            continue
+        seen.add(x.id)
+        yield x
+        if x.node is not None and index_of(x) is None and x.const is None:
+            stack.extend(i for i in x.node.ins if i is not None)
+
+
+def _family(v: Val, outputs: list[Val], steps: int | None) -> list[Val]:
+    """Return the values that compute what ``v`` computes at other steps, ``v`` last."""
+    for depth in (4, 8, 16, 32, MAX_DEPTH):
+        hashes = _families([v], depth)
+        found = sorted((x for x in _walk(v) if hashes[x.id] == hashes[v.id]), key=lambda x: x.id)
+        if steps is None or len(found) <= steps:
+            return found
+    return [v]
+
+
+def _hidden_steps(flat: FlatGraph, hint: int) -> int:
+    """Return the steps of a graph that neither cuts inputs nor stacks outputs."""
+    todo, seen = list(flat.outputs), 0
+    while todo and seen < MAX_DEPTH:
+        v = todo.pop(0)
+        seen += 1
+        n = len(_family(v, flat.outputs, hint))
+        if n > 1 and n >= hint - 2:
+            return hint
+        if _spine(v, hint, "Add") or _spine(v, hint, "Max"):
+            return hint
+        if v.node is not None:
+            todo.extend(i for i in v.node.ins if i is not None and i.const is None)
+    return 1
+
+
+def _spine(v: Val, steps: int, op: str) -> list[Val] | None:
+    """Return the terms of a left- or right-leaning chain of one operator, oldest first."""
+    for side in (0, 1):
+        terms: list[Val] = []
+        x = v
+        while x.node is not None and x.node.op == op and len(terms) < steps - 1:
+            terms.append(x.node.val(1 - side))
+            x = x.node.val(side)
+        if len(terms) != steps - 1:
+            continue
+        if x.node is not None and x.node.op == op:
+            inner = x.node.val(side)
+            if inner.const is not None and not np.asarray(inner.const).any():
+                x = x.node.val(1 - side)
+        terms.append(x)
+        if len({t.shape for t in terms}) == 1 and all(t.const is None for t in terms):
+            return terms[::-1]
+    return None
+
+
+class _Final:
+    """Results that have no time axis: the last step, or a reduction over the steps."""
+
+    def __init__(self, roller: Roller) -> None:
+        self.roller = roller
+        self.memo: dict[int, RNode] = {}
+
+    def node(self, v: Val) -> RNode:
+        """Return the node of a value that has no time axis."""
+        if v.id not in self.memo:
+            self.memo[v.id] = self._node(v)
+        return self.memo[v.id]
+
+    def _over_time(self, kind: str, x: RNode, shape: Shape) -> RNode:
+        node = make("TimeReduce", x.shape, x.dtype, [x], kind=kind)
+        node.val = x.val
+        return node if shape == x.shape else make("View", shape, x.dtype, [node])
+
+    def _node(self, v: Val) -> RNode:
+        r, steps = self.roller, self.roller.steps
+        node = v.node
+        if v.const is not None or node is None:
+            return r.static(v)
+        x = node.val(0)
+        lay = r.layouts.find(x) if node.op in REDUCES or index_of(v) else None
+        if lay is not None and node.op in REDUCES:
+            found = self._reduce(v, x, lay)
+            if found is not None:
+                return found
+        index = index_of(v)
+        if lay is not None and index is not None and index.axis == lay.axis:
+            if index.start == (steps - 1) * index.length:
+                return self._over_time("last", r.stacked(x, lay), v.shape)
+            fail("E0104", f"the result uses step {index.start} alone", r.where(v))
+        for op, kind in (("Add", "sum"), ("Max", "max")):
+            terms = _spine(v, steps, op) if node.op == op else None
+            if terms is not None and self._alike(terms):
+                return self._over_time(kind, r.tuple_(0, terms), v.shape)
+        family = _family(v, [v], steps)
+        if len(family) > 1 and len(family) >= steps - 2:
+            start = steps - len(family)
+            return self._over_time("last", r.tuple_(start, family), v.shape)
+        ins = [self.node(node.val(i)) for i in data_operands(node)]
+        out = RNode("?", v.shape, v.dtype)
+        convert(out, v, ins)
+        return out
+
+    def _alike(self, terms: list[Val]) -> bool:
+        """Whether the terms are one value at different steps, not parts of one step."""
+        last = terms[-1].node
+        same = [t for t in terms if t.node is not None and last and t.node.op == last.op]
+        return len(same) >= len(terms) - 1
+
+    def _reduce(self, v: Val, x: Val, lay: Lay) -> RNode | None:
+        node = v.node
+        assert node is not None
+        axes = {norm_axis(a, len(x.shape)) for a in axes_of(node) or range(len(x.shape))}
+        kind = node.op[6:].lower()
+        if lay.axis not in axes or not lay.pure or kind == "min":
+            return None
+        inner = self.roller.stacked(x, lay)
+        others = tuple(sorted(axes - {lay.axis}))
+        if others:
+            shape = tuple(1 if i in others else d for i, d in enumerate(inner.shape))
+            before = RNode("Reduce", shape, x.dtype, [inner], val=v)
+            before.attrs = {"kind": kind, "axes": others, "keepdims": 1}
+            inner = before
+        keep = attr_int(node.attrs, "keepdims", 1)
+        reduced = self._over_time(kind, inner, v.shape if not keep else inner.shape)
+        return reduced
