@@ -308,3 +308,34 @@ def test_lane_instructions_use_the_streams_set_when_they_were_issued(
         assert (sram[64 * k : 64 * k + 32] == 2.0**k).all()
     if options.get("timing", True):
         assert result.stats["energy_pj"]["unit"]["vpu"] > 0
+
+
+@pytest.mark.parametrize("options", [{}, {"timing": False}, {"check_races": True}])
+def test_windowed_instructions_use_the_window_set_when_they_were_issued(
+    options: dict[str, Any],
+) -> None:
+    """Two max poolings over 4 x 4 positions of one channel, 2 x 2 and 1 x 4 at a time."""
+    asm = Asm()
+    asm.copy("ld", 0, 0, 32)
+    asm.sync(0, "dma", "vpu")
+    one = asm.reg(1)
+    for target, out_h, out_w, k_h, k_w in ((64, 2, 2, 2, 2), (128, 4, 1, 1, 4)):
+        asm.emit("winsize", win=5, in_h=4, in_w=4, out_h=out_h, out_w=out_w, channels=1)
+        asm.emit(
+            "winmap", win=5, k_h=k_h, k_w=k_w, mul_h=k_h, mul_w=k_w, base_h=0, base_w=0,
+            step_h=1, step_w=1, div_h=1, div_w=1,
+        )  # fmt: skip
+        asm.emit(
+            "pool", dst=asm.reg(target), dst_stride=asm.reg(2), x=asm.reg(0),
+            x_stride=asm.reg(2), x_image=asm.reg(32), images=one, win=5, type=0, op=1,
+        )  # fmt: skip
+    system, result = run(program(asm.done()), **options)
+    assert result.reason is StopReason.HALT, result.fault
+    values = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3], np.float16)
+    system.dram[:32] = values.view(np.uint8)
+    result = system.run()
+    sram = system.chip.cores[0].sram.view(np.float16)
+    assert sram[32:36].tolist() == [9, 6, 9, 9]
+    assert sram[64:68].tolist() == [4, 9, 8, 9]
+    if options.get("timing", True):
+        assert result.stats["energy_pj"]["unit"]["vpu"] > 0

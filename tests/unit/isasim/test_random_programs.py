@@ -27,7 +27,9 @@ def outcome(system: System, result: Result) -> tuple[Any, ...]:
     return tensors, memories, [core.seq.counts for core in system.chip.cores]
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize(
+    "seed", [*range(10), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(10, 200))]
+)
 def test_every_way_gives_the_same_bits(seed: int) -> None:
     file = random_program(seed, load_machine("small"))
     system = System(file, Options(engine="reference"))
