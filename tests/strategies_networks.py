@@ -72,7 +72,7 @@ class Net:
         operands = [x, self.param(f"{name}.weight", w)]
         if b is not None:
             operands.append(self.param(f"{name}.bias", b, "bias"))
-        return self.b.one("graph.conv", *operands, rank=rank, **attrs)
+        return self.b.op("graph.conv", *operands, attrs={"rank": rank, **attrs}).result
 
     def neuron(
         self, x: Value, name: str, constants: Mapping[str, Value] | None = None,

@@ -70,7 +70,9 @@ class Elementwise:
                 return self.spike(op, args)
             case "rand":
                 words = self.words(op, out.shape, step)
-                return ((words >> np.uint32(21)).astype(self.num.real)) / self.num.real(2048)
+                return np.asarray(
+                    (words >> np.uint32(21)).astype(self.num.real) / 2048, self.num.real
+                )
             case "srnd":
                 if isinstance(self.num, Fp16):
                     return fp16.stochastic_round(args[0], self.words(op, out.shape, step))

@@ -7,13 +7,13 @@ column, channel within the block.  Padding contributes zeros, and a zero selects
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from snncc.compiler.interp.numerics import Array, Numerics
-from snncc.compiler.ir.build import Attrs, flag, ints, text
+from snncc.compiler.ir.build import Attrs, flag, integer, ints, text
 
 BLOCK = 16
 
@@ -52,7 +52,7 @@ class Window:
         return itertools.product(*map(range, self.kernel))
 
 
-def _framed(x: Array, low: list[int], high: list[int]) -> Array:
+def _framed(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:
     """Pad the spatial axes with zeros; negative amounts cut."""
     widths = [(0, 0), (0, 0), *((max(a, 0), max(b, 0)) for a, b in zip(low, high, strict=True))]
     padded = np.pad(x, widths) if any(map(any, widths)) else x
@@ -138,7 +138,7 @@ def conv_dx(
 ) -> Array:
     """Gather form of the transposed convolution: reduced index = out channel, then tap."""
     win = Window.of(w.shape[2:], attrs)
-    n, groups = len(size), int(attrs.get("groups", 1) or 1)  # type: ignore[call-overload]
+    n, groups = len(size), integer(attrs, "groups", 1)
     per = w.shape[0] // groups
     spread = np.zeros(
         (*g.shape[:2], *((o - 1) * s + 1 for o, s in zip(g.shape[2:], win.stride, strict=True))),
@@ -184,7 +184,7 @@ def _counts(win: Window, x: Array, out: tuple[int, ...], attrs: Attrs) -> Array 
     if flag(attrs, "count_pad", True) or not any(win.padding):
         return int(np.prod(win.kernel))
     ones = np.ones((1, 1, *x.shape[2:]), np.int64)
-    return np.sum(list(tap_views(ones, win, out)), axis=0)
+    return np.asarray(np.sum(list(tap_views(ones, win, out)), axis=0))
 
 
 def pool(num: Numerics, x: Array, attrs: Attrs) -> Array:
@@ -193,7 +193,7 @@ def pool(num: Numerics, x: Array, attrs: Attrs) -> Array:
     out, kind = win.output(x.shape[2:]), text(attrs, "kind")
     if kind == "max":
         if x.dtype == np.bool_:
-            return np.logical_or.reduce(list(tap_views(x, win, out)))
+            return np.asarray(np.logical_or.reduce(list(tap_views(x, win, out))))
         n = len(out)
         low = _framed(np.zeros_like(x), list(win.padding[:n]), list(win.padding[n:]))
         inside = _framed(np.ones_like(x), list(win.padding[:n]), list(win.padding[n:]))

@@ -82,7 +82,7 @@ class Builder:
 
     def one(self, name: str, /, *operands: Value, hint: str = "", **attrs: Attribute) -> Value:
         """Add an op with one result and return the result."""
-        return self.op(name, *operands, names=(hint,) if hint else (), **attrs).result
+        return self.op(name, *operands, names=(hint,) if hint else (), attrs=attrs).result
 
 
 # ---------------------------------------------------------------------------- shared type rules

@@ -248,7 +248,7 @@ def neuron_types(t: Sequence[Type], attrs: Attrs) -> list[Type]:
 def _neuron_rule(op_: Op) -> Iterable[str]:
     yield from check_types(op_)
     params = op_.attrs.get("params", ())
-    names = params if isinstance(params, tuple) else ()
+    names = [str(n) for n in params] if isinstance(params, tuple) else []
     if len(names) != len(op_.operands) - 1:
         yield f"has {len(op_.operands) - 1} constants as operands, params names {len(names)}"
     for bad in [n for n in names if n not in NEURON_PARAMS]:

@@ -86,13 +86,13 @@ def groups(block: Block) -> list[Group]:
         for user in users:
             if members[user] is not members[o] and members[user] != members[o]:
                 waiting[members[user]].add(members[o])
-    order = sorted(waiting, key=lambda m: place[m[0]])
+    order = sorted(waiting, key=lambda m: min(place[o] for o in m))
     done: set[tuple[Op, ...]] = set()
     result: list[Group] = []
     while order:
         ready = next(m for m in order if waiting[m] <= done)
         order.remove(ready)
         done.add(ready)
-        loops = len(ready) > 1 or ready[0] in after[ready[0]]
+        loops = len(ready) > 1 or any(o in after[o] for o in ready)
         result.append(Group(ready, loops))
     return result

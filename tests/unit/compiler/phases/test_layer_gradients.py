@@ -1,5 +1,6 @@
 """Values and gradients of every layer against PyTorch autograd in float64."""
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,10 @@ Build = Callable[[Net, Value, dict[str, Any]], Value]
 Same = Callable[[Any, Any, dict[str, Any]], Any]  # torch, x with time folded into batch, params
 
 
+def torch_() -> Any:
+    return importlib.import_module("torch")
+
+
 def _named(net: Net, params: dict[str, Any], *names: str) -> list[Value]:
     return [net.param(n, params[n]) for n in names]
 
@@ -29,8 +34,43 @@ def _attr(op: str, *names: str, **attrs: Any) -> Build:
     return build
 
 
-def _window(torch: Any, rank: int, stride: Any, padding: Any, dilation: Any) -> dict[str, Any]:
-    return {"stride": stride, "padding": padding, "dilation": dilation}
+BROADCAST: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "add": lambda torch, a, b: a + b,
+    "sub": lambda torch, a, b: a - b,
+    "mul": lambda torch, a, b: a * b,
+    "div": lambda torch, a, b: a / b,
+    "min": lambda torch, a, b: torch.minimum(a, b),
+    "max": lambda torch, a, b: torch.maximum(a, b),
+}
+POSITIVE = ("sqrt", "log", "log2", "rsqrt")
+UNARY: dict[str, Callable[[Any], Any]] = {
+    "neg": lambda x: -x,
+    "abs": lambda x: x.abs(),
+    "sqrt": lambda x: x.sqrt(),
+    "exp": lambda x: x.exp(),
+    "exp2": lambda x: x.exp2(),
+    "log": lambda x: x.log(),
+    "log2": lambda x: x.log2(),
+    "tanh": lambda x: x.tanh(),
+    "sigmoid": lambda x: x.sigmoid(),
+    "rsqrt": lambda x: x.rsqrt(),
+    "recip": lambda x: 1 / x,
+    "atan": lambda x: x.atan(),
+}
+
+
+def _broadcast(name: str) -> Same:
+    return lambda torch, x, p: BROADCAST[name](torch, x, p["w"])
+
+
+def _unary(fn: str) -> tuple[Build, Same]:
+    positive = fn in POSITIVE
+
+    def build(net: Net, x: Value, params: dict[str, Any]) -> Value:
+        inner = net.b.one("graph.unary", x, fn="abs") if positive else x
+        return net.b.one("graph.unary", inner, fn=fn)
+
+    return build, lambda torch, x, p: UNARY[fn](x.abs() if positive else x)
 
 
 CASES: dict[str, tuple[tuple[int, ...], dict[str, tuple[int, ...]], Build, Same]] = {
@@ -110,34 +150,11 @@ CASES: dict[str, tuple[tuple[int, ...], dict[str, tuple[int, ...]], Build, Same]
     ),
     **{
         f"{name}-broadcast": (
-            (3, 4, 4), {"w": (3, 1, 1)}, _attr(f"graph.{name}", "w"),
-            lambda torch, x, p, f=f: f(torch, x, p["w"]),
+            (3, 4, 4), {"w": (3, 1, 1)}, _attr(f"graph.{name}", "w"), _broadcast(name)
         )
-        for name, f in {
-            "add": lambda torch, a, b: a + b, "sub": lambda torch, a, b: a - b,
-            "mul": lambda torch, a, b: a * b, "div": lambda torch, a, b: a / b,
-            "min": lambda torch, a, b: torch.minimum(a, b),
-            "max": lambda torch, a, b: torch.maximum(a, b),
-        }.items()
+        for name in BROADCAST
     },
-    **{
-        f"unary-{fn}": (
-            (4,), {},
-            lambda net, x, p, fn=fn, on=on: net.b.one(
-                "graph.unary", net.b.one("graph.unary", x, fn="abs") if on else x, fn=fn),
-            lambda torch, x, p, f=f, on=on: f(torch, x.abs() if on else x),
-        )
-        for fn, on, f in (
-            ("neg", False, lambda torch, x: -x), ("abs", False, lambda torch, x: x.abs()),
-            ("sqrt", True, lambda torch, x: x.sqrt()), ("exp", False, lambda torch, x: x.exp()),
-            ("exp2", False, lambda torch, x: x.exp2()), ("log", True, lambda torch, x: x.log()),
-            ("log2", True, lambda torch, x: x.log2()),
-            ("tanh", False, lambda torch, x: x.tanh()),
-            ("sigmoid", False, lambda torch, x: x.sigmoid()),
-            ("rsqrt", True, lambda torch, x: x.rsqrt()),
-            ("recip", False, lambda torch, x: 1 / x), ("atan", False, lambda torch, x: x.atan()),
-        )
-    },
+    **{f"unary-{fn}": ((4,), {}, *_unary(fn)) for fn in UNARY},
     "relu": ((5,), {}, _attr("graph.relu"), lambda torch, x, p: torch.relu(x)),
     "clip": (
         (5,), {}, _attr("graph.clip", low=-0.5, high=0.4),
@@ -202,7 +219,7 @@ def _leaf(torch: Any, a: Any) -> Any:
 @pytest.mark.parametrize("static", [False, True], ids=["seq", "tensor"])
 @pytest.mark.parametrize("case", CASES)
 def test_layer(case: str, static: bool) -> None:
-    import torch
+    torch = torch_()
 
     shape, shapes, build, same = CASES[case]
     rng = np.random.default_rng(len(case))
@@ -235,7 +252,7 @@ def test_layer(case: str, static: bool) -> None:
 @pytest.mark.parametrize("statistics", ["batch", "running"])
 @pytest.mark.parametrize("spatial", [(), (4, 3)])
 def test_batch_normalisation(statistics: str, spatial: tuple[int, ...]) -> None:
-    import torch
+    torch = torch_()
 
     rng = np.random.default_rng(3)
     x, gate = rng.normal(size=(T, B, 3, *spatial)), rng.normal(size=(B, 3, *spatial))
@@ -278,7 +295,7 @@ def test_batch_normalisation(statistics: str, spatial: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("loss", ["cross-entropy", "mse"])
 @pytest.mark.parametrize("reduce", ["sum", "mean", "max", "last", "per-step"])
 def test_readouts_and_losses(reduce: str, loss: str) -> None:
-    import torch
+    torch = torch_()
 
     rng = np.random.default_rng(5)
     x, w, y = rng.normal(size=(T, B, 4)), rng.normal(size=(4, 3)), rng.integers(0, 3, B)
@@ -328,9 +345,9 @@ def test_dropout_keeps_and_scales() -> None:
 @pytest.mark.parametrize("synapse", ["none", "after"])
 def test_recurrent_layer(gradient: str, synapse: str) -> None:
     """Spikes fed back through a weight one step later: a delay, a linear layer, a neuron."""
-    import torch
+    torch = torch_()
 
-    from unit.compiler.phases.torch_neuron import _Spike
+    from unit.compiler.phases.torch_neuron import Spike
 
     steps, n = 6, 4
     rng = np.random.default_rng(8)
@@ -356,7 +373,7 @@ def test_recurrent_layer(gradient: str, synapse: str) -> None:
             c = i + c
             i = 0.5 * c
         h = 0.9 * v + c
-        s = _Spike.apply(h, torch.tensor(0.7, dtype=torch.float64), "strict", spec)
+        s = Spike.apply(h, torch.tensor(0.7, dtype=torch.float64), "strict", spec)
         v = h - (s if gradient == "attached" else s.detach()) * 0.7
         out = out + s @ th
     loss = torch.nn.functional.cross_entropy(out, torch.tensor(y))

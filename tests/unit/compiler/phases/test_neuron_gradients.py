@@ -1,5 +1,6 @@
 """Gradients of every neuron option against PyTorch autograd of the written equations, float64."""
 
+import importlib
 import itertools
 from typing import Any
 
@@ -21,12 +22,15 @@ DYNAMICS: tuple[dict[str, Any], ...] = (
     {"dynamics": "decay_input", "rate": 0.3, "v_rest": -0.1},
     {"dynamics": "integrate"},
 )
-RESETS = tuple(
-    {"reset": reset, "delay": delay, "reset_gradient": gradient, "reset_value": 0.1}
-    for reset, delay, gradient in itertools.product(
-        ("subtract", "hard"), (False, True), ("attached", "detached")
-    )
-) + ({"reset": "none", "delay": False, "reset_gradient": "detached"},)
+RESETS: tuple[dict[str, Any], ...] = (
+    *(
+        {"reset": reset, "delay": delay, "reset_gradient": gradient, "reset_value": 0.1}
+        for reset, delay, gradient in itertools.product(
+            ("subtract", "hard"), (False, True), ("attached", "detached")
+        )
+    ),
+    {"reset": "none", "delay": False, "reset_gradient": "detached"},
+)
 SYNAPSES: tuple[dict[str, Any], ...] = (
     {"synapse": "none"},
     {"synapse": "before", "a_syn": 0.6},
@@ -37,8 +41,7 @@ COMPARES = ("strict", "non_strict", "multi")
 
 
 def check(attrs: dict[str, Any], constants: dict[str, np.ndarray[Any, Any]], seed: int) -> None:
-    import torch
-
+    torch: Any = importlib.import_module("torch")
     from unit.compiler.phases.torch_neuron import neuron
 
     rng = np.random.default_rng(seed)
@@ -107,7 +110,9 @@ def test_constants_as_trained_operands(
     ):
         attrs = _base(compare=compare, **dynamics, reset=reset, delay=delay, synapse="before",
                       a_syn=0.5, reset_gradient=gradient, reset_value=0.1)  # fmt: skip
-        values = {k: attrs.pop(k) for k in ("beta", "tau", "rate", "v_rest") if k in attrs}
+        values: dict[str, Any] = {
+            k: attrs.pop(k) for k in ("beta", "tau", "rate", "v_rest") if k in attrs
+        }
         values |= {k: attrs.pop(k) for k in ("threshold", "a_syn")}
         if reset == "hard":
             values["reset_value"] = attrs.pop("reset_value")

@@ -57,7 +57,7 @@ def slope(spec: dict[str, Any], h: Any, theta: Any) -> Any:
             raise NotImplementedError(spec["name"])
 
 
-class _Spike(torch.autograd.Function):
+class Spike(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Any, theta: Any, compare: str, spec: dict[str, Any]) -> Any:
         ctx.save_for_backward(h, theta)
@@ -113,7 +113,7 @@ def neuron(x: Any, attrs: dict[str, Any], constants: dict[str, Any]) -> tuple[An
             c = (1 - get("beta")) * c
         r = None
         if delay and reset != "none":
-            r = _Spike.apply(v, theta, compare, spec)
+            r = Spike.apply(v, theta, compare, spec)
             if attrs["reset_gradient"] == "detached":
                 r = r.detach()
             if reset == "hard":
@@ -136,7 +136,7 @@ def neuron(x: Any, attrs: dict[str, Any], constants: dict[str, Any]) -> tuple[An
             v = h
             s = h
         else:
-            s = _Spike.apply(h, theta, compare, spec)
+            s = Spike.apply(h, theta, compare, spec)
             fired = s.detach() if attrs["reset_gradient"] == "detached" else s
             if delay or reset == "none":
                 v = h
