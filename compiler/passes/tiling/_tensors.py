@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -128,7 +129,28 @@ class _Planner:
             for each in ops_:
                 kind = each.str_attr("kind", "state")
                 self._store(each, value, states.get(f"{kind}:{each.str_attr('name')}"))
+        self._keep_old()
         return self.plan
+
+    def _keep_old(self) -> None:
+        """Save what is still wanted of parameters and states that copies overwrite."""
+        written = {id(target) for _, _, target in self.plan.copies}
+        saved: list[tuple[Op, Value, DramTensor]] = []
+
+        def save(user: Op, value: Value) -> Value:
+            order = order_of(value, self.arguments)
+            kept = op("phase.save", types=[value.type], attrs={"layouts": (order,)}, loc=user.loc)
+            self.make(kept.result, "temp", f"{self.plan.tensors[value].name}.old", user.loc)
+            saved.append((user, value, self.plan.tensors[kept.result]))
+            return kept.result
+
+        for i, (output, value) in enumerate(self.plan.exports):
+            if id(self.plan.tensors[value]) in written:
+                self.plan.exports[i] = output, save(output, value)
+        for i, (store, value, target) in enumerate(self.plan.copies):
+            if id(self.plan.tensors[value]) in written:
+                self.plan.copies[i] = store, save(store, value), target
+        self.plan.copies[:0] = saved
 
     def _needs_memory(self, value: Value) -> bool:
         """Whether a constant is used by something that cannot take it as an immediate."""
@@ -152,20 +174,30 @@ class _Planner:
             and owner.name in {"phase.map", "phase.scan"}
             and mine.type == target.type
             and mine.order == target.order
-            and all(self._before(user, owner) for user, _ in state.uses)
+            and all(self._before(user, owner) for user in self._users(state))
         ):
-            self.plan.tensors[value] = target
-        else:
+            for each, tensor in self.plan.tensors.items():
+                if tensor is mine:
+                    self.plan.tensors[each] = target
+        elif mine is not target:
             self.plan.copies.append((store, value, target))
+
+    def _users(self, value: Value) -> Iterator[Op]:
+        """Yield the ops that read a value's memory, also under another shape."""
+        for user, _ in value.uses:
+            if user in self.plan.silent and user.name in ALIASES:
+                yield from self._users(user.result)
+            else:
+                yield user
 
     def _before(self, user: Op, writer: Op) -> bool:
         """Whether a reader of the old value is done when its successor is written."""
-        if user is writer or user.name == "phase.store":
+        if user is writer:
             return True
         return (
             user in self.order
             and self.order[user] < self.order[writer]
-            and (user.name != "phase.output")
+            and user.name not in {"phase.output", "phase.store"}
         )
 
 
