@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from snncc.isasim.engines import kernels_fused as kf
 from snncc.isasim.engines import kernels_lanes as kl
 from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.checks import overlapping, stream_region
 from snncc.isasim.engines.lane_code import BLOCK, Translation, translate
+from snncc.isasim.engines.lane_fused import SHIFTS, Fused, fuse
 from snncc.isasim.engines.lanes import ELEMENT_BYTES, LaneProgram
 
 _SIGNED = 1 << 63
+
+FUSE_AFTER = 1 << 21
+"""Elements after which a program is worth some 30 ms of compilation."""
+FUSE_FROM = 64
+"""Columns from which on rows are long enough for the compiled form."""
+
+
+class _Compiled(NamedTuple):
+    run: Fused
+    uses: npt.NDArray[np.int64]
 
 
 def steps_tangled(op: Resolved, program: LaneProgram) -> bool:
@@ -61,28 +76,47 @@ class LaneKernels:
         _, steps, rows, cols, seed = op.values
         program = op.micro
         assert program is not None
+        streams = np.array([_signed(x) for s in op.streams for x in s], np.int64).reshape(-1, 3)
+        elements = steps * rows * cols
+        if rows > 1 and _contiguous(op, program):
+            rows, cols = 1, rows * cols
+        memory, spare = sram.ctypes.data, self._spare.ctypes.data
+        fused = self._fused(program, elements) if cols >= FUSE_FROM else None
+        if fused is not None:
+            spikes = kf.run_fused(
+                fused.run.address, fused.uses, streams, steps, rows, cols, memory, spare
+            )
+            return Activity(elements, elements, int(spikes))
         plan = translate(program, self.saturate)
         if self._area.shape[0] < plan.bytes:
             self._area = np.zeros(plan.bytes, np.uint8)
             self._ready = None
         self._constants(plan)
-        streams = np.array([_signed(x) for s in op.streams for x in s], np.int64).reshape(-1, 3)
-        elements = steps * rows * cols
-        if rows > 1 and _contiguous(op, program):
-            rows, cols = 1, rows * cols
+        area, number = self._area.ctypes.data, _signed(seed)
         spikes = kl.run_lanes(
-            plan.code,
-            plan.states,
-            streams,
-            steps,
-            rows,
-            cols,
-            _signed(seed),
-            sram.ctypes.data,
-            self._area.ctypes.data,
-            self._spare.ctypes.data,
+            plan.code, plan.states, streams, steps, rows, cols, number, memory, area, spare
         )
         return Activity(elements, elements, int(spikes))
+
+    def _fused(self, program: LaneProgram, elements: int) -> _Compiled | None:
+        """Return the program compiled as one loop, once it has been used enough."""
+        key = f"fused saturate={self.saturate}"
+        found = program.scratch.get(key, 0)
+        if isinstance(found, int):
+            found += elements
+            program.scratch[key] = found
+            if found < FUSE_AFTER:
+                return None
+            run = fuse(program, self.saturate)
+            found = None
+            if run is not None:
+                rows = [
+                    (u.slot, SHIFTS[u.element], u.per_row, u.state, u.reads, u.writes)
+                    for u in program.uses
+                ]
+                found = _Compiled(run, np.array(rows, np.int64).reshape(-1, 6))
+            program.scratch[key] = found
+        return found if isinstance(found, _Compiled) else None
 
     def _constants(self, plan: Translation) -> None:
         """Write the constants of a program, unless the last one run was the same."""

@@ -23,7 +23,7 @@ GROUP = 64  # bytes of a group of 16 number lanes
 NUMBER, MASK = 4 * BLOCK, BLOCK // 8
 COPY, COPY_MASK, SATURATE = 0x7D, 0x7E, 0x7F
 _SAME = {"h2f": COPY, "sel.f": 0x48}
-_ROUNDING = frozenset(
+ROUNDING = frozenset(
     ("add.h", "sub.h", "mul.h", "div.h", "sqrt.h", "f2h", "srnd", "tab.h", "ld.acc")
 )
 
@@ -67,7 +67,8 @@ class _Area:
         return start
 
 
-def _half_as_float(bits: int) -> int:
+def half_as_float(bits: int) -> int:
+    """Return the binary32 pattern of a binary16 pattern."""
     return int(np.array(bits, np.uint16).view(np.float16).astype(np.float32).view(np.uint32))
 
 
@@ -103,7 +104,7 @@ class _Translator:
             name = inst.op.name
             if name.startswith("const."):
                 place = self.place[inst.dst] = self.area.extend(GROUP)
-                bits = _half_as_float(inst.imm) if name == "const.h" else inst.imm
+                bits = half_as_float(inst.imm) if name == "const.h" else inst.imm
                 self.constants.append((place, bits))
                 self.fixed.add(inst.dst)
                 self.steps[inst.dst] = 0
@@ -178,7 +179,7 @@ class _Translator:
         if op.imm == "table":
             row[IMM] = table(inst.imm).ctypes.data  # tables live as long as the process
         self.rows.append(row)
-        if self.saturate and op.name in _ROUNDING:
+        if self.saturate and op.name in ROUNDING:
             place = self.place[inst.dst]
             self.rows.append([SATURATE, place, place, GROUP, 0, 0, 0, 0, 0])
 

@@ -69,7 +69,7 @@ def _stochastic(e: Emit, x: Any, random: Any) -> Any:
     return e.widen(b.trunc(out, V16))
 
 
-def _table(e: Emit, x: Any, table: Any) -> Any:
+def lookup(e: Emit, x: Any, table: Any) -> Any:
     """Look 16 binary16 numbers up."""
     b = e.b
     index = e.narrow(x)
@@ -81,7 +81,8 @@ def _table(e: Emit, x: Any, table: Any) -> Any:
     return e.widen(out)
 
 
-def _saturated(e: Emit, x: Any) -> Any:
+def saturated(e: Emit, x: Any) -> Any:
+    """Clamp to the finite binary16 numbers; NaN stays NaN."""
     b, big = e.b, 65504.0
     x = b.select(b.fcmp_ordered(">", x, e.floats(big)), e.floats(big), x)
     return b.select(b.fcmp_ordered("<", x, e.floats(-big)), e.floats(-big), x)
@@ -124,7 +125,7 @@ SINGLE: dict[str, Callable[[Emit, Any], Any]] = {
     "f2h": lambda e, x: e.round16(x),
     "i2h": _uniform,
     "copy": lambda e, x: x,
-    "saturate": _saturated,
+    "saturate": saturated,
 }
 MASKS: dict[str, Callable[[Emit, Any, Any], Any]] = {
     "and": lambda e, x, y: e.b.and_(x, y),
@@ -152,7 +153,7 @@ def _body(name: str, e: Emit, i: Any, args: list[Any]) -> None:
     elif name == "sel.h":
         result = e.b.select(mask(a), number(b, b_step), number(c, c_step))
     elif name == "tab.h":
-        result = _table(e, number(a, a_step), imm)
+        result = lookup(e, number(a, a_step), imm)
     elif name in SINGLE:
         result = SINGLE[name](e, number(a, a_step))
     else:
