@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from snncc.isasim.chip import Chip
+from snncc.isasim.pricing import Price
 
 STALL_CAUSES: Final[tuple[str, ...]] = (
     "empty", "semaphore", "message", "credit", "dram", "link", "latency", "queue", "fetch", "done",
@@ -27,13 +29,15 @@ class Counters:
         "dense",
         "executed",
         "performed",
+        "prices",
         "spent",
         "spikes",
         "stalls",
         "uses",
     )
 
-    def __init__(self, chip: Chip) -> None:
+    def __init__(self, chip: Chip, prices: Sequence[Price] = ()) -> None:
+        self.prices = prices
         self.uses: list[dict[int, int]] = [{} for _ in range(chip.count)]
         words = [core.code.words if core else 0 for core in chip.by_index]
         self.spent = [[0] * n for n in words]

@@ -84,8 +84,8 @@ class Pricing:
     def begin(self) -> None:
         """A run begins; numbers given before it are void when too many were."""
         if len(self.prices) > MAX_REMEMBERED:
-            self.prices.clear()
-            self._known.clear()
+            self.prices = []  # results of earlier runs keep the old list
+            self._known = {}
 
     def transfer(self, nbytes: int) -> int:
         """Return the cycles for which bytes hold the DRAM bus."""

@@ -114,7 +114,7 @@ def _core_bins(
     bins: dict[tuple[str, str], _Bin], units: dict[str, float], memory: dict[str, float],
     far: dict[str, float],
 ) -> None:  # fmt: skip
-    records = _records(core, counters, pricing)
+    records = _records(core, counters)
     for pc, inst in enumerate(core.code.program.code):
         line = core.code.program.source(pc)
         key = (line.layer, line.phase) if line else ("", "")
@@ -146,11 +146,11 @@ def _core_bins(
         far["noc"] += r["noc"]
 
 
-def _records(core: Core, counters: Counters, pricing: Pricing) -> list[dict[str, float]]:
+def _records(core: Core, counters: Counters) -> list[dict[str, float]]:
     """Return per address the sums over its uses of what their prices say."""
     sums: list[dict[str, float]] = [dict.fromkeys(_SUMMED, 0.0) for _ in range(core.code.words)]
     for use, count in counters.uses[core.index].items():
-        price = pricing.prices[use & ((1 << USE_BITS) - 1)]
+        price = counters.prices[use & ((1 << USE_BITS) - 1)]
         record = sums[use >> USE_BITS]
         for name in _SUMMED:
             record[name] += count * getattr(price, name)

@@ -224,7 +224,7 @@ class System:
         ]
         chip.reset(starts)
         pricing.begin()
-        counters = Counters(chip)
+        counters = Counters(chip, pricing.prices)
         if self._hooks:
             self._hooks.begin()
         ends: dict[int, int] = {}

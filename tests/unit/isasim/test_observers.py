@@ -224,6 +224,7 @@ def test_the_same_run_twice_gives_the_same_everything() -> None:
         out.seek(0)
         out.truncate()
         assert json.dumps(system.run().stats) == stats
+        assert json.dumps(first.stats) == stats
         assert out.getvalue() == text
         outputs.append(text + stats)
     assert outputs[0] == outputs[1]
