@@ -123,9 +123,10 @@ KEYS: tuple[Key, ...] = (
     Key(
         "loss.scale",
         "float",
-        1024.0,
+        128.0,
         "the loss is multiplied by it before the backward pass; every reported gradient and every "
-        "update is divided by it. The default keeps small gradients out of binary16's subnormals",
+        "update is divided by it. Larger keeps small gradients out of binary16's subnormals, but "
+        "scaled gradients must stay below 65504",
         above=0.0,
         high=65504.0,
     ),

@@ -42,14 +42,14 @@ def test_check() -> None:
     assert done.exit_code == 0, done.output
     assert "10 time steps, batch 64" in done.stdout
     assert "atan(alpha=2) (config)" in done.stdout
-    assert "1024" in done.stdout
+    assert "128" in done.stdout
     data = json.loads(snncc("check", DIGITS, "--config", CONFIG, "--json").stdout)
     assert data["ok"] is True
     (first, second) = data["neurons"].values()
     assert first["beta"]["value"] == pytest.approx(0.9)
     assert first["reset"]["value"] == "subtract"
     assert second["surrogate"]["origin"] == "config"
-    assert data["training"]["loss.scale"] == {"value": 1024.0, "origin": "default"}
+    assert data["training"]["loss.scale"] == {"value": 128.0, "origin": "default"}
     flagged = snncc("check", DIGITS, "--config", CONFIG, "--loss-scale", "64", "--json")
     scale = json.loads(flagged.stdout)["training"]["loss.scale"]
     assert scale == {"value": 64.0, "origin": "flag"}

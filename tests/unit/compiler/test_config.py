@@ -30,7 +30,7 @@ def test_values_and_origins() -> None:
 
 
 def test_default_loss_scale_is_documented() -> None:
-    assert Config().number("loss.scale") == 1024.0
+    assert Config().number("loss.scale") == 128.0
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_defaults() -> None:
     assert first.attrs["origin"] == {"surrogate": "default", "reset_gradient": "default"}
     training = module.attrs["training"]
     assert isinstance(training, dict)
-    assert training["loss"] == {"name": "cross-entropy", "scale": 1024.0}
+    assert training["loss"] == {"name": "cross-entropy", "scale": 128.0}
     assert training["readout"] == {"output": "spk", "reduce": "sum", "axis": 0}
     assert "optimizer" not in training
 
