@@ -438,6 +438,7 @@ def kernel_gradient(context: TilingContext, op: Op, work: GradientWork) -> None:
             + pad64(c * taps * n * 2)
             + pad64(i * in_h * work.x.size[1] * row_bytes(work.x.view.dtype, c))
             + pad64(i * h * out_w * n * 2)
+            + (pad64(BLOCK * n * 2) if work.channels % BLOCK else 0)
         )
 
     def cost(c: int, n: int, i: int, h: int) -> int:
@@ -502,6 +503,8 @@ class _GradientTask:
         self.out = b.sram("out", self.c * self.taps * self.n * 2)
         self.x = b.sram("x", self.i * in_h * work.x.size[1] * row_bytes(work.x.view.dtype, self.c))
         self.g = b.sram("g", self.i * self.h * out_w * self.n * 2)
+        rest = work.channels % BLOCK
+        self.zero = b.sram("zero", (BLOCK - rest) * self.n * 2) if rest else None
 
     def group(self, g_at: At) -> None:
         """All tiles of one group."""
@@ -541,6 +544,16 @@ class _GradientTask:
         streams = [Stream(self.acc, ZERO, 0, n * 4), Stream(self.out, ZERO, 0, n * 2)]
         b.lanes("ew", self.program, streams, 1, c * self.taps, n)
         work.dw.store(b, self.out, c_at, c, g_at * work.outputs + n_at, n)
+        if self.zero is not None and c % BLOCK:
+            b.emit(
+                "fill",
+                [("dst", self.zero, ZERO)],
+                dst0=0,
+                n0=1,
+                bytes=(BLOCK - c % BLOCK) * n * 2,
+                pattern=0,
+            )
+            work.dw.store_padding(b, self.zero, c_at, c, g_at * work.outputs + n_at, n)
 
     def _piece(
         self,

@@ -58,6 +58,24 @@ class KernelTensor:
                 (n0, BLOCK * self.row, step * o * 2),
             )
 
+    def store_padding(
+        self, b: TaskBuilder, zero: Value, c_at: At, c: int, o_at: At, o: int
+    ) -> None:
+        """Store zeros where the last block has no channels (element-wise ops read them)."""
+        full, rest = divmod(c, BLOCK)
+        at = self.block_at(c_at + full * BLOCK) + rest * self.row + o_at * 2
+        b.store(
+            self.dram,
+            at,
+            zero,
+            At(),
+            BLOCK - rest,
+            o * 2,
+            self.row,
+            o * 2,
+            (self.taps, BLOCK * self.row, 0),
+        )
+
     def _pieces(self, c_at: At, c: int) -> list[tuple[At, int, int, int, int]]:
         """Return (DRAM offset, first row in SRAM, outer count, rows, SRAM rows per outer)."""
         full, rest = divmod(c, BLOCK)

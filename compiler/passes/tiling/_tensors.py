@@ -36,6 +36,7 @@ class DramTensor:
             "seq": self.type.kind == "seq",
             "row_bytes": row,
             "bytes": steps * rows * row,
+            "order": self.order,
             **self.more,
         }
 
