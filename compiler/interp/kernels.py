@@ -177,6 +177,16 @@ def _pool_dx(c: Call) -> list[Array]:
     return [out.reshape(full[0].shape[0], -1, *out.shape[1:]) if c.seq else out]
 
 
+def _largest(c: Call, x: Array) -> Array:
+    """Maximum over the first axis as the engines see it: -0 < +0, NaN if any is NaN."""
+    if x.dtype == np.bool_:
+        return np.asarray(np.max(x, axis=0))
+    best: Array = x[0]
+    for each in x[1:]:
+        best = c.num.binary("max", best, each, "f16")
+    return best
+
+
 def _reduce(c: Call) -> list[Array]:
     x, kind = c.args[0], text(c.op.attrs, "kind")
     shift = int(c.seqs[0])
@@ -185,7 +195,7 @@ def _reduce(c: Call) -> list[Array]:
     dtype = c.op.results[0].type.dtype
     moved = x.transpose([*axes, *rest]).reshape(-1, *(x.shape[i] for i in rest))
     if kind == "max":
-        out = np.max(moved, axis=0)
+        out = _largest(c, moved)
     else:
         out = c.num.total(moved)
         if kind == "mean":
@@ -201,7 +211,7 @@ def _reduce_time(c: Call) -> list[Array]:
     if kind == "last":
         return [x[-1]]
     if kind == "max":
-        return [np.max(x, axis=0)]
+        return [_largest(c, x)]
     out = c.num.total(x)
     if kind == "mean":
         out = out / np.asarray(x.shape[0], out.dtype)
@@ -210,7 +220,8 @@ def _reduce_time(c: Call) -> list[Array]:
 
 def _argmax_time(c: Call) -> list[Array]:
     x = c.num.number(c.args[0])
-    return [np.max(c.args[0], axis=0), np.argmax(x, axis=0).astype(np.int64)]
+    index = np.argmax(x, axis=0)
+    return [np.take_along_axis(c.args[0], index[None], axis=0)[0], index.astype(np.int64)]
 
 
 def _select_time(c: Call) -> list[Array]:

@@ -27,6 +27,13 @@ def unsupported(op: Op) -> NoReturn:
 
 def flat_rows(context: TilingContext, value: Value) -> View:
     """Return a tensor as rows x last axis in memory, steps and leading axes merged."""
+    if value.type.dtype not in {"f16", "bit"}:
+        fail(
+            "E0402",
+            f"%{value.name} of type {value.type} enters a product, which takes f16 or bit",
+            where=str(value.owner.loc) if isinstance(value.owner, Op) else "",
+            help="convert it to f16 first",
+        )
     return context.view(value).flat()
 
 

@@ -108,7 +108,10 @@ def _argmax_time(context: TilingContext, op: Op) -> None:
     w = ProgramWriter()
     best, index, now = (w.add("state.h", imm=1), w.add("state.f", imm=2), w.add("state.f", imm=3))
     number = _load_number(w, x.dtype, 0)
-    greater = w.add("gt", (number, best))
+    # the first NaN wins, as it does in a maximum
+    wrong = w.add("not", (w.add("eq", (number, number)),))
+    first_wrong = w.add("and", (wrong, w.add("eq", (best, best))))
+    greater = w.add("or", (w.add("gt", (number, best)), first_wrong))
     new_best = w.add("sel.h", (greater, number, best))
     new_index = w.add("sel.f", (greater, now, index))
     w.add("next", (best, new_best))
