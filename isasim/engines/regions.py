@@ -97,12 +97,25 @@ def _overlapping(a: Region, b: Region, distance: int) -> bool:
     return bool((y[after[inside], 0] < x[inside, 1]).any())
 
 
+MAX_ROWS = 1 << 24
+MAX_SIZE = 1 << 32
+"""Bounds of one dimension (a number of bytes: MAX_SIZE) and of the product of all dimensions.
+Memory bounds nothing where a stride is 0."""
+
+
 def need_dims(op: Resolved, **dims: int) -> bool:
-    """Trap on a negative dimension; return whether all are positive."""
+    """Trap on a negative or absurd dimension; return whether all are positive."""
+    product = 1
     for name, value in dims.items():
         if value < 0:
             raise Trap("operand", f"{op.mnemonic}: {name} is {value}")
-    return all(dims.values())
+        most = MAX_SIZE if name == "bytes" else MAX_ROWS
+        if value > most:
+            raise Trap("operand", f"{op.mnemonic}: {name} is {value}, at most {most} is allowed")
+        product *= value if name != "k" else 1
+    if product > MAX_SIZE:
+        raise Trap("operand", f"{op.mnemonic}: {product} elements, at most {MAX_SIZE} are allowed")
+    return product > 0 and all(dims.values())
 
 
 def need_flags(op: Resolved, **flags: int) -> None:
