@@ -109,3 +109,173 @@ class Net:
             training["optimizer"] = dict(optimizer)
         self.module.attrs["training"] = training
         return self.module
+
+
+SURROGATE_NAMES = (
+    *("atan", "fast_sigmoid", "super_spike", "sigmoid", "exponential", "periodic_exponential"),
+    *("gaussian", "rectangular", "triangular", "straight_through"),
+)
+
+
+class _Random:
+    """Draws a network; every choice comes from one generator."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.net = Net(int(self.rng.integers(1, 6)), int(self.rng.integers(1, 5)), f"random{seed}")
+        self.layer = 0
+
+    def pick(self, *choices: Attribute) -> Attribute:
+        return choices[int(self.rng.integers(len(choices)))]
+
+    def chance(self, p: float) -> bool:
+        return bool(self.rng.random() < p)
+
+    def weights(self, *shape: int) -> npt.NDArray[np.float64]:
+        fan = max(int(np.prod(shape[:-1])) if len(shape) == 2 else int(np.prod(shape[1:])), 1)
+        return np.asarray(self.rng.normal(size=shape) * 1.5 / fan**0.5)
+
+    def name(self, kind: str) -> str:
+        self.layer += 1
+        return f"{kind}{self.layer}"
+
+    def neuron_attrs(self) -> dict[str, Attribute]:
+        attrs: dict[str, Attribute] = {
+            "dynamics": self.pick("leaky", "decay_input", "integrate"),
+            "beta": self.pick(0.5, 0.9, 0.95),
+            "threshold": self.pick(0.5, 1.0, 0.3),
+            "compare": self.pick("strict", "strict", "non_strict", "multi"),
+            "reset": self.pick("subtract", "hard", "none"),
+            "reset_value": self.pick(0.0, 0.0, -0.25),
+            "delay": self.chance(0.3),
+            "reset_gradient": self.pick("attached", "detached"),
+            "synapse": self.pick("none", "none", "before", "after", "scaled"),
+            "a_syn": 0.75,
+            "v_rest": self.pick(0.0, 0.0, 0.125),
+            "surrogate": {"name": self.pick(*SURROGATE_NAMES)},
+        }
+        if attrs["dynamics"] == "decay_input":
+            attrs[str(self.pick("tau", "rate"))] = self.pick(2.0, 0.75)
+        if self.chance(0.2):
+            attrs["v_min"] = -0.5
+        return attrs
+
+    def neuron(self, x: Value) -> Value:
+        name, attrs = self.name("lif"), self.neuron_attrs()
+        constants: dict[str, Value] = {}
+        if self.chance(0.3):
+            shape = x.type.step_shape[1:2] + (1,) * (len(x.type.step_shape) - 2)
+            for key in ("threshold", *(k for k in ("beta", "tau", "rate") if k in attrs)):
+                base = attrs[key]
+                assert isinstance(base, float)
+                value = base * self.rng.uniform(0.9, 1.1, shape if self.chance(0.7) else ())
+                constants[key] = self.net.param(f"{name}.{key}", value, key)
+        if attrs["dynamics"] == "leaky" and self.chance(0.2):
+            attrs["norm_input"] = True
+        spikes, membrane = self.net.neuron(x, name, constants, **attrs)
+        return membrane if self.chance(0.1) else spikes
+
+    def dense(self, x: Value, width: int) -> Value:
+        name = self.name("fc")
+        bias = self.rng.normal(size=width) * 0.3 if self.chance(0.7) else None
+        return self.net.linear(x, name, self.weights(x.type.step_shape[-1], width), bias)
+
+    def recurrent(self, x: Value) -> Value:
+        """A neuron layer whose spikes come back through a weight."""
+        net, name = self.net, self.name("rec")
+        batch, width = x.type.step_shape
+        attrs = {**self.neuron_attrs(), "compare": "strict"}
+        back = net.b.one(
+            "graph.delay", state=name, shape=(batch, width), dtype="bit", steps=net.steps
+        )
+        total = net.b.one(
+            "graph.add", x, net.linear(back, f"{name}.back", self.weights(width, width))
+        )
+        spikes, _ = net.neuron(total, name, None, **attrs)
+        net.b.op("graph.delay_next", spikes, state=name)
+        return spikes
+
+    def normalised(self, x: Value) -> Value:
+        channels, name = x.type.step_shape[1], self.name("bn")
+        parts = [
+            self.net.param(f"{name}.{role}", values, role, train=role in ("scale", "shift"))
+            for role, values in (
+                ("scale", self.rng.uniform(0.5, 1.5, channels)),
+                ("shift", self.rng.normal(size=channels) * 0.3),
+                ("mean", self.rng.normal(size=channels) * 0.3),
+                ("var", self.rng.uniform(0.5, 1.5, channels)),
+            )
+        ]
+        return self.net.b.one("graph.batchnorm", x, *parts, eps=1e-5, axis=1, momentum=0.1)
+
+    def images(self, x: Value) -> Value:
+        """Convolutional layers, flattened at the end."""
+        net = self.net
+        for _ in range(int(self.rng.integers(1, 3))):
+            channels, out = x.type.step_shape[1], int(self.rng.integers(1, 5))
+            kernel = int(self.rng.integers(1, min(4, *(d + 1 for d in x.type.step_shape[2:]))))
+            pad, stride = int(self.rng.integers(0, 2)), int(self.rng.integers(1, 3))
+            w = self.weights(out, channels, kernel, kernel)
+            bias = self.rng.normal(size=out) * 0.3 if self.chance(0.5) else None
+            x = net.conv(x, self.name("conv"), w, bias, padding=(pad,) * 4, stride=(stride, stride))
+            if self.chance(0.4):
+                x = self.normalised(x)
+            x = self.neuron(x)
+            if min(x.type.step_shape[2:]) >= 2 and self.chance(0.5):
+                kind = self.pick("max", "avg", "sum")
+                x = net.b.one("graph.pool", x, kind=kind, kernel=(2, 2), stride=(2, 2))
+        return net.b.one("graph.reshape", x, shape=(net.batch, x.type.size // net.batch
+                         // (x.type.shape[0] if x.type.kind == "seq" else 1)))  # fmt: skip
+
+    def build(self, training: bool) -> Module:
+        net, static = self.net, self.chance(0.3)
+        dtype = "f16" if static else str(self.pick("f16", "bit"))
+        if self.chance(0.4):
+            x = self.images(net.input((int(self.rng.integers(1, 4)), 5, 6), static=static,
+                                      dtype=dtype))  # fmt: skip
+        else:
+            x = net.input((int(self.rng.integers(1, 9)),), static=static, dtype=dtype)
+        for _ in range(int(self.rng.integers(1, 3))):
+            before, x = x, self.dense(x, int(self.rng.integers(1, 9)))
+            x = self.recurrent(x) if self.chance(0.2) else self.neuron(x)
+            if before.type.step_shape == x.type.step_shape and self.chance(0.7):
+                x = net.b.one("graph.add", before, x)
+        x = self.dense(x, int(self.rng.integers(2, 5)))
+        if self.chance(0.8):
+            x = self.neuron(x)
+        net.output(x)
+        if not training:
+            return net.module
+        optimizers: tuple[dict[str, Attribute] | None, ...] = (
+            None,
+            {"name": "sgd", "lr": 0.125},
+            {"name": "momentum", "lr": 0.1, "momentum": 0.9, "nesterov": True},
+            {"name": "adam", "lr": 0.01, "weights": "fp32-master", "weight_decay": 0.01},
+        )
+        return net.train(
+            reduce=str(self.pick("sum", "mean", "max", "last", "per-step")),
+            loss=str(self.pick("cross-entropy", "mse")),
+            scale=float(2.0 ** self.rng.integers(0, 11)),
+            optimizer=optimizers[int(self.rng.integers(len(optimizers)))],
+            rounding=self.pick("nearest", "stochastic"),
+            batchnorm={"statistics": self.pick("batch", "running")},
+            microbatch=int(self.pick(1, net.batch)),  # type: ignore[arg-type]
+        )
+
+
+def random_network(seed: int, *, training: bool = True) -> Module:
+    """Return a small random network as a graph module (with training attributes)."""
+    return _Random(seed).build(training)
+
+
+def random_inputs(module: Module, seed: int) -> dict[str, npt.NDArray[np.generic]]:
+    """Return inputs for a network: x, and labels y."""
+    rng = np.random.default_rng(seed + 1)
+    (x,) = (a for a in module.func("main").body.args if a.name == "x")
+    out = next(o for o in module.walk() if o.name == "graph.output")
+    classes = out.operands[0].type.step_shape[-1]
+    if x.type.dtype == "bit":
+        data: npt.NDArray[np.generic] = rng.random(x.type.shape) < 0.4
+    else:
+        data = rng.normal(size=x.type.shape).astype(np.float32)
+    return {"x": data, "y": rng.integers(0, classes, module.batch)}

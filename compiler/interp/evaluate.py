@@ -163,7 +163,7 @@ def evaluate(
     ``float32`` or ``float64``; ``state`` replaces parameters and states by name.  Returns arrays in
     the IR's own layout: graph outputs as ``out/NAME``, outputs of a step by their name (``loss``,
     ``logits``, ``out/..``, ``grad/..``), stored values as ``param/NAME`` and ``state/NAME``.
-    :func:`snncc.compiler.interp.layout.file_layout` gives them the file's layout.
+    :func:`snncc.compiler.interp.layout.in_file_layout` gives them the file's layout.
     Stages ``tiled`` and ``mapped`` compute on bytes and know fp16 only.
     """
     stage = text(module.attrs, "stage", "graph")

@@ -95,8 +95,8 @@ class RegionTape:
 
     def run(self, seeds: Mapping[Value, Value]) -> None:
         """Run all rules; ``seeds`` are the adjoints of what the region yields."""
-        for value, g in seeds.items():
-            self.give(value, g)
+        for value, seed in seeds.items():
+            self.give(value, seed)
         for op in reversed(self.block.ops):
             rule = RULES.get(op.name)
             if rule is not None:
@@ -131,7 +131,7 @@ class RegionTape:
                 return known[v]
             owner = v.owner
             stopped = isinstance(owner, Op) and owner.name == "ew.stop_gradient"
-            given = None if stopped else leaf(v)
+            given: Value | None = None if stopped else leaf(v)
             if isinstance(owner, Op) and stopped:
                 given = value_of(owner.operands[0])
             known[v] = recompute(v) if given is None else given

@@ -96,10 +96,17 @@ def test_spikingjelly(text: str) -> None:
 def test_norse() -> None:
     functional: Any = pytest.importorskip("norse.torch.functional.threshold")
     torch: Any = importlib.import_module("torch")
-    want = _framework_gradient(lambda x: functional.superspike_fn(x, torch.as_tensor(100.0)), U)
+
+    def super_spike(x: Any) -> Any:
+        return functional.superspike_fn(x, torch.as_tensor(100.0))
+
+    def triangle(x: Any) -> Any:
+        return functional.triangle_fn(x, 0.3)
+
+    want = _framework_gradient(super_spike, U)
     np.testing.assert_allclose(value({"name": "super_spike"}, U), want, rtol=1e-7)
-    want = _framework_gradient(lambda x: functional.triangle_fn(x, 0.3), U)
     spec: dict[str, Attribute] = {"name": "triangular", "width": 1.0, "scale": 0.3}
+    want = _framework_gradient(triangle, U)
     np.testing.assert_allclose(value(spec, U), want, rtol=1e-7, atol=1e-12)
 
 
