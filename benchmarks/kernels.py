@@ -1,7 +1,7 @@
 """How fast the engines' kernels are, without compiler and sequencer: GMAC/s and ns per element.
 
 ``python benchmarks/kernels.py`` times the instructions of one training step of a 784-1000-10 LIF
-network (T=25, batch 128), then the same step in PyTorch float32 eager if it is installed, one thread
+network (T=25, batch 128), then the same step in PyTorch float32 eager if installed, one thread
 each, the minimum of several runs of CPU time.  ``--density`` sets the share of input spikes.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from snncc.isa.fp16 import pack_bits, packed_bytes
 from snncc.isa.microcode import Builder
 from snncc.isasim.engines import LaneProgram, Resolved, prepare, select_engine

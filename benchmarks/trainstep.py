@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.common import Case, Side
 from benchmarks.models import mlp_onnx, mlp_weights
 
-STEPS, BATCH, SIZES, BETA, LR = 25, 128, (784, 1000, 10), 0.95, 0.01
+STEPS, BATCH, SIZES, BETA, LR = 25, 128, (784, 1000, 10), 0.95, 1e-4
 
 
 def inputs(percent: int) -> tuple[np.ndarray, np.ndarray]:

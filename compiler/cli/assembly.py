@@ -39,8 +39,10 @@ def asm(source: str, output: str | None, target: str | None) -> None:
 @click.option("-o", "--output", default="-", help="FILE.s; default and - are stdout.")
 def dis(program: str, output: str) -> None:
     """Print a program as assembly text that assembles to the same bytes."""
-    from snncc.assembler import disassemble
     from snncc.compiler.cli.files import write_text
     from snncc.compiler.cli.simulate import read_program
 
-    write_text(output, disassemble(read_program(program)))
+    found = read_program(program)
+    from snncc.assembler import disassemble
+
+    write_text(output, disassemble(found))

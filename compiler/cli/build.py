@@ -10,6 +10,7 @@ from snncc.compiler.config import Config
 from snncc.compiler.diag import Diagnostic, DiagnosticSink, fail
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module
+from snncc.compiler.passes.graph._spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer, PassManager
 from snncc.compiler.pipeline.plan import plan
@@ -72,6 +73,8 @@ def _import_onnx(path: Path, request: Request) -> Imported:
         sink=sink,
     )
     sink.raise_if_errors()
+    if config.flag("input.spikes"):
+        spike_input(module)
     return Imported(module, tuple(sink.warnings))
 
 

@@ -15,6 +15,7 @@ from snncc.compiler.config_check import Surrogate, suggest
 from snncc.compiler.config_schema import SURROGATES
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.core import Attribute, Module, Op
+from snncc.compiler.passes.graph._spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.registry import NoOptions, compiler_pass
 
@@ -29,8 +30,10 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     if context.config is None and "training" in module.attrs:
         return False  # textual IR that was configured before
     before = _attributes(module)
-    configure(module, context.config or Config(), context.mode)
-    return _attributes(module) != before
+    config = context.config or Config()
+    packed = config.flag("input.spikes") and spike_input(module)
+    configure(module, config, context.mode)
+    return packed or _attributes(module) != before
 
 
 def _attributes(module: Module) -> list[dict[str, Attribute]]:

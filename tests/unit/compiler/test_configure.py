@@ -6,6 +6,8 @@ from snncc.compiler.config import Config, parse_config
 from snncc.compiler.diag import CompileError
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Block, Func, Location, Module, Op, seq, tensor
+from snncc.compiler.ir.verify import verify
+from snncc.compiler.passes.graph._spike_input import spike_input
 from snncc.compiler.passes.graph.configure import configure
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import PassManager
@@ -149,3 +151,15 @@ def test_as_a_pass_twice() -> None:
     context = PassContext(config=Config())
     assert PassManager(plan("configure", "graph"), context).run(module)
     assert not PassManager(plan("configure", "graph"), context).run(module)
+
+
+def test_spike_input_is_packed() -> None:
+    module = graph()
+    assert spike_input(module)
+    assert not spike_input(module)
+    assert module.func("main").body.args[0].type == seq((5, 4, 8), "bit")
+    verify(module)
+    context = PassContext(config=parse_config("[input]\nspikes = true"))
+    module = graph()
+    PassManager(plan("configure", "graph"), context).run(module)
+    assert module.func("main").body.args[0].type.dtype == "bit"
