@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
 
+@functools.cache
 def machine(cores: int, scratchpad: int = 0) -> Machine:
     """Return a machine of so many cores and bytes of scratchpad (0: what it has)."""
     found = load_machine("multicore20").with_(cores=cores)

@@ -1,6 +1,6 @@
 """Windowed tile operations: convolution, pooling and their gradients; transposition.
 
-The attribute ``win`` of these operations holds the numbers of a :class:`snncc.isa.window.Window`.
+The attribute ``window`` of these operations holds the numbers of a :class:`snncc.isa.window.Window`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Ints = npt.NDArray[np.int64]
 
 def window_of(c: Call) -> Window:
     """Return the window of an operation."""
-    window = Window(*c.op.ints_attr("win"))
+    window = Window(*c.op.ints_attr("window"))
     problem = window.problem()
     if problem:
         raise TileError(f"the window is illegal: {problem}")

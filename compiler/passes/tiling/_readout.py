@@ -62,7 +62,13 @@ def _reduce_time(context: TilingContext, op: Op) -> None:
         return
     w = ProgramWriter()
     source = Feed("in", x, x.dtype)
-    if kind == "max":
+    if kind == "max" and out.dtype == "bit":
+        seen = w.add("state.m", imm=1)
+        now = w.add("or", (seen, w.add("ld.m", imm=0)))
+        w.add("st.m", (now,), imm=2)
+        w.add("next", (seen, now))
+        state = Feed("state", None, "bit")
+    elif kind == "max":
         m = w.add("state.h", imm=1)
         best = w.add("max.h", (m, _load_number(w, x.dtype, 0)))
         w.add("st.h", (best,), imm=2)
@@ -77,7 +83,7 @@ def _reduce_time(context: TilingContext, op: Op) -> None:
             result = w.add("div.f", (added, w.add("const.f", imm=f32_bits(float(x.steps)))))
         w.add("st.h", (w.add("f2h", (result,)),), imm=2)
         state = Feed("state", None, "f32")
-    feeds = [source, state, Feed("out", _still(out), "f16")]
+    feeds = [source, state, Feed("out", _still(out), out.dtype)]
     _work(context, op, w, feeds, out, x.steps, f"time_{kind}")
 
 
@@ -129,6 +135,9 @@ def _argmax_time(context: TilingContext, op: Op) -> None:
     ):
         if value.uses:
             like = _memory(context, value)
+            if like.dtype == "bit":
+                zero = w.add("const.h", imm=0)
+                register, name = w.add("not", (w.add("eq", (register, zero)),)), "st.m"
             w.add(name, (register,), imm=len(feeds))
             feeds.append(Feed("out", _still(like), like.dtype))
     _work(context, op, w, feeds, like, x.steps, "time_argmax")
