@@ -20,9 +20,10 @@ from snncc.compiler.frontend.flat import (
     prod,
 )
 from snncc.compiler.frontend.fuse import Layer
-from snncc.compiler.frontend.metadata import Namer
-from snncc.compiler.frontend.neuron_attrs import neuron_attributes
-from snncc.compiler.frontend.rolled import RNode, reachable, resolve
+from snncc.compiler.frontend.metadata import Namer, framework_defaults
+from snncc.compiler.frontend.neuron_attrs import guess_framework, neuron_attributes
+from snncc.compiler.frontend.neurons import strip
+from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
 from snncc.compiler.frontend.timing import RESHAPES, Lay
 from snncc.compiler.frontend.unroll import Output, Rolled
 from snncc.compiler.ir.build import Builder
@@ -83,6 +84,10 @@ class Emitter:
     delays: list[tuple[RNode, str]] = field(default_factory=list[tuple[RNode, str]])
     user: RNode | None = None
     dropouts: int = 0
+    use_count: dict[int, int] = field(default_factory=dict[int, int])
+    user_of: dict[int, RNode] = field(default_factory=dict[int, RNode])
+    framework: str = ""
+    """What most neurons look like; it decides about spikes that belong to no neuron."""
 
     # ------------------------------------------------------------------ helpers
     def where(self, node: RNode) -> str:
@@ -200,9 +205,15 @@ class Emitter:
             node.ins = [resolve(i) for i in node.ins]
             self.batches.visit(node)
         order = reachable(o.node for o in outputs)
+        shown = {resolve(o.node).id for o in outputs}
+        self.use_count = {i: len(u) + (i in shown) for i, u in users(order).items()}
+        self.user_of = {i: u[0] for i, u in users(order).items()}
         self._inputs(order)
+        self._framework()
         for node in order:
             if node.op in ("Const", "SeqConst", "Input", "SeqInput"):
+                continue
+            if self._waits_for_bias(node):
                 continue
             self.user = node
             emitted = self.emit(node)
@@ -215,7 +226,31 @@ class Emitter:
             self.builder().op("graph.delay_next", source, attrs={"state": state})
         for out in outputs:
             self.output(out)
+        self._drop_dead()
         self._name_params()
+
+    def _waits_for_bias(self, node: RNode) -> bool:
+        """Whether a product is emitted together with the addition of its bias."""
+        if node.op not in ("MatMul", "Gemm") or len(node.ins) > 2:
+            return False
+        if self.use_count.get(node.id, 0) != 1 or resolve(node.ins[1]).op != "Const":
+            return False
+        add = self.user_of.get(node.id)
+        if add is None or add.op != "Add":
+            return False
+        k = add.ins[1] if add.ins[0] is node else add.ins[0]
+        plain = not attr_int(node.attrs, "transA", 0)
+        plain = plain and attr_float(node.attrs, "alpha", 1.0) == 1.0
+        return plain and k.op == "Const" and k.shape == node.shape[-1:]
+
+    def _framework(self) -> None:
+        """Find what most neurons look like."""
+        votes: dict[str, int] = {}
+        for layer in self.layers.values():
+            name = guess_framework(layer.neuron, layer.synapse)
+            if name:
+                votes[name] = votes.get(name, 0) + 1
+        self.framework = max(votes, key=lambda k: votes[k]) if votes else ""
 
     def fit(self, value: Value, node: RNode, shape: tuple[int, ...]) -> Value:
         """Give a value a step shape that it broadcasts to."""
@@ -239,17 +274,89 @@ class Emitter:
             return special(node)
         b = self.builder(node)
         if op in BINARY:
-            return b.one(f"graph.{BINARY[op]}", *(self.value(i) for i in node.ins))
+            return self.binary(node)
         if op in UNARY:
             return b.one("graph.unary", self.value(node.ins[0]), fn=UNARY[op])
         if op in COMPARE:
-            compare = "strict" if op == "Greater" else "non_strict"
-            h, theta = (self.value(i) for i in node.ins)
-            return b.one("graph.spike", h, theta, compare=compare)
+            return self.spike(node)
         self.unsupported(
             node, f"operator {op} is not supported here", "see docs/design/ir.md for what there is"
         )
         return None
+
+    def binary(self, node: RNode) -> Value:
+        """Element-wise arithmetic; a constant that the file names is a parameter."""
+        a, b = node.ins
+        fused = self._bias(node, a, b) or self._bias(node, b, a)
+        if fused is not None:
+            return fused
+        role = {"Add": "bias", "Sub": "bias", "Mul": "scale", "Div": "scale"}.get(node.op, "const")
+        operands: list[Value] = []
+        for slot, i in enumerate(node.ins):
+            if i.op == "Const":
+                named = i.val is not None and bool(i.val.param) and i.uniform is None
+                operands.append(self.operand(i, role if named else "const", slot))
+            elif self.resets(node, i):
+                operands.append(self.builder(node).one("graph.stop_gradient", self.value(i)))
+            else:
+                operands.append(self.value(i))
+        return self.builder(node).one(f"graph.{BINARY[node.op]}", *operands)
+
+    def _bias(self, node: RNode, x: RNode, k: RNode) -> Value | None:
+        """Return a product with its bias when an addition is one."""
+        if x.id in self.done or x.op not in ("MatMul", "Gemm") or k.op != "Const":
+            return None
+        trans = bool(attr_int(x.attrs, "transB", 0))
+        user, self.user = self.user, x
+        value = self.linear(x, trans, k, 1.0, 1.0)
+        self.user = user
+        return value
+
+    def resets(self, node: RNode, x: RNode) -> bool:
+        """Whether an operand is a delayed spike that resets a membrane without a gradient."""
+        if x.op != "Delay" or not self._detached(x):
+            return False
+        others = [i for i in node.ins if i is not x]
+        if node.op == "Sub":
+            return node.ins[1] is x
+        if node.op == "Mul":
+            return all(i.op != "Const" for i in others)
+        return False
+
+    def _detached(self, delay: RNode) -> bool:
+        source = resolve(delay.ins[0])
+        while source.op in ("Cast", "View"):
+            source = resolve(source.ins[0])
+        origin = source.val.node if source.val is not None else None
+        if source.op not in COMPARE or origin is None:
+            return False
+        guess = framework_defaults(origin, origin, False, self.framework)
+        return guess is not None and guess.reset_gradient == "detached"
+
+    def spike(self, node: RNode) -> Value:
+        """A comparison that belongs to no recognised neuron: a threshold of its own."""
+        found = strip(node)
+        b = self.builder(node)
+        if found is not None:
+            base, threshold, _ = found
+            h = self.value(base)
+            theta = self.const(constant_node(threshold))
+        else:
+            h, theta = (self.value(i) for i in node.ins)
+        attrs: dict[str, Attribute] = {
+            "compare": "strict" if node.op == "Greater" else "non_strict",
+            "layer": self.namer.layer(node),
+        }
+        source = node.val.node if node.val is not None else None
+        guess = (
+            None
+            if source is None
+            else framework_defaults(source, source, False, self.framework)
+        )
+        if guess is not None:
+            attrs["surrogate"] = guess.surrogate
+            attrs["origin"] = {"surrogate": guess.origin}
+        return b.op("graph.spike", h, theta, attrs=attrs).result
 
     def op_Relu(self, node: RNode) -> Value:
         """max(x, 0)."""
@@ -335,7 +442,7 @@ class Emitter:
             y = b.one("graph.matmul", left, right, transpose_b=trans_b)
         else:
             width = w.shape[0] if trans_b else w.shape[1]
-            operands = [self.value(x), self.operand(w, "weight", 1, trans_b)]
+            operands = [self.value(x), self.masked(x, w, trans_b)]
             inside = bias is not None and bias.op == "Const" and bias.shape == (width,)
             if inside and bias is not None and alpha == beta == 1.0:
                 operands.append(self.operand(bias, "bias", 2))
@@ -351,6 +458,18 @@ class Emitter:
                 z = b.one("graph.mul", z, k)
             y = b.one("graph.add", y, z)
         return y
+
+    def masked(self, x: RNode, w: RNode, trans_b: bool) -> Value:
+        """Return a weight; a recurrent one without self-connections keeps them zero."""
+        value = self.operand(w, "weight", 1, trans_b)
+        array = np.asarray(w.const)
+        n = array.shape[0]
+        if x.op != "Delay" or array.shape != (n, n) or n < 3 or np.diagonal(array).any():
+            return value
+        if np.count_nonzero(array) < n * (n - 1) // 2:
+            return value
+        mask = constant_node(1.0 - np.eye(n, dtype=np.float32))
+        return self.builder().one("graph.mul", value, self.const(mask))
 
     def op_Conv(self, node: RNode) -> Value | None:
         """Convolution over one or two axes."""
@@ -558,20 +677,20 @@ class Emitter:
         self.delays.append((node, state))
         return self.builder(node).op("graph.delay", *operands, attrs=attrs).result
 
-    def is_bit(self, node: RNode) -> bool:
+    def is_bit(self, node: RNode, seen: frozenset[int] = frozenset()) -> bool:
         """Whether a node's value will be a bit."""
         node = resolve(node)
+        if node.op == "Delay":
+            return node.id not in seen and self.is_bit(node.ins[0], seen | {node.id})
         if node.op == "Spikes":
             return not node.attrs.get("multi")
         if node.op in COMPARE or node.op in ("And", "Or"):
             return True
-        same = node.op in ("View", "Transpose", "Slice", "Expand", "Cast", "Delay", "Take")
+        same = node.op in ("View", "Transpose", "Slice", "Expand", "Cast", "Take")
         same = same or (node.op == "Pool" and node.attrs.get("kind") == "max")
-        if node.op == "Delay" and node.id in self.done:
-            return self.done[node.id].type.dtype == "bit"
         if node.op == "Concat":
-            return all(self.is_bit(i) for i in node.ins)
-        return same and node.op != "Delay" and self.is_bit(node.ins[0])
+            return all(self.is_bit(i, seen) for i in node.ins)
+        return same and self.is_bit(node.ins[0], seen)
 
     # ------------------------------------------------------------------ neurons
     def op_Neuron(self, node: RNode) -> None:
@@ -617,6 +736,10 @@ class Emitter:
             attrs["axis"] = out.lay.axis
             if out.lay.pure and len(shape) == len(out.shape):
                 del shape[out.lay.axis]
+        source = value.owner
+        if isinstance(source, Op) and source.name == "graph.reshape":
+            inner = source.operands[0]
+            value = inner if inner.type.step_shape == tuple(shape) else value
         x = self.reshaped(value, tuple(shape))
         self.builder(node).op("graph.output", x, attrs=attrs)
 
@@ -624,6 +747,16 @@ class Emitter:
         """Whether samples and steps share an axis of the file's output."""
         lay = out.lay
         return lay is not None and lay.axis == 0 and self.batches.merged(node, lay)
+
+    def _drop_dead(self) -> None:
+        """Erase ops without users."""
+        for op in reversed(list(self.block.ops)):
+            if op.results and not any(r.uses for r in op.results):
+                op.erase()
+        self.uses = [u for u in self.uses if u.op.parent is not None]
+        held = {op.attrs.get("resource") for op in self.block.ops}
+        for name in [n for n in self.module.resources if n not in held]:
+            del self.module.resources[name]
 
     def _name_params(self) -> None:
         """Number the roles of initializers that serve several: NAME, NAME#2, ... in file order."""

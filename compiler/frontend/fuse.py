@@ -15,7 +15,7 @@ from snncc.compiler.frontend.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat import Arr, prod
 from snncc.compiler.frontend.neurons import Neuron, recognise
 from snncc.compiler.frontend.rolled import RNode, constant, make, reachable, resolve, users
-from snncc.compiler.frontend.simplify import simplify
+from snncc.compiler.frontend.simplify import hoist_delays, simplify
 from snncc.compiler.frontend.unroll import Output
 
 
@@ -43,6 +43,7 @@ def place_neurons(outputs: list[Output]) -> list[Layer]:
             m.alias = layer.membrane
     _tidy(outputs)
     layers = _fuse_synapses(layers, outputs)
+    hoist_delays([o.node for o in outputs])
     _tidy(outputs)
     alive = {n.id for n in reachable(o.node for o in outputs)}
     return [layer for layer in layers if layer.node.id in alive]

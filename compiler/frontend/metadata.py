@@ -34,14 +34,30 @@ DEFAULTS: Mapping[str, tuple[dict[str, Attribute], str]] = {
 """Surrogate and reset gradient of each framework's neurons when nothing else is said."""
 
 
+DETACHING = tuple(
+    f"spikingjelly.activation_based.{name}."
+    for name in (
+        "layer.attention",
+        "model.spikformer",
+        "model.maxformer",
+        "model.ms_resnet",
+        "model.snas_net",
+        "model.spike_dhs",
+        "model.masnn",
+    )
+)
+"""SpikingJelly modules that build their neurons with detach_reset=True, whatever the rest does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """What is guessed for one neuron."""
+    """What is guessed for one neuron; ``explicit``: keys known of this very layer."""
 
     surrogate: dict[str, Attribute]
     reset_gradient: str
     origin: str
     framework: str
+    explicit: tuple[str, ...] = ()
 
 
 def _classes(node: Node) -> list[str]:
@@ -79,7 +95,10 @@ def framework_defaults(
     line = re.search(r'snntorch[/\\]surrogate\.py", line (\d+)', trace)
     if line:
         surrogate = _snntorch_surrogate(int(line.group(1))) or surrogate
-    return Convention(dict(surrogate), gradient, origin, framework)
+    explicit: tuple[str, ...] = ()
+    if any(c.startswith(DETACHING) for c in _classes(node)):
+        gradient, explicit = "detached", ("reset_gradient",)
+    return Convention(dict(surrogate), gradient, origin, framework, explicit)
 
 
 def _snntorch_surrogate(line: int) -> dict[str, Attribute]:

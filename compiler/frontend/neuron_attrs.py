@@ -101,6 +101,8 @@ def _training(layer: Layer, attrs: dict[str, Attribute], origin: dict[str, Attri
     attrs["reset_gradient"] = found.reset_gradient
     attrs["framework"] = found.framework
     origin["surrogate"] = origin["reset_gradient"] = found.origin
+    if found.explicit:
+        attrs["explicit"] = found.explicit
 
 
 def _recurrent(layer: Layer) -> bool:

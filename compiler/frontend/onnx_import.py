@@ -69,14 +69,14 @@ def import_onnx(
             "batch": batch or old,
             "source": path.name,
             "producer": model.producer_name,
-            "inputs": _inputs(rolled),
+            "inputs": _inputs(rolled, batch_in_time_axis),
             "states": tuple(o.name for o in rolled.outputs if o.state),
         }
     )
     return module
 
 
-def _inputs(rolled: Rolled) -> dict[str, Attribute]:
+def _inputs(rolled: Rolled, merged: bool) -> dict[str, Attribute]:
     """Return how the file lays out its inputs: the place of the time axis, -1 for none."""
     out: dict[str, Attribute] = {}
     for node in reachable(o.node for o in rolled.outputs):
@@ -84,7 +84,7 @@ def _inputs(rolled: Rolled) -> dict[str, Attribute]:
             continue
         lay = rolled.time_inputs.get(node.val.id)
         info: dict[str, Attribute] = {"axis": lay.axis if lay is not None else -1}
-        if lay is not None and not lay.pure:
+        if lay is not None and (merged or not lay.pure):
             info["batch_in_time"] = True
         out[node.val.name] = info
     return out

@@ -65,6 +65,8 @@ class Roller:
     layouts: Layouts
     states: dict[int, Val]
     time_inputs: dict[int, Lay]
+    merged: bool = False
+    """Samples and steps share axis 0 of the input."""
     memo: dict[tuple[object, ...], RNode] = field(default_factory=dict[tuple[object, ...], RNode])
     places: dict[int, list[_Entry]] = field(default_factory=dict[int, list[_Entry]])
     queue: list[tuple[int, int, _Work]] = field(default_factory=list[tuple[int, int, _Work]])
@@ -333,7 +335,7 @@ class Roller:
             )
         shape = (
             (*v.shape[: lay.axis], *v.shape[lay.axis + 1 :])
-            if lay.pure
+            if lay.pure and not self.merged
             else (*v.shape[: lay.axis], lay.outer * lay.inner, *v.shape[lay.axis + 1 :])
         )
         key = ("input", v.id)

@@ -91,8 +91,6 @@ def _elementwise(node: RNode) -> bool:
         if x.dtype.kind == node.dtype.kind or (x.dtype.kind != "b" and node.dtype.kind == "f"):
             return _become(node, x) if x.dtype.kind in "fb" else False
         return False
-    if op in ("Trunc", "Floor", "Ceil", "Round", "Relu", "Abs") and _is_spike(x):
-        return _become(node, x)
     if op == "Where" and ins[1].uniform == 1.0 and ins[2].uniform == 0.0:
         node.op, node.ins, node.attrs = "Cast", [ins[0]], {"to": node.dtype}
         return ins[0].shape == node.shape
@@ -102,6 +100,8 @@ def _elementwise(node: RNode) -> bool:
     if len(ins) != 2:
         return False
     a, b = ins
+    if op == "Mul" and _scale_chain(node, a, b):
+        return True
     for k, other, left in ((a, b, True), (b, a, False)):
         value = k.uniform
         if value is None or value not in (0.0, 1.0):
@@ -123,6 +123,21 @@ def _elementwise(node: RNode) -> bool:
     return False
 
 
+def _scale_chain(node: RNode, a: RNode, b: RNode) -> bool:
+    """Two multiplications by numbers are one."""
+    for x, k in ((a, b), (b, a)):
+        outer = k.uniform
+        if outer is None or x.op != "Mul" or x.shape != node.shape:
+            continue
+        for y, inner in ((x.ins[0], x.ins[1]), (x.ins[1], x.ins[0])):
+            y, inner = resolve(y), resolve(inner)
+            if inner.uniform is not None and y.op != "Const" and y.shape == node.shape:
+                product = np.asarray(outer * inner.uniform, node.dtype)
+                node.ins = [y, RNode("Const", (), node.dtype, const=product)]
+                return True
+    return False
+
+
 def _is_spike(node: RNode) -> bool:
     """Whether a node's values are 0 and 1."""
     return node.dtype == BOOL or (node.op == "Cast" and resolve(node.ins[0]).dtype == BOOL)
@@ -130,6 +145,43 @@ def _is_spike(node: RNode) -> bool:
 
 def _mask(node: RNode) -> RNode:
     return node if node.dtype == BOOL else resolve(node.ins[0])
+
+
+def hoist_delays(roots: Sequence[RNode]) -> None:
+    """Rewrite f(Delay(a), Delay(b)) as Delay(f(a, b)): fewer states, and equal nodes meet."""
+    for _ in range(20):
+        changed = False
+        for node in reachable(roots):
+            node.ins = [resolve(i) for i in node.ins]
+            changed |= _hoist(node)
+        changed |= _merge(roots)
+        if not changed:
+            return
+
+
+def _hoist(node: RNode) -> bool:
+    if node.op not in ELEMENTWISE and node.op != "View":
+        return False
+    moving = [i for i in node.ins if i.op != "Const"]
+    if not moving or any(i.op != "Delay" for i in moving):
+        return False
+    firsts = [
+        np.asarray(i.const)
+        if i.op == "Const"
+        else i.init
+        if i.init is not None
+        else np.zeros((), i.dtype)
+        for i in node.ins
+    ]
+    if node.op == "View":
+        init = np.broadcast_to(firsts[0], node.ins[0].shape).reshape(node.shape)
+    else:
+        init = np.asarray(evaluate(node.op, firsts, node.attrs))
+    inner = RNode(node.op, node.shape, node.dtype, [], dict(node.attrs), val=node.val)
+    inner.ins = [i if i.op == "Const" else resolve(i.ins[0]) for i in node.ins]
+    node.op, node.ins, node.attrs = "Delay", [inner], {}
+    node.init = init if init.any() else None
+    return True
 
 
 def _merge(roots: Sequence[RNode]) -> bool:

@@ -67,7 +67,7 @@ def roll_model(
             time_inputs[x.id] = Lay(time_axis)
     cut = cut_values(flat, held) if held > 1 else {}
     layouts = Layouts(held, time_inputs, cut)
-    roller = Roller(flat, held, layouts, states, time_inputs)
+    roller = Roller(flat, held, layouts, states, time_inputs, merged)
     result = Rolled(held, time_inputs=time_inputs, states=states, step_graph=bool(states))
     final = _Final(roller)
     wanted = set(v.id for v in states.values())
@@ -311,10 +311,12 @@ def _spine(v: Val, steps: int, op: str) -> list[Val] | None:
             x = x.node.val(side)
         if len(terms) != steps - 1:
             continue
-        if x.node is not None and x.node.op == op:
-            inner = x.node.val(side)
-            if inner.const is not None and not np.asarray(inner.const).any():
-                x = x.node.val(1 - side)
+        if x.node is not None and x.node.op == op and op == "Add":
+            for i in (0, 1):
+                k = x.node.val(i).const
+                if k is not None and not np.asarray(k).any():
+                    x = x.node.val(1 - i)  # the sum starts from zero
+                    break
         terms.append(x)
         if len({t.shape for t in terms}) == 1 and all(t.const is None for t in terms):
             return terms[::-1]

@@ -183,6 +183,10 @@ def _reset_gradient(op: Op, config: Config) -> None:
     if op.name != "graph.neuron" or op.attrs.get("reset") == "none":
         return
     said = config.reset_gradient(_layer(op))
+    explicit = op.attrs.get("explicit")
+    if isinstance(explicit, tuple) and "reset_gradient" in explicit:
+        # the model says it of this very layer: what the configuration says of all gives way
+        said = None if said is config.resets.get("*") else said
     if said is not None:
         op.attrs["reset_gradient"] = str(said.value)
         _origin(op, "reset_gradient", said.origin)
