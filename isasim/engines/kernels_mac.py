@@ -20,7 +20,7 @@ from snncc.isasim.engines.kernel_cache import kernel
 from snncc.isasim.engines.kernels_bits import list_bits
 from snncc.isasim.engines.kernels_strip import dense_strip, gated_strip, valued_strip
 
-ROWS = 512  # accumulator rows per list
+ROWS = 1024  # accumulator rows per list
 WORDS = 32  # 64-bit words of the reduction per block: 2048 terms
 GATED = 128 if WIDE else 64  # columns of a strip
 VALUED = 64 if WIDE else 32
