@@ -89,10 +89,11 @@ def as_text(found: Survey) -> str:
     if found.module is not None:
         m = found.module
         lines += [f"{found.model}: {m.steps} time steps, batch {m.batch}", ""]
-    width = min(60, max((len(n.place) for n in found.nodes), default=0))
-    for node in found.nodes:
+    places = [n.place.removeprefix(f"{found.model}:") for n in found.nodes]
+    width = min(60, max(map(len, places), default=0))
+    for node, place in zip(found.nodes, places, strict=True):
         verdict = "ok" if node.ok else "ERROR"
-        lines.append(f"{node.place:{width}}  {verdict:5}  {node.op:12} {node.note}".rstrip())
+        lines.append(f"{place:{width}}  {verdict:5}  {node.op:12} {node.note}".rstrip())
     if found.neurons:
         lines += ["", "neurons (value, origin)"]
         lines += _neuron_table(found.neurons)
@@ -100,7 +101,7 @@ def as_text(found: Survey) -> str:
         lines += ["", "training"]
         wide = max(map(len, found.training))
         for name, value in found.training.items():
-            lines.append(f"  {name:{wide}}  {_show(value.value):24} {value.origin}")
+            lines.append(f"  {name:{wide}}  {_show(value.value)} ({value.origin})")
     lines += [f"warning[{w.code}]: {w.where}: {w.message}" for w in found.warnings]
     if not found.errors:
         lines += ["", "ok: it compiles"]
