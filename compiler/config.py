@@ -192,12 +192,12 @@ class _Reader:
 
     def read(self, data: Mapping[str, object]) -> Config:
         for key, value in data.items():
-            if isinstance(value, dict) and key in SECTIONS:
+            if _is_table(value) and key in SECTIONS:
                 self._section(key, _table(value))
             elif key in BY_PATH:
                 self._set(key, value)
             else:
-                kind = "section" if isinstance(value, dict) else "key"
+                kind = "section" if _is_table(value) else "key"
                 known = [k for k in BY_PATH if "." not in k] if kind == "key" else list(SECTIONS)
                 self._unknown(kind, "", key, known)
         self.sink.raise_if_errors()
@@ -218,11 +218,11 @@ class _Reader:
                     self._unknown("key", section, key, known)
 
     def _layered(self, section: str, table: Mapping[str, object], read: _ReadTable) -> None:
-        own = {k: v for k, v in table.items() if not isinstance(v, dict)}
+        own = {k: v for k, v in table.items() if not _is_table(v)}
         if own:
             read("*", own, section)
         for layer, value in table.items():
-            if isinstance(value, dict):
+            if _is_table(value):
                 read(layer, _table(value), f"{section}.{layer}")
 
     def _surrogate(self, layer: str, table: Mapping[str, object], section: str) -> None:
@@ -277,6 +277,10 @@ class _Reader:
 def _pick(patterns: Mapping[str, _T], layer: str) -> _T | None:
     fitting = [p for p in patterns if p == layer or fnmatchcase(layer, p)]
     return patterns[max(fitting, key=lambda p: (p == layer, len(p)))] if fitting else None
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _table(value: object) -> Mapping[str, object]:

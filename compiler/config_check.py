@@ -82,12 +82,12 @@ def check_value(key: Key, value: object, where: str, sink: DiagnosticSink) -> Va
             result = float(value)
         case "str" if isinstance(value, str):
             result = value
-        case "strs" if isinstance(value, (list, tuple)):
+        case "strs" if _is_list(value):
             items = _items(value)
             result = tuple(str(v) for v in items)
             if not all(isinstance(v, str) for v in items):
                 problem = "holds something else than texts"
-        case "floats" if isinstance(value, (list, tuple)):
+        case "floats" if _is_list(value):
             items = _items(value)
             numbers = [v for v in items if isinstance(v, (int, float)) and not isinstance(v, bool)]
             result = tuple(float(v) for v in numbers)
@@ -127,6 +127,10 @@ def suggest(word: object, known: Iterable[str]) -> str:
     """Return a hint with the closest known word, or an empty text."""
     close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple))
 
 
 def _items(value: object) -> Sequence[object]:

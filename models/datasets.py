@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ def digits() -> Dataset:
     """Return scikit-learn's 1,797 digits of 8x8 pixels in 0..1, every fifth one for testing."""
     from sklearn.datasets import load_digits
 
-    loaded: Any = load_digits()
+    loaded = cast("Any", load_digits())
     x = np.asarray(loaded.data, np.float32) / np.float32(16)
     y = np.asarray(loaded.target, np.int64)
     order = np.random.Generator(np.random.PCG64(0)).permutation(len(x))

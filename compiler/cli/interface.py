@@ -105,7 +105,12 @@ class Interface:
             x = dict(table["x"])
             x["shape"] = _dims(x["shape"])
             outputs = {
-                str(name): OutputLayout(**{**dict(v), "shape": _dims(v["shape"])})
+                str(name): OutputLayout(
+                    int(v["axis"]),
+                    _dims(v["shape"]),
+                    bool(v["batch_in_time"]),
+                    bool(v["transpose"]),
+                )
                 for name, v in dict(table["outputs"]).items()
             }
             plain = {k: table[k] for k in ("model", "mode", "steps", "batch")}
@@ -152,9 +157,7 @@ def interface_of(module: Module, mode: str, time_axis: int | None = None) -> Int
     """
     func = next(iter(module.funcs.values()))
     x = func.body.args[0]
-    inputs = module.attrs.get("inputs")
-    known = inputs.get(x.name) if isinstance(inputs, Mapping) else None
-    facts = known if isinstance(known, Mapping) else {}
+    facts = mapping(mapping(module.attrs.get("inputs")).get(x.name))
     axis = facts.get("axis", time_axis if time_axis is not None else 0)
     layout = InputLayout(
         x.type.shape,
@@ -197,6 +200,11 @@ def public_name(name: str) -> str:
 def _key(op: Op) -> str:
     name = op.str_attr("name")
     return public_name(f"out/{name}" if op.name == "graph.output" else name)
+
+
+def mapping(value: Attribute) -> Mapping[str, Attribute]:
+    """Return an attribute that should be a mapping; an empty one if it is not."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _dims(value: object) -> Dims:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from snncc.compiler.cli.roof import Roof
@@ -66,8 +64,6 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; the console script's entry point."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
     cli(prog_name="snncc")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from snncc.compiler.cli.build import Request, import_model, lower
+from snncc.compiler.cli.interface import mapping
 from snncc.compiler.config import Config
 from snncc.compiler.config_schema import KEYS
 from snncc.compiler.diag import CompileError, Diagnostic
@@ -139,8 +140,7 @@ def _layer(op: Op) -> str:
 
 
 def _neuron(op: Op, module: Module) -> dict[str, Value]:
-    origins = op.attrs.get("origin")
-    known = origins if isinstance(origins, Mapping) else {}
+    known = mapping(op.attrs.get("origin"))
     values: dict[str, Value] = {}
     operands = dict(zip(op.strs_attr("params", ()), op.operands[1:], strict=False))
     for key in (*WORDS[:1], *CONSTANTS, *WORDS[1:], "surrogate"):

@@ -43,7 +43,9 @@ def test_one_step(
     with np.load(out) as ours, np.load(folder / f"{reference}.npz") as theirs:
         want = theirs["out/logits"]
         assert ours["logits"].shape == want.shape
-        assert np.linalg.norm(ours["logits"] - want) <= logits * max(np.linalg.norm(want), 1e-9)
+        assert np.linalg.norm(ours["logits"] - want) <= logits * max(
+            float(np.linalg.norm(want)), 1e-9
+        )
         assert abs(float(ours["loss"]) - float(theirs["loss"])) <= loss
         for name, (initializer, _) in ((k, v) for k, v in names.items() if v):
             grad = theirs[f"grad/{name}"] if f"grad/{name}" in theirs else np.zeros(1)

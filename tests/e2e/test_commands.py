@@ -3,15 +3,19 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from e2e.common import BATCH, CONFIG, DIGITS, snncc
 from snncc.compiler.cli.main import COMMANDS
 
+Array = npt.NDArray[Any]
 
-def cosine(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
+
+def cosine(a: Array, b: Array) -> float:
     return float(a.ravel() @ b.ravel() / np.linalg.norm(a) / np.linalg.norm(b))
 
 

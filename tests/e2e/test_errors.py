@@ -41,9 +41,15 @@ def test_model_with_another_suffix(tmp_path: Path) -> None:
     refused(snncc("check", tmp_path / "none.onnx"), "E0005")
 
 
+def shipped_model() -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    model.ParseFromString(DIGITS.read_bytes())
+    return model
+
+
 def external(tmp_path: Path, location: str) -> Path:
     """Return a copy of the model whose first weight lies in another file."""
-    model = onnx.load(DIGITS)
+    model = shipped_model()
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.ClearField("float_data")
@@ -74,7 +80,7 @@ def test_external_data_missing(tmp_path: Path) -> None:
 
 
 def test_absurd_dimensions(tmp_path: Path) -> None:
-    model = onnx.load(DIGITS)
+    model = shipped_model()
     model.graph.initializer[0].dims[:] = [1 << 40, 1 << 20]
     path = tmp_path / "big.onnx"
     path.write_bytes(model.SerializeToString())
@@ -82,7 +88,7 @@ def test_absurd_dimensions(tmp_path: Path) -> None:
 
 
 def test_absurd_input_shape(tmp_path: Path) -> None:
-    model = onnx.load(DIGITS)
+    model = shipped_model()
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1 << 50
     path = tmp_path / "big.onnx"
     path.write_bytes(model.SerializeToString())

@@ -33,7 +33,7 @@ def graph(**extra: object) -> Module:
         "m", {"stage": "graph", "steps": 5, "batch": 4}, {}, {"main": Func("main", body)}
     )
     b = Builder(body, Location("m.onnx:/net"))
-    value = x
+    value = mem = x
     for i, (n, m) in enumerate(((8, 6), (6, 3)), 1):
         module.resources[f"w{i}"] = np.zeros((n, m), np.float32)
         w = b.op("graph.param", types=[tensor((n, m))], name=f"fc{i}.weight", resource=f"w{i}",

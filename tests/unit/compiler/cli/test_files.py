@@ -14,7 +14,10 @@ from snncc.compiler.diag import CompileError
 
 
 def test_round_trip_and_equal_bytes(tmp_path: Path) -> None:
-    arrays = {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "grad/a.b": np.float32(3)}
+    arrays = {
+        "x": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "grad/a.b": np.array(3, np.float32),
+    }
     data = npz_bytes(arrays)
     assert data == npz_bytes(arrays)
     path = tmp_path / "a.npz"

@@ -1,10 +1,15 @@
 """Arrays between the user's layout and the program's."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from snncc.compiler.cli.interface import InputLayout, Interface, OutputLayout
 from snncc.compiler.diag import CompileError
+
+Array = npt.NDArray[Any]
 
 
 def interface(x: InputLayout) -> Interface:
@@ -43,7 +48,7 @@ def test_outputs() -> None:
     assert OutputLayout(1).outward(value).shape == (4, 5, 3)
     assert OutputLayout(0, (5, 12)).outward(value).shape == (5, 12)
     np.testing.assert_array_equal(OutputLayout(-1, (), False, True).outward(value[0]), value[0].T)
-    assert OutputLayout(-1).outward(np.uint8([0, 1])).dtype == np.float32
+    assert OutputLayout(-1).outward(np.array([0, 1], np.uint8)).dtype == np.float32
 
 
 def test_json_round_trip() -> None:
@@ -64,7 +69,7 @@ def test_json_round_trip() -> None:
         (np.full((4, 7), "a"), "E0023"),
     ],
 )
-def test_wrong_x(x: np.ndarray, code: str) -> None:  # type: ignore[type-arg]
+def test_wrong_x(x: Array, code: str) -> None:
     with pytest.raises(CompileError, match=code):
         interface(InputLayout((4, 7))).check_x(x, "in.npz")
 
@@ -78,7 +83,7 @@ def test_wrong_x(x: np.ndarray, code: str) -> None:  # type: ignore[type-arg]
         (np.array([0.5, 1, 1, 0]), "E0023"),
     ],
 )
-def test_wrong_y(y: np.ndarray, code: str) -> None:  # type: ignore[type-arg]
+def test_wrong_y(y: Array, code: str) -> None:
     with pytest.raises(CompileError, match=code):
         interface(InputLayout((4, 7))).check_y(y, 3, "in.npz")
 
