@@ -27,7 +27,7 @@ def file_layout(attrs: Attrs, array: Array, is_seq: bool) -> Array:
         array = np.moveaxis(array, 0, max(integer(attrs, "axis", 0), 0))
     if attrs.get("shape") is not None:
         array = array.reshape(ints(attrs, "shape"))
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")
 
 
 def in_file_layout(func: Func, results: Mapping[str, Array]) -> dict[str, Array]:

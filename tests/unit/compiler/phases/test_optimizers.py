@@ -1,0 +1,117 @@
+"""Updates against torch.optim, and what rounding does to FP16 weights."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lowered import phased
+from snncc.compiler.interp import evaluate
+from snncc.compiler.ir.core import Attribute, Module
+from strategies_networks import Net
+
+B = 4
+OPTIMIZERS: dict[str, tuple[dict[str, Attribute], str, dict[str, Any]]] = {
+    "sgd": ({"name": "sgd", "lr": 0.1}, "SGD", {"lr": 0.1}),
+    "sgd-decay": (
+        {"name": "sgd", "lr": 0.1, "weight_decay": 0.05}, "SGD",
+        {"lr": 0.1, "weight_decay": 0.05},
+    ),
+    "momentum": (
+        {"name": "momentum", "lr": 0.1, "momentum": 0.8}, "SGD", {"lr": 0.1, "momentum": 0.8},
+    ),
+    "nesterov": (
+        {"name": "momentum", "lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.01},
+        "SGD", {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.01},
+    ),
+    "adam": (
+        {"name": "adam", "lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.02},
+        "Adam", {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.02},
+    ),
+}  # fmt: skip
+
+
+def network(optimizer: Mapping[str, Attribute], scale: float, rounding: str = "nearest") -> Module:
+    rng = np.random.default_rng(0)
+    net = Net(1, B)
+    x = net.input((6,), static=True)
+    hidden = net.linear(x, "fc1", rng.normal(size=(6, 5)), rng.normal(size=5))
+    net.output(net.linear(net.b.one("graph.unary", hidden, fn="tanh"), "fc2",
+                          rng.normal(size=(5, 3))))  # fmt: skip
+    return phased(net.train(reduce="none", scale=scale, optimizer=optimizer, rounding=rounding))
+
+
+def after(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training loop hands to the next step: parameters and states."""
+    kept = {k: v for k, v in found.items() if k.startswith(("param/", "state/"))}
+    return {k.partition("/")[2]: v for k, v in kept.items()}
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("weights", ["fp16", "fp32-master"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_four_steps_as_pytorch(name: str, weights: str) -> None:
+    torch: Any = importlib.import_module("torch")
+    ours, theirs, options = OPTIMIZERS[name]
+    step = network({**ours, "weights": weights}, scale=32.0)
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(B, 6)), rng.integers(0, 3, B)
+    leaves = {
+        k: torch.tensor(v.astype(np.float64), requires_grad=True) for k, v in step.resources.items()
+    }
+    optimizer = getattr(torch.optim, theirs)(list(leaves.values()), **options)
+    state: dict[str, Any] = {}
+    for _ in range(4):
+        found = evaluate(step, "step", {"x": x, "y": y}, "float64", state=state)
+        state = after(found)
+        hidden = torch.tanh(torch.tensor(x) @ leaves["fc1.weight"] + leaves["fc1.bias"])
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(hidden @ leaves["fc2.weight"], torch.tensor(y)).backward()
+        optimizer.step()
+        for key, leaf in leaves.items():
+            np.testing.assert_allclose(
+                state[key], leaf.detach().numpy(), rtol=1e-9, atol=1e-12, err_msg=key
+            )
+
+
+def test_gradients_and_updates_do_not_depend_on_the_loss_scale() -> None:
+    rng = np.random.default_rng(2)
+    inputs = {"x": rng.normal(size=(B, 6)), "y": rng.integers(0, 3, B)}
+    plain = evaluate(network({"name": "sgd", "lr": 0.5}, 1.0), "step", inputs, "fp16")
+    scaled = evaluate(network({"name": "sgd", "lr": 0.5}, 1024.0), "step", inputs, "fp16")
+    assert plain["loss"] == scaled["loss"]
+    for key in plain:
+        np.testing.assert_allclose(scaled[key], plain[key], rtol=4e-3, atol=1e-4, err_msg=key)
+
+
+def test_master_weights_keep_what_fp16_loses() -> None:
+    tiny: dict[str, Attribute] = {"name": "sgd", "lr": 1e-6}
+    rng = np.random.default_rng(3)
+    inputs = {"x": rng.normal(size=(B, 6)), "y": rng.integers(0, 3, B)}
+    plain, master = network(tiny, 1.0), network({**tiny, "weights": "fp32-master"}, 1.0)
+    a = evaluate(plain, "step", inputs, "fp16")
+    b = evaluate(master, "step", inputs, "fp16")
+    start = np.asarray(plain.resources["fc2.weight"]).astype(np.float32)
+    np.testing.assert_array_equal(a["param/fc2.weight"], start.astype(np.float16))
+    assert (b["state/fc2.weight#master"] != start).any()
+    np.testing.assert_array_equal(
+        b["param/fc2.weight"], b["state/fc2.weight#master"].astype(np.float16)
+    )
+
+
+def test_stochastic_rounding_moves_weights_on_average() -> None:
+    rng = np.random.default_rng(4)
+    inputs = {"x": rng.normal(size=(B, 6)), "y": rng.integers(0, 3, B)}
+    step = network({"name": "sgd", "lr": 2e-4}, 1.0, rounding="stochastic")
+    start = evaluate(step, "step", inputs, "fp16", seed=0)["param/fc1.weight"]
+    same = evaluate(step, "step", inputs, "fp16", seed=0)["param/fc1.weight"]
+    np.testing.assert_array_equal(start, same)
+    runs = [evaluate(step, "step", inputs, "fp16", seed=s) for s in range(200)]
+    mean = np.mean([r["param/fc1.weight"] for r in runs], axis=0)
+    w = np.float64(np.float16(np.asarray(step.resources["fc1.weight"])))
+    want = w - 2e-4 * runs[0]["grad/fc1.weight"]
+    quantum = np.float64(np.spacing(np.abs(w).astype(np.float16)))
+    assert np.all(np.abs(mean - want) < 0.2 * quantum)
+    assert np.any(start != w)
