@@ -155,9 +155,7 @@ class Maker:
         """An input gradient."""
         self.phase("bp")
         g = self.matrix(dtype="f16")
-        self.keep(
-            self.b.one("phase.linear_dx", g, self.param((self.size_(), g.type.shape[-1])))
-        )
+        self.keep(self.b.one("phase.linear_dx", g, self.param((self.size_(), g.type.shape[-1]))))
 
     def _micro(self) -> dict[str, int]:
         parts = [n for n in range(1, self.batch + 1) if self.batch % n == 0]
@@ -198,9 +196,7 @@ class Maker:
         if kind != 0:
             self.phase("bp")
             g = self.argument(tensor(made.results[0].type.shape), "g")
-            self.keep(
-                self.b.one("phase.select_time", g, made.results[1], steps=self.steps)
-            )
+            self.keep(self.b.one("phase.select_time", g, made.results[1], steps=self.steps))
 
     def select_time(self) -> None:
         """A gradient at one step."""
@@ -241,9 +237,7 @@ class Maker:
         found = [
             v
             for v in self.values
-            if v is not like
-            and v.type.step_shape == shape
-            and (seqs or v.type.kind == "tensor")
+            if v is not like and v.type.step_shape == shape and (seqs or v.type.kind == "tensor")
         ]
         chosen = self.rng.sample(found, min(len(found), self.rng.randrange(3)))
         if self.rng.random() < 0.3:
@@ -256,7 +250,7 @@ class Maker:
                     attrs={"value": self.rng.choice((0.0, 0.5, -1.25))},
                 ).result
             )
-        if self.rng.random() < 0.15:
+        if len(shape) == 2 and self.rng.random() < 0.15:
             chosen.append(self.argument(tensor((shape[0], 1)), "c"))
         return chosen
 
@@ -360,9 +354,7 @@ class Maker:
                 continue
             start = self.rng.choice((0.0, 0.0, 1.0, 0.3)) if kind != "bit" else 0.0
             carried.append(
-                self.b.op(
-                    "phase.const", types=[tensor(shape, kind)], attrs={"value": start}
-                ).result
+                self.b.op("phase.const", types=[tensor(shape, kind)], attrs={"value": start}).result
             )
         others = self._companions(first, True)
         seqs = [first, *(v for v in others if v.type.kind == "seq")]
@@ -414,9 +406,7 @@ class Maker:
         change = self.argument(old.type, "g")
         new = self.b.op("phase.map", old, change, types=[old.type], regions=[block]).result
         stored = new if self.rng.random() < 0.7 else change
-        self.b.op(
-            "phase.store", stored, attrs={"name": old.name, "kind": kind}
-        )
+        self.b.op("phase.store", stored, attrs={"name": old.name, "kind": kind})
         self.values.append(new)
         if self.rng.random() < 0.4:
             self.values.append(old)

@@ -12,6 +12,7 @@ from snncc.compiler.passes.tiling._lanes import ProgramWriter, RegionCompiler, f
 from snncc.compiler.passes.tiling._orders import KERNEL, Order
 from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work, phase_lane
 from snncc.compiler.passes.tiling._views import ELEMENT_BYTES, View, row_bytes, storage_shape
+from snncc.isa.microcode import MicroError
 
 
 def product_of(shape: Sequence[int]) -> int:
@@ -63,6 +64,16 @@ def _fits(value: Value, domain: Domain, rank: int, order: Order) -> bool:
         last = len(domain.shape) - 1
         return trail == want_trail and (domain.cut == last or domain.shape[-1] % 16 == 0)
     return dtype != "i32" or product_of(trail) == 1
+
+
+def has_domain(result: Value, values: Sequence[Value], order: Order) -> bool:
+    """Whether some cut of the result's storage shape serves all values."""
+    shape = storage_shape(result.type, order)
+    rank = len(result.type.step_shape)
+    return any(
+        all(_fits(v, Domain(shape, cut), rank, order) for v in values)
+        for cut in range(len(shape) + 1)
+    )
 
 
 def find_domain(op: Op, result: Value, values: Sequence[Value], order: Order) -> Domain:
@@ -174,7 +185,15 @@ class RegionTiler:
     def _finish(self, domain: Domain, steps: int, reverse: bool, name: str) -> None:
         layer = self.op.str_attr("layer", "")
         phase = self.op.str_attr("phase", "fp")
-        program = self.context.program(f"{layer}_{phase}_{name}", self.writer.program("p"))
+        try:
+            program = self.context.program(f"{layer}_{phase}_{name}", self.writer.program("p"))
+        except MicroError as error:
+            fail(
+                "E0402",
+                f"{self.op.name} of layer '{layer}' is too large for a microprogram: {error}",
+                where=str(self.op.loc),
+                help="make the cell smaller: fewer constants, fewer operations",
+            )
         lane_work(
             self.context,
             self.op,

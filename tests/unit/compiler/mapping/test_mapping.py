@@ -1,0 +1,91 @@
+"""Iterations are dealt out evenly; barriers stand exactly where cores must wait for each other."""
+
+import pytest
+
+from made_steps import Made, dense
+from phased_steps import random_step
+from snncc.compiler.interp.evaluate import evaluate
+from snncc.compiler.interp.tile_memory import TileError
+from snncc.compiler.interp.tiled import evaluate_tiled
+from snncc.compiler.ir.build import Builder
+from snncc.compiler.ir.clone import clone
+from snncc.compiler.ir.core import Module, Value
+from snncc.isasim.system import Options
+from whole_stack import compiled, machine, run_passes, same, simulate
+
+
+def mapped(module: Module, cores: int, scratchpad: int = 0) -> Module:
+    """Return the mapped stage of a copy."""
+    work = clone(module)
+    run_passes(work, "tile,map", machine(cores, scratchpad))
+    return work
+
+
+def barriers(module: Module) -> list[int]:
+    ops = module.func("step").body.ops
+    return [i for i, o in enumerate(ops) if o.name == "tile.barrier"]
+
+
+def test_one_core_needs_no_barrier() -> None:
+    made = dense(2, 3, 50, 60)
+    assert barriers(mapped(made.module, 1)) == []
+
+
+def test_every_barrier_is_needed() -> None:
+    """Without any one of them the interpreter finds two cores at one place."""
+    found = 0
+    for seed in range(12):
+        step = random_step(seed)
+        module = mapped(step.module, 5)
+        for at in barriers(module):
+            work = clone(module)
+            del work.func("step").body.ops[at]
+            with pytest.raises(TileError):
+                evaluate_tiled(work, step.inputs, order=seed)
+            found += 1
+    assert found > 10
+
+
+def test_no_core_is_idle_while_there_are_iterations() -> None:
+    made = dense(1, 64, 64, 640)
+    tiled = clone(made.module)
+    run_passes(tiled, "tile", machine(20, 8192))
+    trips = {
+        task.int_attr("id"): sum(
+            o.int_attr("trips") for o in task.regions[0].ops if o.name == "tile.parallel"
+        )
+        for task in tiled.func("step").body.ops
+        if task.name == "tile.task"
+    }
+    module = mapped(made.module, 20, 8192)
+    tasks = [o for o in module.func("step").body.ops if o.name == "tile.task"]
+    for number, total in trips.items():
+        cores = [o.int_attr("core") for o in tasks if o.int_attr("id") == number]
+        assert len(cores) == len(set(cores)) == min(20, total)
+
+
+def test_a_chain_through_shared_rows_is_right_on_every_number_of_cores() -> None:
+    made = Made(3, 5)
+
+    def twice(e: Builder, args: list[Value]) -> list[Value]:
+        return [e.one("ew.add", args[0], args[0])]
+
+    x = made.seq("x", 33)
+    w = made.param("w", 33, 33)
+    for _ in range(3):
+        x = made.b.one("phase.linear", made.region("map", [x], [x.type], twice)[0], w)
+    made.output(x=x)
+    expected = evaluate(clone(made.module), "step", made.inputs)
+    for cores in range(1, 21):
+        program = compiled(made.module, machine(cores, 4096))
+        same(expected, simulate(program, made.inputs, Options(check_races=True)), str(cores))
+
+
+def test_more_cores_than_iterations() -> None:
+    made = dense(1, 1, 3, 2)
+    module = mapped(made.module, 20)
+    used = {o.int_attr("core") for o in module.func("step").body.ops if o.name == "tile.task"}
+    assert used < set(range(20))
+    program = compiled(made.module, machine(20))
+    expected = evaluate(clone(made.module), "step", made.inputs)
+    same(expected, simulate(program, made.inputs, Options(check_races=True)), "20 cores")

@@ -1,0 +1,47 @@
+"""Random steps and networks compute the same bits at every stage and on the simulator."""
+
+import random
+
+import numpy as np
+import pytest
+
+from lowered import phased
+from phased_steps import random_step
+from snncc.compiler.diag import CompileError
+from snncc.compiler.ir.core import Module
+from strategies_networks import random_inputs, random_network
+from whole_stack import check_fitting
+
+STEPS, NETWORKS, PART = 100, 100, 10
+SCRATCHPADS = (512, 1024, 2048, 4096, 32768)
+
+
+@pytest.mark.parametrize("part", range(STEPS // PART))
+def test_random_steps_have_the_same_bits_everywhere(part: int) -> None:
+    for seed in range(part * PART, (part + 1) * PART):
+        rng = random.Random(seed)
+        step = random_step(seed)
+        cores, scratchpad = rng.randint(1, 20), rng.choice(SCRATCHPADS)
+        check_fitting(step.module, step.inputs, cores, scratchpad, seed)
+
+
+def network(seed: int) -> tuple[Module, dict[str, np.ndarray]]:
+    """Return a phased network and what to feed it."""
+    graph = random_network(seed)
+    step, given = phased(graph), random_inputs(graph, seed)
+    return step, {a.name: given[a.name] for a in step.func("step").body.args}
+
+
+@pytest.mark.parametrize("part", range(NETWORKS // PART))
+def test_random_networks_have_the_same_bits_everywhere(part: int) -> None:
+    unsupported = 0
+    for seed in range(part * PART, (part + 1) * PART):
+        step, inputs = network(seed)
+        rng = random.Random(seed)
+        try:
+            check_fitting(step, inputs, rng.randint(1, 20), rng.choice(SCRATCHPADS), seed)
+        except CompileError as error:
+            if any(d.code != "E0402" for d in error.diagnostics):
+                raise
+            unsupported += 1
+    assert unsupported < PART
