@@ -102,7 +102,6 @@ def sources(inputs: int, outputs: int, taps: int, mul: int, base: int, step: int
     index = place // div
     inside = (index * div == place) & (index >= 0) & (index < inputs)
     found: Ints = np.where(inside, index, -1).astype(np.int64)
-    found.setflags(write=False)
     return found
 
 

@@ -6,6 +6,7 @@ from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, Numerics, 
 from snncc.isasim.engines.checks import Footprint, check, overlapping
 from snncc.isasim.engines.fast_lanes import LaneKernels, steps_tangled
 from snncc.isasim.engines.fast_mac import MacKernels
+from snncc.isasim.engines.fast_windows import WindowKernels
 from snncc.isasim.engines.reference import ReferenceEngine
 
 
@@ -34,12 +35,21 @@ class FastEngine:
         self._reference = ReferenceEngine(numerics)
         self._lanes = LaneKernels(numerics.saturate)
         mac = MacKernels(numerics.accumulator == "fp16")
+        windows = WindowKernels(mac, numerics.saturate)
         self._run = {
             "gacc": mac.gacc,
             "mac": mac.mac,
             "bmac": mac.mac,
             "gouter": mac.gouter,
             "outer": mac.outer,
+            "gaccw": windows.macw,
+            "macw": windows.macw,
+            "bmacw": windows.macw,
+            "gouterw": windows.outerw,
+            "outerw": windows.outerw,
+            "pool": windows.pool,
+            "poolgrad": windows.poolgrad,
+            "transpose": windows.transpose,
         }
 
     def execute(self, op: Resolved, sram: Sram) -> Activity:

@@ -51,9 +51,10 @@ class Weights(NamedTuple):
         return bool(kb.finite16(self.address, self.stride, self.depth, self.n))
 
 
-def _target(
+def make_target(
     sram: Sram, acc: int, stride: int, rows: int, n: int, init: int, bias: int = 0
 ) -> Target:
+    """Return accumulators in a scratchpad."""
     base = sram.ctypes.data
     if init == KEEP:
         return Target(rows, n, base + acc, stride, base + acc, stride, None)
@@ -63,9 +64,10 @@ def _target(
     return Target(rows, n, base + acc, stride, row.ctypes.data, 0, row)
 
 
-def _weights(
+def make_weights(
     sram: Sram, w: int, stride: int, depth: int, n: int, *, transposed: bool = False
 ) -> Weights:
+    """Return a matrix in a scratchpad, copied where it is transposed or ends with the memory."""
     base, padded = sram.ctypes.data, -(-n // 16) * 16
     highest = w + max(0, (depth - 1) * stride) + 2 * padded
     if depth and not transposed and highest <= sram.shape[0]:
@@ -78,12 +80,14 @@ def _weights(
     return Weights(depth, n, copy.ctypes.data, 2 * padded, copy)
 
 
-def _words(rows: int, columns: int) -> Words:
+def empty_words(rows: int, columns: int) -> Words:
+    """Return room for rows of bits."""
     return np.empty((rows, -(-columns // 64)), np.uint64)
 
 
-def _transposed(words: Words, rows: int, columns: int) -> Words:
-    out = _words(columns, rows)
+def transposed_words(words: Words, rows: int, columns: int) -> Words:
+    """Return the transpose of a bit matrix."""
+    out = empty_words(columns, rows)
     kb.transpose_bits(words, rows, columns, out)
     return out
 
@@ -102,7 +106,7 @@ class MacKernels:
         self.half = int(half)
         self._ones = np.full(64, 0xFFFF, np.uint16)
 
-    def _gate(self, n: int) -> int:
+    def gate(self, n: int) -> int:
         """Return the address of a row of n set mask bits."""
         if 16 * self._ones.shape[0] < n:
             self._ones = np.full(-(-n // 16), 0xFFFF, np.uint16)
@@ -111,21 +115,20 @@ class MacKernels:
     def gacc(self, op: Resolved, sram: Sram) -> Activity:
         """Spike-gated accumulate."""
         acc, acc_stride, a, a_stride, w, w_stride, rows, k, n, bias, init = op.values
-        words = _words(rows, k)
+        words = empty_words(rows, k)
         active = int(kb.read_bits(sram.ctypes.data + a, a_stride, rows, k, words)) if k else 0
-        target = _target(sram, acc, acc_stride, rows, n, init, bias)
-        self._gated(words, active, target, _weights(sram, w, w_stride, k, n))
+        target = make_target(sram, acc, acc_stride, rows, n, init, bias)
+        self.gated(words, active, target, make_weights(sram, w, w_stride, k, n))
         return Activity(rows * k * n, active * n, active)
 
     def gouter(self, op: Resolved, sram: Sram) -> Activity:
         """Spike-gated outer product: gacc with the transposed spikes."""
         acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init = op.values
-        words = _words(rows, k)
+        words = empty_words(rows, k)
         active = int(kb.read_bits(sram.ctypes.data + a, a_stride, rows, k, words)) if rows else 0
-        target = _target(sram, acc, acc_stride, k, n, init)
-        self._gated(
-            _transposed(words, rows, k), active, target, _weights(sram, g, g_stride, rows, n)
-        )
+        target = make_target(sram, acc, acc_stride, k, n, init)
+        weights = make_weights(sram, g, g_stride, rows, n)
+        self.gated(transposed_words(words, rows, k), active, target, weights)
         return Activity(rows * k * n, active * n, active)
 
     def mac(self, op: Resolved, sram: Sram) -> Activity:
@@ -134,9 +137,9 @@ class MacKernels:
             :13
         ]
         base = sram.ctypes.data
-        words, terms = _words(rows, k), np.zeros(rows, np.int64)
+        words, terms = empty_words(rows, k), np.zeros(rows, np.int64)
         nonzero = int(kb.read_nonzero(base + a, a_stride, rows, k, words, terms)) if k else 0
-        gate, gate_stride, performed = self._gate(n), 0, (nonzero if skip else rows * k) * n
+        gate, gate_stride, performed = self.gate(n), 0, (nonzero if skip else rows * k) * n
         computed = -1
         if op.mnemonic == "bmac" and op.values[13] and k:
             gate, gate_stride = base + op.values[14], op.values[15]
@@ -144,27 +147,28 @@ class MacKernels:
             kb.popcount_rows(gate, gate_stride, rows, n, outputs)
             computed = int(outputs.sum())
             performed = int(outputs @ terms) if skip else k * computed
-        target = _target(sram, acc, acc_stride, rows, n, init, bias)
-        weights = _weights(sram, w, w_stride, k, n, transposed=bool(trans))
+        target = make_target(sram, acc, acc_stride, rows, n, init, bias)
+        weights = make_weights(sram, w, w_stride, k, n, transposed=bool(trans))
         place = (base + a, a_stride, 2)
-        self._scaled(words, nonzero, bool(skip), target, weights, place, (gate, gate_stride))
+        self.scaled(words, nonzero, bool(skip), target, weights, place, (gate, gate_stride))
         return Activity(rows * k * n, performed, outputs=computed)
 
     def outer(self, op: Resolved, sram: Sram) -> Activity:
         """Outer product: mac with the transposed inputs."""
         acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init, skip = op.values
         base = sram.ctypes.data
-        words, terms = _words(rows, k), np.zeros(rows, np.int64)
+        words, terms = empty_words(rows, k), np.zeros(rows, np.int64)
         nonzero = int(kb.read_nonzero(base + a, a_stride, rows, k, words, terms)) if rows else 0
-        target = _target(sram, acc, acc_stride, k, n, init)
-        weights = _weights(sram, g, g_stride, rows, n)
+        target = make_target(sram, acc, acc_stride, k, n, init)
+        weights = make_weights(sram, g, g_stride, rows, n)
         place = (base + a, 2, a_stride)
-        gate = (self._gate(n), 0)
-        turned = _transposed(words, rows, k)
-        self._scaled(turned, nonzero, bool(skip), target, weights, place, gate)
+        gate = (self.gate(n), 0)
+        turned = transposed_words(words, rows, k)
+        self.scaled(turned, nonzero, bool(skip), target, weights, place, gate)
         return Activity(rows * k * n, (nonzero if skip else rows * k) * n)
 
-    def _gated(self, words: Words, active: int, target: Target, weights: Weights) -> None:
+    def gated(self, words: Words, active: int, target: Target, weights: Weights) -> None:
+        """Add the weight rows whose bit is set."""
         rows, n, out, out_stride, init, init_stride, _ = target
         place = (out, out_stride, weights.address, weights.stride)
         if (
@@ -174,12 +178,12 @@ class MacKernels:
             and weights.finite()
         ):
             km.dense_rows(
-                words, rows, weights.depth, n, init, init_stride, *place, self._gate(n), 0, 0, 0, 0
+                words, rows, weights.depth, n, init, init_stride, *place, self.gate(n), 0, 0, 0, 0
             )
         else:
             km.gated_rows(words, rows, n, init, init_stride, *place, self.half)
 
-    def _scaled(
+    def scaled(
         self,
         words: Words,
         nonzero: int,

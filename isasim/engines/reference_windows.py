@@ -86,13 +86,14 @@ def _accumulate(
     """``first + x @ w``, terms in order; those that are not inside are left out."""
     if skip or inside.all():
         return fp16.mac_ordered(x, w, first, skip, accumulator=kind)  # outside, x is 0
-    out = fp16.load_acc(first)
-    for k in range(x.shape[1]):
-        live = inside[:, k]
-        if live.any():
-            term = np.ascontiguousarray(x[live, k : k + 1])
-            out[live] = fp16.mac_ordered(term, w[k : k + 1], out[live], accumulator=kind)
-    return out
+    out, half = fp16.load_acc(first), kind == "fp16"
+    with np.errstate(all="ignore"):
+        for k in range(x.shape[1]):
+            live = inside[:, k]
+            term: Floats = np.asarray(x[live, k : k + 1] * w[k])
+            total: Floats = np.asarray(out[live] + (fp16.round_f16(term) if half else term))
+            out[live] = fp16.round_f16(total) if half else total
+    return fp16.canonical_f32(out)
 
 
 def _macw(op: Resolved, sram: Sram, kind: Accumulator) -> Activity:
