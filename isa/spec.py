@@ -16,6 +16,8 @@ WORD_BITS = 128
 WORD_BYTES = WORD_BITS // 8
 OPCODE_BITS = 8
 REGISTERS = 64
+SEED_REGISTER = REGISTERS - 1
+"""Holds the seed of a run's random words when a program starts."""
 SEMAPHORES = 256
 STREAMS = 32
 WINDOWS = 8

@@ -59,9 +59,9 @@ class Core:
         self.credit_wait: tuple[int, ...] = ()
         self.halted = False
 
-    def reset(self, start: int) -> None:
+    def reset(self, start: int, seed: int = 0) -> None:
         """Go back to the start of the program; the scratchpad keeps its contents."""
-        self.seq.reset(start)
+        self.seq.reset(start, seed)
         self.sems[:] = [0] * SEMAPHORES
         self.sem_waiters.clear()
         self.inbox.clear()
@@ -100,10 +100,10 @@ class Chip:
             self.cores.append(core)
             self.by_index[code.core] = core
 
-    def reset(self, starts: Sequence[int]) -> None:
+    def reset(self, starts: Sequence[int], seed: int = 0) -> None:
         """Go back to the start of every program; memories keep their contents."""
         for core, start in zip(self.cores, starts, strict=True):
-            core.reset(start)
+            core.reset(start, seed)
         self.in_flight.clear()
         self.messages = 0
 

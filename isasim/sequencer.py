@@ -97,9 +97,13 @@ class Sequencer:
         self.wait: tuple[int, int] | None = None
         self.reset(0)
 
-    def reset(self, start: int) -> None:
-        """Go back to the state before the first instruction, which issues at time ``start``."""
+    def reset(self, start: int, seed: int = 0) -> None:
+        """Go back to the state before the first instruction, which issues at time ``start``.
+
+        ``seed`` is what r63 holds: the seed of this run's random words.
+        """
         self.registers[:] = [0] * REGISTERS + self.code.constants
+        self.registers[SEED_REGISTER] = seed
         self.streams[:] = [(0, 0, 0)] * STREAMS + [NO_WINDOW] * WINDOWS
         self.loops.clear()
         for queue in self.queues:

@@ -205,7 +205,7 @@ class System:
         tensor = self.tensor(name)
         return read_tensor(tensor, self._memory(tensor.space, tensor.core)[0])
 
-    def run(self) -> Result:
+    def run(self, seed: int = 0) -> Result:
         """Run the program from its start to its end, or to what stops it."""
         options, chip, pricing = self.options, self.chip, self.pricing
         self._bus.reset()
@@ -222,7 +222,7 @@ class System:
             else 0
             for fetched in self._fetched
         ]
-        chip.reset(starts)
+        chip.reset(starts, seed)
         pricing.begin()
         counters = Counters(chip, pricing.prices)
         if self._hooks:

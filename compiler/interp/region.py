@@ -75,7 +75,8 @@ class Elementwise:
                 )
             case "srnd":
                 if isinstance(self.num, Fp16):
-                    return fp16.stochastic_round(args[0], self.words(op, out.shape, step))
+                    bits = self.words(op, out.shape, step) >> np.uint32(19)
+                    return fp16.stochastic_round(args[0], bits)
                 return args[0]
             case "iota":
                 return self.iota(integer(op.attrs, "axis"), out.shape, step)

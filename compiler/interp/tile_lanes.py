@@ -136,7 +136,7 @@ def _value(c: LaneCall, inst: MicroInst, args: Sequence[Lane], t: int) -> Lane:
         case "i2h":
             return (args[0] >> np.uint32(21)).astype(np.float32) / np.float32(2048)
         case "srnd":
-            return fp16.stochastic_round(args[0], args[1])
+            return fp16.stochastic_round(args[0], args[1] >> np.uint32(19))
         case _:
             return _load(c, inst, t)
 

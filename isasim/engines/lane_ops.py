@@ -50,7 +50,7 @@ def _stochastic(e: Emit, x: Any, random: Any) -> Any:
     """Round as ``fp16.stochastic_round``: add 13 random bits below the last place and truncate."""
     b = e.b
     u = e.bits(x)
-    r = b.and_(e.bits(random), const(0x1FFF, True))
+    r = b.lshr(e.bits(random), const(19, True))
     a = b.and_(u, const(0x7FFFFFFF, True))
     exp = b.lshr(a, const(23, True))
     normal = b.lshr(b.add(b.sub(a, const(112 << 23, True)), r), const(13, True))

@@ -132,7 +132,7 @@ def _value(step: _Step, inst: MicroInst, args: list[Lane]) -> Lane:
     if name == "tab.h":
         return tables.apply(imm, args[0])
     if name == "srnd":
-        return fp16.stochastic_round(args[0], args[1])
+        return fp16.stochastic_round(args[0], args[1] >> np.uint32(19))
     if name == "i2h":
         return (args[0] >> np.uint32(21)).astype(np.float32) / np.float32(2048)
     raise NotImplementedError(name)

@@ -6,11 +6,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from snncc.compiler.diag import fail
-from snncc.isa.spec import REGISTERS
+from snncc.isa.spec import REGISTERS, SEED_REGISTER
 
 RESERVED = 1
 """r0 is 0; the last register holds the run's seed."""
-SEED_REGISTER = REGISTERS - 1
 SPARE = 14
 """Registers that loops leave free for constants of single instructions."""
 

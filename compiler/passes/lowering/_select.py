@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from snncc.compiler.ir.core import Attribute, Block, Location, Value, op
-from snncc.compiler.passes.lowering._registers import SEED_REGISTER, Registers
+from snncc.compiler.passes.lowering._registers import Registers
 from snncc.compiler.passes.lowering._tree import (
     Affine,
     LeafNode,
@@ -18,7 +18,7 @@ from snncc.compiler.passes.lowering._tree import (
     StreamUse,
 )
 from snncc.isa.encoding import BY_MNEMONIC
-from snncc.isa.spec import MICRO, REG, EnumKind, Unit
+from snncc.isa.spec import MICRO, REG, SEED_REGISTER, EnumKind, Unit
 
 UNIT_INDEX = {u: i for i, u in enumerate(Unit)}
 

@@ -55,7 +55,8 @@ class TilingContext:
         text = show_micro(MicroProgram("p", program.code))
         if text in self._program_names:
             return self._program_names[text]
-        base = "".join(c if c.isalnum() else "_" for c in hint) or "lanes"
+        base = "".join(c if c.isascii() and c.isalnum() else "_" for c in hint).strip("_")
+        base = base if base[:1].isalpha() else f"lanes_{base}".rstrip("_")
         name, n = base, 1
         while name in self.programs:
             n += 1

@@ -97,13 +97,14 @@ def emit_copy(context: TilingContext, op: Op, copy: Copy, name: str) -> None:
     else:
         fast_in = next((a for a in axes if a.source == _unit(copy)), None)
         fast_out = next((a for a in axes if a.target == _unit(copy)), None)
+        if copy.dtype == "bit" and (fast_in or fast_out) is not None:
+            fast_in = fast_in or Axis(1, -1, 0)  # rows of one spike
+            fast_out = fast_out or Axis(1, 0, -1)
         if fast_in is not None and fast_out is not None:
             rest = [a for a in axes if a is not fast_in and a is not fast_out]
             _transpose_blocks(context, b, copy, rest, fast_in, fast_out)
-        elif copy.dtype != "bit":
-            _copy_rows(context, b, copy, axes, 1)
         else:
-            unsupported(op)
+            _copy_rows(context, b, copy, axes, 1)
     context.add(b)
 
 

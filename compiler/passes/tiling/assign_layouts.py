@@ -11,6 +11,7 @@ in block, output channel (the reduction order of ADR 0001).
 
 from __future__ import annotations
 
+from snncc.compiler.ir.build import INFER
 from snncc.compiler.ir.core import Attribute, Block, Module, Op, Type, Value, op
 from snncc.compiler.passes.tiling._orders import (
     KERNEL,
@@ -21,6 +22,7 @@ from snncc.compiler.passes.tiling._orders import (
     reshape_order,
     transpose_order,
 )
+from snncc.compiler.passes.tiling._regions import has_domain, product_of
 from snncc.compiler.passes.tiling._sums import kept_axes, reduce_split
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
@@ -262,30 +264,72 @@ class _Layouts:
         if any(self.orders.get(v) == KERNEL for v in values):
             self._results(each, [self.orders.get(r, ()) for r in each.results])
             return
-        rank = max((len(r.type.step_shape) for r in each.results), default=0)
-        size = max(
-            (r.type.size // (r.type.shape[0] if r.type.kind == "seq" else 1) for r in each.results),
-            default=0,
-        )
-        chosen: Order = ()
-        if not any(o.name in COUNTED for o in each.regions[0].ops):
-            for v in each.operands:
-                steps = v.type.shape[0] if v.type.kind == "seq" else 1
-                if _immediate(v):
-                    continue
-                if len(v.type.step_shape) == rank and v.type.size // steps == size:
-                    chosen = self.order(v)
-                    break
+        largest = max(each.results, key=lambda r: product_of(r.type.step_shape))
+        shape = largest.type.step_shape
+        rank = len(shape)
+        chosen, fits = self._elementwise_order(each, largest)
         for i, v in enumerate(each.operands):
-            if (
-                not _immediate(v)
-                and len(v.type.step_shape) == rank
-                and sum(d > 1 for d in v.type.step_shape) > 1
-            ):
+            if _immediate(v):
+                continue
+            if v.type.step_shape == shape:
                 self._convert(each, i, chosen)
-        self._results(
-            each, [chosen if len(r.type.step_shape) == rank else () for r in each.results]
+            elif not fits and v.type.size > 1:
+                self._expand(each, i, shape, chosen)
+            elif len(v.type.step_shape) == rank and sum(d > 1 for d in v.type.step_shape) > 1:
+                self._convert(each, i, chosen)
+        self._results(each, [chosen if r.type.step_shape == shape else () for r in each.results])
+
+    def _elementwise_order(self, each: Op, largest: Value) -> tuple[Order, bool]:
+        """Return an order for all full operands, and whether the others fit it as they are."""
+        shape = largest.type.step_shape
+        rank = len(shape)
+        real = [v for v in (*each.operands, *each.results) if not _immediate(v)]
+        orders: list[Order] = []
+        if any(o.name in COUNTED for o in each.regions[0].ops):
+            orders.append(())
+        else:
+            orders += [
+                self.order(v)
+                for v in each.operands
+                if not _immediate(v) and v.type.step_shape == shape
+            ]
+            orders += [channels_last(rank), ()] if rank > 2 else [()]
+        for order in orders:
+            if has_domain(largest, real, order):
+                return order, True
+        return orders[0], False
+
+    def _expand(self, each: Op, index: int, shape: tuple[int, ...], wanted: Order) -> None:
+        """Repeat an operand that no stream can broadcast."""
+        value = each.operands[index]
+        type_ = Type(
+            value.type.kind,
+            (value.type.shape[0], *shape) if value.type.kind == "seq" else shape,
+            value.type.dtype,
         )
+        made = op(
+            "phase.expand",
+            [value],
+            [type_],
+            {
+                "phase": each.attrs.get("phase", "fp"),
+                "layer": each.attrs.get("layer", ""),
+                "shape": shape,
+                "layouts": (wanted,),
+            },
+            loc=each.loc,
+            names=[value.name],
+        )
+        self.step.body.insert_before(each, made)
+        self.orders[made.result] = wanted
+        each.set_operand(index, made.result)
+        block = each.regions[0]
+        block.args[index].type = Type("tensor", shape, block.args[index].type.dtype)
+        for inner in block.ops:
+            types = INFER[inner.name]([v.type for v in inner.operands], inner.attrs)
+            for result, type_ in zip(inner.results, types, strict=True):
+                result.type = type_
+        self.changed = True
 
     def order(self, value: Value) -> Order:
         """Return the storage order of a value (() is natural)."""
