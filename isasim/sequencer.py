@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
-from snncc.isa.spec import REGISTERS, STREAMS, WINDOWS
+from snncc.isa.spec import REGISTERS, SEED_REGISTER, STREAMS, WINDOWS
 from snncc.isa.window import Window
 from snncc.isasim.decode import (
     ADD,
