@@ -240,12 +240,23 @@ def identify(core: Core, theta: Arr | None, multi: bool, compare: str) -> Neuron
     found = Neuron(core.h, list(core.inputs), "leaky", Constants())
     found.compare = "none" if theta is None else "multi" if multi else compare
     if theta is not None:
+        _check_gains(core, base, d, gains)
         _match_reset(core, found, base, d, a, c, multi)
         found.constants.values["threshold"] = theta
     _match_dynamics(core, found, a, c, gains)
     _match_floor(core, found, a, c, d)
     _name_constants(core, found)
     return found
+
+
+def _check_gains(core: Core, base: Arr, d: Arr, gains: list[Arr]) -> None:
+    """After a spike, the inputs must count as they do without one."""
+    zeros = [0.0] * len(core.inputs)
+    h0 = core.next(base + d, zeros)
+    for k, gain in enumerate(gains):
+        unit = [1.0 if i == k else 0.0 for i in range(len(gains))]
+        if not _close(core.next(base + d, unit) - h0, gain):
+            raise Unfit("the reset suppresses the input")
 
 
 def _match_reset(
@@ -418,9 +429,15 @@ def _recognise_group(
 ) -> Neuron | None:
     ids = {n.id for n in group}
     heads = [(n, s) for n, s in compares if s[0].id in ids and s[0].op != "Delay"]
+    if not heads:  # the spikes of the last step are not in the file: only their reset is
+        heads = [
+            (n, (resolve(s[0].ins[0]), s[1], s[2]))
+            for n, s in compares
+            if s[0].id in ids and s[0].op == "Delay"
+        ]
     hs = {s[0].id: s[0] for _, s in heads}
     try:
-        if len(hs) > 1:
+        if len(hs) > 1 or (not hs and any(n.op in COMPARE for n in group)):
             return None
         if hs:
             h = next(iter(hs.values()))
@@ -540,8 +557,6 @@ def _results(
             steps = [_step_function(found, g) for g in grid]
             if all(_close(v, s) for v, s in zip(values, steps, strict=True)):
                 found.spikes.append(n)
-    if spiking and not found.spikes:
-        raise Unfit("no spikes leave the neuron")
     choices = [found.delay]
     if found.reset == "hard":
         choices = [False, True]
