@@ -172,7 +172,7 @@ KEYS: tuple[Key, ...] = (
         "rounding of an updated weight to binary16",
         ("nearest", "stochastic"),
     ),
-    Key("weights.seed", "int", 0, "seed of stochastic rounding and dropout", low=0, high=2**32 - 1),
+    Key("weights.seed", "int", 0, "seed of stochastic rounding and dropout", low=0, high=2**31 - 1),
     Key(
         "batchnorm.statistics",
         "str",

@@ -30,7 +30,7 @@ from snncc.compiler.cli.failure import Stopped, versions
 from snncc.compiler.cli.interface import Interface, expose_spikes, interface_of
 from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
 from snncc.compiler.cli.readout import host_readout
-from snncc.compiler.cli.simulate import Chip, read_program
+from snncc.compiler.cli.simulate import Chip, read_program, step_seed
 from snncc.compiler.cli.trainer import (
     Data,
     History,
@@ -208,7 +208,12 @@ def compile(
         CompileOptions(PIPELINE, level),
         context=context,
         observers=observers,
-        metadata={"interface": interface.as_json(), "updates": updates, "versions": versions()},
+        metadata={
+            "interface": interface.as_json(),
+            "updates": updates,
+            "seed": config.integer("weights.seed") or 0,
+            "versions": versions(),
+        },
     )
     return Program(result.object_file, interface, model.path.parent, result.module)
 
@@ -265,8 +270,9 @@ def _interpret(
         model = replace(model, graph=graph)
     interface = model.interface(mode)
     values = {interface.x.name: interface.check_x(x, where)}
+    seed = step_seed(model.config.integer("weights.seed"), 0)
     module, _ = lower(model.graph, TO_PHASED, config=model.config, mode=mode)
-    return Result(interpret(module, interface, values, y, numerics, where))
+    return Result(interpret(module, interface, values, y, numerics, where, seed))
 
 
 @dataclass(slots=True)
@@ -278,9 +284,9 @@ class ChipLearner:
     reduce: Callable[[Mapping[str, Array]], Array]
     fresh: bool = False
 
-    def step(self, x: Array, y: Array) -> tuple[float, Array]:
+    def step(self, x: Array, y: Array, number: int) -> tuple[float, Array]:
         """Run a training step."""
-        self.chip.run(x, y)
+        self.chip.run(x, y, number=number)
         self.fresh = False
         return float(self.chip.output("loss")), self.chip.output("logits")
 

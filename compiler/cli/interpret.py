@@ -29,6 +29,7 @@ def interpret(
     y: Array | None,
     numerics: str,
     where: str,
+    seed: int = 0,
 ) -> dict[str, Array]:
     """Evaluate the step of a phased module; return arrays in the file's layout."""
     values: dict[str, npt.ArrayLike] = dict(inputs)
@@ -37,7 +38,7 @@ def interpret(
         if y is None:
             fail("E0021", "a training step needs labels y", where)
         values["y"] = interface.check_y(y, _classes(module), where)
-    found = evaluate(module, STEP, values, numerics)
+    found = evaluate(module, STEP, values, numerics, seed=seed)
     layouts = interface_of(module, interface.mode).outputs
     transposed = {
         op.str_attr("name"): op.bool_attr("transpose", False)

@@ -32,6 +32,11 @@ def read_program(path: str) -> ObjectFile:
         fail("E0801", message, path, help="compile or assemble the program again")
 
 
+def step_seed(seed: object, number: int) -> int:
+    """Return the seed of a step's random bits: that of the configuration, and the step's number."""
+    return ((seed if isinstance(seed, int) else 0) << 32) | number
+
+
 class Chip:
     """A program loaded into a simulated machine; DRAM lives from step to step."""
 
@@ -76,19 +81,22 @@ class Chip:
         shape = self.system.tensor(name).shape
         self.system.write_tensor(name, values.reshape(shape))
 
-    def run(self, x: Array, y: Array | None = None, where: str = "") -> Result:
-        """Run one step on checked inputs; a trap, limit or deadlock is :class:`Stopped`."""
+    def run(self, x: Array, y: Array | None = None, where: str = "", number: int = 0) -> Result:
+        """Run one step on checked inputs; a trap, limit or deadlock is :class:`Stopped`.
+
+        ``number`` of the step in a training run: random bits depend on it.
+        """
         self.write_input(self.interface.x.name, self.interface.check_x(x, where))
         if self.trains:
             if y is None:
                 fail("E0021", "this is a training program: it needs labels y", where,
                      help="or compile for inference: --mode infer")  # fmt: skip
             self.write_input("y", self.interface.check_y(y, self.classes, where))
-        return self.start()
+        return self.start(number)
 
-    def start(self) -> Result:
+    def start(self, number: int = 0) -> Result:
         """Run the program on whatever its memory holds."""
-        self.result = self.system.run()
+        self.result = self.system.run(step_seed(self.program.metadata.get("seed"), number))
         fault = self.result.fault
         if fault is not None:
             text = str(Diagnostic(_CODES[fault.reason], str(fault).partition("\n")[0]))

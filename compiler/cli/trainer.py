@@ -58,8 +58,11 @@ class Costs:
 class Learner(Protocol):
     """A training program with its state (weights, momenta)."""
 
-    def step(self, x: Array, y: Array) -> tuple[float, Array]:
-        """Run a training step; return the loss and the logits."""
+    def step(self, x: Array, y: Array, number: int) -> tuple[float, Array]:
+        """Run a training step; return the loss and the logits.
+
+        ``number`` counts the steps of the whole run from 0; random bits depend on it.
+        """
         ...
 
     def predict(self, x: Array) -> Array:
@@ -196,8 +199,11 @@ def _epoch(
     losses: list[float] = []
     right = 0
     costs = Costs()
+    before = history.epochs[-1].step if history.epochs else 0
     for number, chosen in enumerate(batches(len(data.y), plan, epoch), 1):
-        loss, logits = learner.step(take(data.x, chosen, plan), data.y[chosen])
+        loss, logits = learner.step(
+            take(data.x, chosen, plan), data.y[chosen], before + len(losses)
+        )
         if not math.isfinite(loss):
             fail(
                 "E0030",
@@ -213,7 +219,7 @@ def _epoch(
     total.seconds += costs.seconds
     total.energy_pj += costs.energy_pj
     total.dram_bytes += costs.dram_bytes
-    step = (history.epochs[-1].step if history.epochs else 0) + len(losses)
+    step = before + len(losses)
     mean = math.fsum(losses) / len(losses)
     share = right / (len(losses) * plan.batch)
     return Metrics(epoch, step, mean, share, None, costs.cycles, costs.energy_pj, costs.dram_bytes)

@@ -20,7 +20,7 @@ class Linear:
     def __init__(self) -> None:
         self.w = np.zeros((4, 3), np.float32)
 
-    def step(self, x: Array, y: Array) -> tuple[float, Array]:
+    def step(self, x: Array, y: Array, number: int) -> tuple[float, Array]:
         z = x @ self.w
         p = np.exp(z - z.max(1, keepdims=True))
         p /= p.sum(1, keepdims=True)
