@@ -195,14 +195,15 @@ def _transpose_blocks(
 ) -> None:
     """Copy blocks: rows along ``fast_in`` come in, rows along ``fast_out`` go out."""
     bits = copy.dtype == "bit"
+    size = 4 if copy.dtype == "f32" else 2  # of an element in the scratchpad
     rows, cols = fast_out.size, fast_in.size
     edge = 16
-    while edge * 2 * edge * 2 * (8 if bits else 4) + 1024 < context.limit and edge < 256:
+    while edge * 2 * edge * 2 * (8 if bits else 2 * size) + 1024 < context.limit and edge < 256:
         edge *= 2
     r_max, c_max = min(rows, edge), min(cols, edge)
     packed_in = b.sram("packed_in", r_max * row_bytes("bit", c_max)) if bits else None
-    block = b.sram("block", r_max * c_max * 2)
-    turned = b.sram("turned", r_max * c_max * 2)
+    block = b.sram("block", r_max * c_max * size)
+    turned = b.sram("turned", r_max * c_max * size)
     packed_out = b.sram("packed_out", c_max * row_bytes("bit", r_max)) if bits else None
     source, target = copy.source, copy.target
     assert source is not None
@@ -219,14 +220,27 @@ def _transpose_blocks(
                 r,
                 c,
             )
-        b.emit(
-            "transpose",
-            [("dst", turned, ZERO), ("src", block, ZERO)],
-            dst_stride=r * 2,
-            src_stride=c * 2,
-            rows=r,
-            cols=c,
-        )
+        if size == 2:
+            b.emit(
+                "transpose",
+                [("dst", turned, ZERO), ("src", block, ZERO)],
+                dst_stride=r * 2,
+                src_stride=c * 2,
+                rows=r,
+                cols=c,
+            )
+        else:  # the transposer moves halves only
+            b.emit(
+                "copy",
+                [("dst", turned, ZERO), ("src", block, ZERO)],
+                n0=c,
+                n1=r,
+                bytes=size,
+                dst0=r * size,
+                dst1=size,
+                src0=size,
+                src1=c * size,
+            )
         if packed_out is not None:
             b.lanes(
                 "ew",
@@ -243,8 +257,8 @@ def _transpose_blocks(
     def blocks(source_at: At, target_at: At, parallel: bool) -> None:
         def across(r_at: At, r: int, _: bool) -> None:
             def along(c_at: At, c: int, __: bool) -> None:
-                step_in = c_at.exact_div(8) if bits else c_at * 2
-                step_out = r_at.exact_div(8) if bits else r_at * 2
+                step_in = c_at.exact_div(8) if bits else c_at * size
+                step_out = r_at.exact_div(8) if bits else r_at * size
                 move(
                     source_at + r_at * fast_out.source + step_in,
                     target_at + c_at * fast_in.target + step_out,
