@@ -10,6 +10,8 @@ import pytest
 from onnx import TensorProto
 
 from e2e.common import BATCH, CONFIG, DIGITS, refused, snncc
+from snncc.compiler.cli import survey
+from snncc.models.datasets import LOADERS, Dataset
 
 BASE = ("--config", CONFIG, "--inputs", BATCH)
 
@@ -204,8 +206,6 @@ def test_program_and_request_do_not_fit(tmp_path: Path) -> None:
 
 
 def test_an_internal_error_leaves_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from snncc.compiler.cli import survey
-
     def broken(*_: object) -> None:
         raise ZeroDivisionError("planted")
 
@@ -222,3 +222,27 @@ def test_limit(tmp_path: Path) -> None:
     path = tmp_path / "p.snnx"
     assert snncc("compile", DIGITS, "--config", CONFIG, "-o", path).exit_code == 0
     refused(snncc("run", path, "--inputs", BATCH, "--max-instructions", "5"), "E0902", 4)
+
+
+def test_a_data_set_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> Dataset:
+        raise ImportError("No module named 'sklearn'")
+
+    monkeypatch.setitem(LOADERS, "digits", absent)
+    done = snncc("train", DIGITS, "--config", CONFIG, "--data", "digits", "--epochs", "1")
+    assert "pip install" in refused(done, "E0026")
+
+
+def test_not_enough_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def huge(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(survey, "survey", huge)
+    refused(snncc("check", DIGITS), "E0032")
+
+
+def test_demo_notices_wrong_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snncc.compiler.cli.demo.COSINE", 1.1)
+    done = snncc("demo", "--cores", "1")
+    assert "E0031" in done.stderr
+    assert done.exit_code == 1
