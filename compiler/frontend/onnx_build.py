@@ -6,7 +6,7 @@ unrolled, equal nodes are merged, constant subgraphs are folded and all shapes a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -26,14 +26,10 @@ from snncc.compiler.frontend.flat import (
     Node,
     Shape,
     Val,
-    attr_int,
-    attr_ints,
     attr_key,
-    attr_str,
     prod,
 )
 from snncc.compiler.frontend.onnx_file import TensorReader, np_dtype
-from snncc.compiler.frontend.scatter import scatter_step
 
 MAX_NODES = 400_000
 MAX_DEPTH = 40
@@ -44,13 +40,13 @@ TRAINING_HINTS = frozenset({"surrogate", "surrogate_alpha", "surrogate_slope", "
 
 
 @dataclass(slots=True)
-class Sequence_:
+class TensorList:
     """A value of an ONNX sequence type: a list that exists only at import time."""
 
     items: list[Val] = field(default_factory=list["Val"])
 
 
-Bound: TypeAlias = Val | Sequence_
+Bound: TypeAlias = Val | TensorList
 Env: TypeAlias = dict[str, Bound]
 
 
@@ -66,8 +62,64 @@ class Scope:
     functions: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class Call:
+    """One node being read: its inputs, attributes and place."""
+
+    builder: GraphBuilder
+    proto: onnx.NodeProto
+    ins: list[Bound | None]
+    attrs: dict[str, AttrValue]
+    name: str
+    scope: Scope
+
+    def bound(self, i: int) -> Bound:
+        """Return a required input, tensor or list."""
+        v = self.ins[i] if i < len(self.ins) else None
+        if v is None:
+            raise ValueError(f"input {i} is missing")
+        return v
+
+    def val(self, i: int) -> Val:
+        """Return a required tensor input."""
+        v = self.bound(i)
+        if not isinstance(v, Val):
+            raise ValueError(f"input {i} is a sequence, not a tensor")
+        return v
+
+    def optional(self, i: int) -> Val | None:
+        """Return a tensor input, or None when it is absent."""
+        v = self.ins[i] if i < len(self.ins) else None
+        return v if isinstance(v, Val) else None
+
+    def items(self, i: int) -> list[Val]:
+        """Return the entries of a sequence input."""
+        v = self.bound(i)
+        if not isinstance(v, TensorList):
+            raise ValueError(f"input {i} is a tensor, not a sequence")
+        return v.items
+
+    def add(self, op: str, ins: Sequence[Val | None], attrs: Attrs | None = None) -> list[Val]:
+        """Add a node in this node's place."""
+        return self.builder.add(op, ins, attrs, self.name, 1, self.proto, self.scope)
+
+
+Rule: TypeAlias = Callable[["GraphBuilder", Call], Sequence[Bound]]
+RULES: dict[str, Rule] = {}
+
+
+def rule(op: str) -> Callable[[Rule], Rule]:
+    """Register how an operator is written in the flat graph."""
+
+    def add(function: Rule) -> Rule:
+        RULES[op] = function
+        return function
+
+    return add
+
+
 class GraphBuilder:
-    """Builds one flat graph; ``dims`` gives the concrete shape of a graph input."""
+    """Builds one flat graph."""
 
     def __init__(self, file: str, model: onnx.ModelProto, reader: TensorReader) -> None:
         self.file = file
@@ -266,10 +318,9 @@ class GraphBuilder:
                     "or use the standard operators",
                 )
             return made
-        special = getattr(self, f"op_{n.op_type}", None)
+        special = RULES.get(n.op_type)
         if special is not None:
-            result: Sequence[Bound] = special(n, ins, attrs, name, scope)
-            return result
+            return special(self, Call(self, n, ins, attrs, name, scope))
         plain = [v if isinstance(v, Val) else None for v in ins]
         while plain and plain[-1] is None:
             plain.pop()
@@ -300,309 +351,36 @@ class GraphBuilder:
             fail("E0105", f"output {name!r} is not defined", self.where(where))
         return env[name]
 
-    # ------------------------------------------------------------------ operators with a rule
-    def op_Identity(
-        self, n: onnx.NodeProto, ins: list[Bound], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """Identity is its operand."""
-        return [ins[0]]
-
-    def op_Dropout(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """Dropout is the identity unless the file was exported in training mode."""
-        mode = ins[2].const if len(ins) > 2 else None
-        if mode is None or not mode.any():
-            return [ins[0], ins[0]]
-        ratio = float(ins[1].const) if ins[1].const is not None else 0.5
-        return self.add("Dropout", [ins[0]], {"rate": ratio}, name, proto=n, scope=sc)
-
-    def op_Constant(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """Constant nodes become constants."""
-        for v in at.values():
-            if isinstance(v, np.ndarray):
-                return [self.const(v)]
-            if isinstance(v, (int, tuple)) or isinstance(v, float):
-                sample = v[0] if isinstance(v, tuple) and v else v
-                return [self.const(np.asarray(v, F32 if isinstance(sample, float) else I64))]
-        fail("E0104", "Constant without a number", self.where(name))
-
-    def op_Cast(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """Casts between float types vanish; to an integer and back is a truncation."""
-        to = np_dtype(attr_int(at, "to", 1), self.where(name))
-        return [self.cast(ins[0], to, name, n, sc)]
-
-    def op_CastLike(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """As Cast."""
-        return [self.cast(ins[0], ins[1].dtype, name, n, sc)]
-
-    def cast(
-        self, x: Val, to: DType, name: str, n: onnx.NodeProto | None, sc: Scope | None
-    ) -> Val:
+    def cast(self, x: Val, to: DType, c: Call) -> Val:
         """Return a value in another type."""
         if x.dtype == to or (x.dtype.kind == "f" and to.kind == "f" and x.const is None):
             return x
         if x.node is not None and x.node.op == "Cast" and x.const is None and to.kind == "f":
             inner = x.node.val(0)
             if x.dtype.kind in "iu" and inner.dtype.kind == "f":
-                return self.one("Trunc", inner, name=name, scope=sc)
+                return c.add("Trunc", [inner])[0]
             if inner.dtype.kind == "b":
                 x = inner
-        return self.add("Cast", [x], {"to": to}, name, proto=n, scope=sc)[0]
+        return c.add("Cast", [x], {"to": to})[0]
 
-    def op_Clip(
-        self, n: onnx.NodeProto, ins: list[Val | None], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """Clip with constant bounds; without effect on a constant, it is that constant."""
-        bounds: dict[str, AttrValue] = {k: at[k] for k in ("min", "max") if k in at}
-        for key, v in zip(("min", "max"), ins[1:], strict=False):
-            if v is not None:
-                if v.const is None or v.size != 1:
-                    fail("E0104", "Clip with bounds that are no constants", self.where(name))
-                bounds[key] = float(v.const.item())
-        x = ins[0]
-        assert x is not None
-        out = self.add("Clip", [x], bounds, name, proto=n, scope=sc)[0]
-        if x.const is not None and out.const is not None and np.array_equal(x.const, out.const):
-            return [x]
-        return [out]
-
-    def op_Less(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """a < b is b > a."""
-        return self.add("Greater", [ins[1], ins[0]], {}, name, proto=n, scope=sc)
-
-    def op_LessOrEqual(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """a <= b is b >= a."""
-        return self.add("GreaterOrEqual", [ins[1], ins[0]], {}, name, proto=n, scope=sc)
-
-    def _chain(self, op: str, ins: list[Val], name: str, n: onnx.NodeProto, sc: Scope) -> Val:
-        out = ins[0]
-        for v in ins[1:]:
-            out = self.add(op, [out, v], {}, name, proto=n, scope=sc)[0]
-        return out
-
-    def op_Sum(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """A sum of many is a chain."""
-        return [self._chain("Add", ins, name, n, sc)]
-
-    def op_Mean(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """A mean of many is a chain and a division."""
-        return [
-            self.one("Div", self._chain("Add", ins, name, n, sc), self.scalar(len(ins)), name=name)
-        ]
-
-    def op_Max(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """A maximum of many is a chain."""
-        return [self._chain("Max", ins, name, n, sc)]
-
-    def op_Min(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """A minimum of many is a chain."""
-        return [self._chain("Min", ins, name, n, sc)]
-
-    def op_BatchNormalization(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """Only the first output is used; running statistics belong to training."""
-        return self.add("BatchNormalization", ins[:5], at, name, 1, n, sc)
-
-    def op_ScatterND(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """Writing one time step after the other into a buffer is a stack."""
-        return [scatter_step(self, "ScatterND", ins, at, name)]
-
-    def op_ScatterElements(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """As ScatterND."""
-        return [scatter_step(self, "ScatterElements", ins, at, name)]
-
-    # ------------------------------------------------------------------ sequences
-    def op_SequenceEmpty(
-        self, n: onnx.NodeProto, ins: list[Bound], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """A list without entries."""
-        return [Sequence_()]
-
-    def op_SequenceConstruct(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """A list of values."""
-        return [Sequence_(list(ins))]
-
-    def op_SequenceInsert(
-        self, n: onnx.NodeProto, ins: list[Bound], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """A list with one more entry."""
-        s, v = ins[0], ins[1]
-        if not isinstance(s, Sequence_) or not isinstance(v, Val):
-            raise ValueError("operands are not a sequence and a tensor")
-        items = list(s.items)
-        place = ins[2] if len(ins) > 2 else None
-        if isinstance(place, Val):
-            items.insert(shapes.const_ints(place)[0], v)
-        else:
-            items.append(v)
-        return [Sequence_(items)]
-
-    def op_SequenceAt(
-        self, n: onnx.NodeProto, ins: list[Bound], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """An entry of a list."""
-        s, i = ins[0], ins[1]
-        if not isinstance(s, Sequence_) or not isinstance(i, Val):
-            raise ValueError("operands are not a sequence and an index")
-        return [s.items[shapes.const_ints(i)[0]]]
-
-    def op_SequenceLength(
-        self, n: onnx.NodeProto, ins: list[Bound], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """The number of entries."""
-        s = ins[0]
-        return [self.const(np.array(len(s.items) if isinstance(s, Sequence_) else 0, I64))]
-
-    def op_SplitToSequence(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """Slices of length one."""
-        x = ins[0]
-        axis = shapes.norm_axis(attr_int(at, "axis", 0), len(x.shape))
-        keep = attr_int(at, "keepdims", 1)
-        if len(ins) > 1 and any(s != 1 for s in shapes.const_ints(ins[1])):
-            fail("E0104", "SplitToSequence into parts longer than one", self.where(name))
-        items: list[Val] = []
-        for i in range(x.shape[axis]):
-            index = self.const(np.array([i] if keep else i, I64))
-            items.append(self.one("Gather", x, index, name=name, axis=axis))
-        return [Sequence_(items)]
-
-    def op_ConcatFromSequence(
-        self, n: onnx.NodeProto, ins: list[Bound], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """Join or stack a list."""
-        s = ins[0]
-        if not isinstance(s, Sequence_) or not s.items:
-            raise ValueError("operand is not a sequence, or an empty one")
-        axis = attr_int(at, "axis", 0)
-        if attr_int(at, "new_axis", 0):
-            return [self.stack(s.items, axis, name, sc)]
-        return self.add("Concat", s.items, {"axis": axis}, name, proto=n, scope=sc)
-
-    def stack(self, items: Sequence[Val], axis: int, name: str, sc: Scope | None) -> Val:
+    def stack(self, items: Sequence[Val], axis: int, name: str, scope: Scope | None) -> Val:
         """Join values along a new axis."""
         axes = self.const(np.array([axis], I64))
         parts = [self.one("Unsqueeze", v, axes, name=name) for v in items]
-        return self.add("Concat", parts, {"axis": axis}, name, scope=sc)[0]
+        return self.add("Concat", parts, {"axis": axis}, name, scope=scope)[0]
 
-    # ------------------------------------------------------------------ control flow
-    def op_If(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """A branch that is decided at import time."""
-        if ins[0].const is None:
-            fail("E0104", "If on a value that only the data decides", self.where(name))
-        body = at["then_branch" if ins[0].const.all() else "else_branch"]
-        return self.body(body, {}, name, sc)
-
-    def body(self, graph: AttrValue, bound: Env, name: str, sc: Scope) -> list[Bound]:
+    def body(self, graph: AttrValue, bound: Env, c: Call) -> list[Bound]:
         """Read a nested graph once, with its inputs bound."""
         if not isinstance(graph, onnx.GraphProto):
             raise ValueError("the body is missing")
+        sc = c.scope
         if sc.depth > MAX_DEPTH:
-            fail("E0109", "graphs are nested too deeply", self.where(name))
+            fail("E0109", "graphs are nested too deeply", self.where(c.name))
         env: Env = {**sc.env, **bound}
         self.initializers(graph, env)
-        inner = Scope(env, sc.attrs, f"{name}/", sc.hints, sc.depth + 1, sc.functions)
+        inner = Scope(env, sc.attrs, f"{c.name}/", sc.hints, sc.depth + 1, sc.functions)
         self.run(graph.node, inner)
-        return [self._bound(env, o.name, name) for o in graph.output]
-
-    def op_Loop(
-        self, n: onnx.NodeProto, ins: list[Bound | None], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """Unroll a loop whose number of iterations is known."""
-        graph = at.get("body")
-        if not isinstance(graph, onnx.GraphProto):
-            raise ValueError("the body is missing")
-        trips, cond = ins[0], ins[1] if len(ins) > 1 else None
-        if not isinstance(trips, Val) or trips.const is None:
-            fail(
-                "E0104",
-                "the number of iterations of this Loop is not known at import",
-                self.where(name),
-                help="give the number of steps: [timesteps] in the configuration",
-            )
-        total = int(trips.const.item())
-        if total > MAX_TRIPS:
-            fail("E0109", f"Loop of {total} iterations", self.where(name))
-        carried = [v for v in ins[2:] if v is not None]
-        names = [i.name for i in graph.input]
-        scans: list[list[Val]] = [[] for _ in graph.output[1 + len(carried) :]]
-        state: Bound = cond if cond is not None else self.const(np.array(True))
-        for t in range(total):
-            if isinstance(state, Val) and state.const is not None and not state.const.all():
-                break
-            bound: Env = dict(
-                zip(names, [self.const(np.array(t, I64)), state, *carried], strict=False)
-            )
-            outs = self.body(graph, bound, f"{name}", sc)
-            state, carried = outs[0], outs[1 : 1 + len(carried)]
-            for kept, v in zip(scans, outs[1 + len(carried) :], strict=True):
-                if isinstance(v, Val):
-                    kept.append(v)
-        return [*carried, *(self.stack(kept, 0, name, sc) for kept in scans if kept)]
-
-    def op_Scan(
-        self, n: onnx.NodeProto, ins: list[Val], at: Attrs, name: str, sc: Scope
-    ) -> Sequence[Bound]:
-        """Unroll a scan."""
-        graph = at.get("body")
-        if not isinstance(graph, onnx.GraphProto):
-            raise ValueError("the body is missing")
-        count = attr_int(at, "num_scan_inputs", 1)
-        states: list[Bound] = list(ins[: len(ins) - count])
-        xs = ins[len(ins) - count :]
-        in_axes = attr_ints(at, "scan_input_axes", (0,) * count)
-        in_back = attr_ints(at, "scan_input_directions", (0,) * count)
-        made = len(graph.output) - len(states)
-        out_axes = attr_ints(at, "scan_output_axes", (0,) * made)
-        out_back = attr_ints(at, "scan_output_directions", (0,) * made)
-        total = xs[0].shape[in_axes[0]]
-        if total > MAX_TRIPS:
-            fail("E0109", f"Scan over {total} steps", self.where(name))
-        scans: list[list[Val]] = [[] for _ in range(made)]
-        names = [i.name for i in graph.input]
-        for t in range(total):
-            parts: list[Bound] = []
-            for x, axis, back in zip(xs, in_axes, in_back, strict=True):
-                index = self.const(np.array(total - 1 - t if back else t, I64))
-                parts.append(self.one("Gather", x, index, name=name, axis=axis))
-            outs = self.body(graph, dict(zip(names, [*states, *parts], strict=True)), name, sc)
-            states = outs[: len(states)]
-            for kept, v in zip(scans, outs[len(states) :], strict=True):
-                if isinstance(v, Val):
-                    kept.append(v)
-        stacked: list[Bound] = []
-        for kept, axis, back in zip(scans, out_axes, out_back, strict=True):
-            stacked.append(self.stack(kept[::-1] if back else kept, axis, name, sc))
-        return [*states, *stacked]
+        return [self._bound(env, o.name, c.name) for o in graph.output]
 
 
 def input_shape(info: onnx.ValueInfoProto) -> list[int | str]:
@@ -640,8 +418,3 @@ def build(
         builder.flat.outputs.append(found)
         builder.flat.output_names.append(out.name)
     return builder.flat
-
-
-def reads_string(attrs: Attrs, key: str, default: str) -> str:
-    """Read a text attribute in lower case."""
-    return attr_str(attrs, key, default).lower()

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 
 from snncc.compiler.diag import DiagnosticSink, fail
+from snncc.compiler.frontend import onnx_loops, onnx_rules
 from snncc.compiler.frontend.batch import BatchAxes
 from snncc.compiler.frontend.emit import emit_module
 from snncc.compiler.frontend.flat import Val
@@ -17,6 +18,8 @@ from snncc.compiler.frontend.onnx_file import TensorReader, read_model
 from snncc.compiler.frontend.rolled import reachable
 from snncc.compiler.frontend.unroll import Rolled, roll_model
 from snncc.compiler.ir.core import Attribute, Module
+
+_RULES = (onnx_loops, onnx_rules)  # importing them registers their operators
 
 
 def import_onnx(

@@ -1,0 +1,88 @@
+"""Importing NIR models: the entry of the NIR frontend (docs/nir.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from snncc.compiler.diag import DiagnosticSink, fail
+from snncc.compiler.frontend.nir_build import NirBuilder
+from snncc.compiler.frontend.nir_file import read_nir
+from snncc.compiler.frontend.nir_graph import FlatNir, flatten
+from snncc.compiler.frontend.nir_layers import CONVOLUTIONS, MATRICES, need
+from snncc.compiler.frontend.nir_time import find_dt
+from snncc.compiler.ir.core import Module
+
+MAX_ELEMENTS = 1 << 28
+
+
+def import_nir(
+    path: Path,
+    *,
+    steps: int | None = None,
+    batch: int | None = None,
+    x_shape: Sequence[int] | None = None,
+    dt: float | None = None,
+    sink: DiagnosticSink | None = None,
+) -> Module:
+    """Read a NIR file into a graph-stage module.
+
+    ``x_shape`` is the shape of the input that will be given, [T, B, ...]; ``steps`` and ``batch``
+    count where it is not known; ``dt`` is the time step in the file's unit.  Warnings go to
+    ``sink``; faults raise ``CompileError``.
+    """
+    sink = sink if sink is not None else DiagnosticSink()
+    file = str(path)
+    graph, version = read_nir(path)
+    flat = flatten(graph, file)
+    sample = _sample(flat, x_shape, file)
+    if x_shape is not None and len(x_shape) > 2:
+        steps, batch = steps or x_shape[0], batch or x_shape[1]
+    if steps is None:
+        sink.warning("E0111", "nothing says how many time steps to run; 1 is assumed", file,
+                     help="set timesteps in the configuration")  # fmt: skip
+    total, samples = steps or 1, batch or 1
+    elements = total * samples
+    for d in sample:
+        elements *= d
+    if elements > MAX_ELEMENTS:
+        fail("E0103", f"an input of {total} steps, batch {samples}, {sample} is absurd", file)
+    found, source = find_dt(((n, x.node) for n, x in flat.nodes.items()), dt, file, sink)
+    module = Module(path.stem)
+    builder = NirBuilder(flat, file, total, found, source, sink, module)
+    builder.run(sample, samples)
+    module.attrs.update(
+        {
+            "stage": "graph",
+            "steps": total,
+            "batch": samples,
+            "source": path.name,
+            "producer": f"NIR {version}".strip(),
+            "dt": found,
+            "dt_origin": source,
+            "inputs": {flat.input: {"axis": 0}},
+            "states": (),
+        }
+    )
+    return module
+
+
+def _sample(flat: FlatNir, x_shape: Sequence[int] | None, file: str) -> tuple[int, ...]:
+    """Return the shape of one sample: the file's, without a batch axis that some writers leave."""
+    node = flat.nodes[flat.input].node
+    where = f"{file}:{flat.input}"
+    shape = tuple(int(d) for d in need(node, "shape", where).reshape(-1))
+    if not shape or min(shape) < 1 or len(shape) > 8 or max(shape) > MAX_ELEMENTS:
+        fail("E0103", f"the input has shape {list(shape)}", where)
+    given = tuple(x_shape[2:]) if x_shape is not None and len(x_shape) > 2 else None
+    rank = len(shape)
+    for x in flat.nodes.values():
+        if flat.input in x.ins:
+            if x.kind in MATRICES:
+                rank = 1
+            elif x.kind in CONVOLUTIONS:
+                rank = 2 if x.kind == "Conv1d" else 3
+            break
+    while len(shape) > 1 and shape[0] == 1 and shape != given and len(shape) > rank:
+        shape = shape[1:]
+    return shape

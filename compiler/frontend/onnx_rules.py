@@ -1,0 +1,135 @@
+"""Operators that the flat graph writes in another way than ONNX does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from snncc.compiler.diag import fail
+from snncc.compiler.frontend.flat import F32, I64, AttrValue, Val, attr_int
+from snncc.compiler.frontend.onnx_build import Bound, Call, GraphBuilder, rule
+from snncc.compiler.frontend.onnx_file import np_dtype
+from snncc.compiler.frontend.scatter import scatter_step
+
+
+@rule("Identity")
+def identity(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """Identity is its operand."""
+    return [c.bound(0)]
+
+
+@rule("Dropout")
+def dropout(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """Dropout is the identity unless the file was exported in training mode."""
+    x, rate, mode = c.val(0), c.optional(1), c.optional(2)
+    if mode is None or mode.const is None or not mode.const.any():
+        return [x, x]
+    ratio = float(rate.const.item()) if rate is not None and rate.const is not None else 0.5
+    return c.add("Dropout", [x], {"rate": ratio})
+
+
+@rule("Constant")
+def constant(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """Constant nodes become constants."""
+    for v in c.attrs.values():
+        if isinstance(v, np.ndarray):
+            return [b.const(v)]
+        if isinstance(v, (int, float)):
+            return [b.const(np.asarray(v, F32 if isinstance(v, float) else I64))]
+        if isinstance(v, tuple):
+            floats = bool(v) and isinstance(v[0], float)
+            return [b.const(np.asarray(v, F32 if floats else I64))]
+    fail("E0104", "Constant without a number", b.where(c.name))
+
+
+@rule("Cast")
+def cast(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """Casts between float types vanish; to an integer and back is a truncation."""
+    to = np_dtype(attr_int(c.attrs, "to", 1), b.where(c.name))
+    return [b.cast(c.val(0), to, c)]
+
+
+@rule("CastLike")
+def cast_like(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """As Cast."""
+    return [b.cast(c.val(0), c.val(1).dtype, c)]
+
+
+@rule("Clip")
+def clip(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """Clip with constant bounds; without effect on a constant, it is that constant."""
+    bounds: dict[str, AttrValue] = {k: c.attrs[k] for k in ("min", "max") if k in c.attrs}
+    for i, key in ((1, "min"), (2, "max")):
+        v = c.optional(i)
+        if v is None:
+            continue
+        if v.const is None or v.size != 1:
+            fail("E0104", "Clip with bounds that are no constants", b.where(c.name))
+        bounds[key] = float(v.const.item())
+    x = c.val(0)
+    out = c.add("Clip", [x], bounds)[0]
+    if x.const is not None and out.const is not None and np.array_equal(x.const, out.const):
+        return [x]
+    return [out]
+
+
+@rule("Less")
+def less(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """a < b is b > a."""
+    return c.add("Greater", [c.val(1), c.val(0)])
+
+
+@rule("LessOrEqual")
+def less_or_equal(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """a <= b is b >= a."""
+    return c.add("GreaterOrEqual", [c.val(1), c.val(0)])
+
+
+def _chain(c: Call, op: str) -> Val:
+    out = c.val(0)
+    for i in range(1, len(c.ins)):
+        out = c.add(op, [out, c.val(i)])[0]
+    return out
+
+
+@rule("Sum")
+def total(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """A sum of many is a chain."""
+    return [_chain(c, "Add")]
+
+
+@rule("Mean")
+def mean(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """A mean of many is a chain and a division."""
+    return c.add("Div", [_chain(c, "Add"), b.scalar(len(c.ins))])
+
+
+@rule("Max")
+def maximum(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """A maximum of many is a chain."""
+    return [_chain(c, "Max")]
+
+
+@rule("Min")
+def minimum(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """A minimum of many is a chain."""
+    return [_chain(c, "Min")]
+
+
+@rule("BatchNormalization")
+def batch_normalization(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """Only the first output is used; running statistics belong to training."""
+    return c.add("BatchNormalization", [c.val(i) for i in range(5)], c.attrs)
+
+
+@rule("ScatterND")
+def scatter_nd(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """Writing one time step after the other into a buffer is a stack."""
+    return [scatter_step(b, "ScatterND", [c.val(i) for i in range(3)], c.attrs, c.name)]
+
+
+@rule("ScatterElements")
+def scatter_elements(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """As ScatterND."""
+    return [scatter_step(b, "ScatterElements", [c.val(i) for i in range(3)], c.attrs, c.name)]
