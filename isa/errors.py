@@ -178,6 +178,18 @@ define(
     "guessed by the importer",
     "Something that the file does not say was assumed, such as the number of steps (warning).",
 )
+define(
+    "E0112",
+    "not a NIR file",
+    "The file is no HDF5 file, was written half, is damaged, or holds something else than a NIR "
+    "graph: nodes with a type, and edges.",
+)
+define(
+    "E0113",
+    "time step unknown",
+    "NIR gives time constants but no time step, and this file has no hint at it. `--dt` says it, "
+    "in the unit of the time constants.",
+)
 define("E0150", "IR syntax", "The text does not follow the grammar of docs/design/ir.md.")
 define("E0151", "unknown value", "The operand names a value that no op or argument defines here.")
 define("E0152", "name defined twice", "Two values, functions or resources share a name.")

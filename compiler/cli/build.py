@@ -56,6 +56,8 @@ def import_model(path: Path, request: Request) -> Imported:
         )
     if suffix == ".onnx":
         return _import_onnx(path, request)
+    if suffix == ".nir":
+        return _import_nir(path, request)
     fail("E0024", f"reading {suffix} files is not supported yet", str(path))
 
 
@@ -70,6 +72,26 @@ def _import_onnx(path: Path, request: Request) -> Imported:
         time_axis=config.integer("time_axis"),
         batch=batch,
         batch_in_time_axis=config.flag("batch_in_time_axis"),
+        sink=sink,
+    )
+    sink.raise_if_errors()
+    if config.flag("input.spikes"):
+        spike_input(module)
+    return Imported(module, tuple(sink.warnings))
+
+
+def _import_nir(path: Path, request: Request) -> Imported:
+    from snncc.compiler.frontend.nir_import import import_nir
+
+    config, sink = request.config, DiagnosticSink()
+    if config.integer("time_axis") not in (None, 0):
+        fail("E0354", "the time axis of a NIR model is 0: x is [T, B, ...]", config.file)
+    module = import_nir(
+        path,
+        steps=config.integer("timesteps"),
+        batch=request.batch,
+        x_shape=request.x_shape,
+        dt=request.dt,
         sink=sink,
     )
     sink.raise_if_errors()
