@@ -17,7 +17,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     # Spikes and stopped gradients are gone after legalize-ew, so everything is derived before it.
     "phases": (*_PHASES, "dce"),
     # Tiles are cut along the axes that are fastest in memory, so the orders come first.
-    "tile": ("assign-layouts", "cut-tiles"),
+    "tile": ("assign-layouts", "outline-scans", "cut-tiles"),
     "map": ("assign-cores", "insert-barriers"),
     "lower": ("allocate", "lower-to-core"),
     "default": ("frontend", "phases", "tile", "map", "lower"),

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from snncc.compiler.diag import fail
 from snncc.isa.spec import REGISTERS, SEED_REGISTER
 
 RESERVED = 1
 """r0 is 0; the last register holds the run's seed."""
+TIME_REGISTER = SEED_REGISTER - 1
+"""Counts the steps of a loop over time."""
 SPARE = 14
 """Registers that loops leave free for constants of single instructions."""
+
+
+Key: TypeAlias = "int | tuple[int, int]"
+"""A constant; or (base, coefficient): base + coefficient * time step, constant within a task."""
 
 
 @dataclass
@@ -20,11 +27,11 @@ class Registers:
 
     where: str
     free: list[int] = field(
-        default_factory=lambda: list(range(SEED_REGISTER - 1, RESERVED - 1, -1))
+        default_factory=lambda: list(range(TIME_REGISTER - 1, RESERVED - 1, -1))
     )
-    constants: OrderedDict[int, int] = field(default_factory=OrderedDict[int, int])
+    constants: OrderedDict[Key, int] = field(default_factory=OrderedDict["Key", int])
     """value -> register, least recently used first."""
-    pinned: dict[int, int] = field(default_factory=dict[int, int])
+    pinned: dict[Key, int] = field(default_factory=dict["Key", int])
     """value -> register, for as long as a loop runs."""
     locked: set[int] = field(default_factory=set[int])
     """Registers that the instruction being built uses."""
@@ -48,7 +55,7 @@ class Registers:
         """Return a register to the pool."""
         self.free.append(register)
 
-    def find(self, value: int) -> int | None:
+    def find(self, value: Key) -> int | None:
         """Return the register that holds a constant, if one does."""
         if value == 0:
             return 0
@@ -63,7 +70,7 @@ class Registers:
         """Return how many registers could still be pinned."""
         return len(self.free) + len(self.constants) - SPARE
 
-    def pin(self, value: int) -> tuple[int, bool]:
+    def pin(self, value: Key) -> tuple[int, bool]:
         """Keep a constant in a register; return it and whether it must be loaded."""
         if value in self.constants:
             register = self.constants.pop(value)
@@ -73,7 +80,7 @@ class Registers:
         self.pinned[value] = register
         return register, True
 
-    def unpin(self, value: int) -> None:
+    def unpin(self, value: Key) -> None:
         """Let a pinned constant be forgotten when its register is needed."""
         self.constants[value] = self.pinned.pop(value)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from snncc.compiler.ir.core import Attribute, Block, Location, Value, op
-from snncc.compiler.passes.lowering._registers import Registers
+from snncc.compiler.passes.lowering._registers import TIME_REGISTER, Key, Registers
 from snncc.compiler.passes.lowering._tree import (
     Affine,
     LeafNode,
@@ -27,7 +27,7 @@ UNIT_INDEX = {u: i for i, u in enumerate(Unit)}
 class Address:
     """A base and a step per enclosing loop (outermost first, loops that do not matter left out)."""
 
-    base: int
+    base: Key
     steps: tuple[tuple[LoopNode, int], ...] = ()
 
 
@@ -53,6 +53,7 @@ class CoreWriter:
     blocks: list[Block] = field(default_factory=list[Block])
     moving: dict[Address, _Moving] = field(default_factory=dict[Address, _Moving])
     window: Affine = ()
+    outer: int = 0
     streams: dict[int, tuple[Address, int, int]] = field(
         default_factory=dict[int, tuple[Address, int, int]]
     )
@@ -71,8 +72,14 @@ class CoreWriter:
         for s in entries:
             self.emit(s.kind, unit=UNIT_INDEX[s.unit], sem=s.number, n=1)
 
+    def loop(self, trips: int, body: Block) -> None:
+        """Append a hardware loop."""
+        attrs: dict[str, Attribute] = {"layer": self.layer, "phase": self.phase, "count": trips}
+        self._here.append(op("core.loopi", attrs=attrs, regions=[body], loc=self.loc))
+
     def task(self, root: LoopNode) -> None:
         """Append a whole task."""
+        self.outer = root.outer
         self.semaphores(root.before)
         self._children(root)
         self.semaphores(root.after)
@@ -94,7 +101,7 @@ class CoreWriter:
         for address in addresses:
             if address not in self.moving and address.steps[0][0] is node:
                 register = self.registers.take()
-                self.emit("li", rd=register, imm=address.base)
+                self._load(register, address.base)
                 moving = _Moving(address, register)
                 self.moving[address] = moving
                 mine.append(moving)
@@ -133,10 +140,10 @@ class CoreWriter:
         if len(windows) > 1:
             self.window = ()
 
-    def _needs(self, node: LoopNode) -> tuple[list[Address], Counter[int]]:
+    def _needs(self, node: LoopNode) -> tuple[list[Address], Counter[Key]]:
         """Return the moving addresses and the constants (with uses) inside a loop."""
         addresses: dict[Address, None] = {}
-        constants: Counter[int] = Counter()
+        constants: Counter[Key] = Counter()
         for leaf in node.leaves():
             for address in self._addresses(leaf):
                 if address.steps:
@@ -147,8 +154,8 @@ class CoreWriter:
                 constants[value] += 1
         return list(addresses), constants
 
-    def _pin(self, constants: Counter[int]) -> list[int]:
-        pinned: list[int] = []
+    def _pin(self, constants: Counter[Key]) -> list[Key]:
+        pinned: list[Key] = []
         for value, _ in constants.most_common():
             if value == 0 or value in self.registers.pinned:
                 continue
@@ -156,7 +163,7 @@ class CoreWriter:
                 break
             register, fresh = self.registers.pin(value)
             if fresh:
-                self.emit("li", rd=register, imm=value)
+                self._load(register, value)
             pinned.append(value)
         return pinned
 
@@ -182,7 +189,12 @@ class CoreWriter:
             loops.append(node)
             node = node.parent
         loops.reverse()
-        base = at[0] + (self.addresses[buffer] if buffer is not None else 0)
+        fixed = at[0] + (self.addresses[buffer] if buffer is not None else 0)
+        base: Key = fixed
+        if self.outer:
+            if at[1]:
+                base = (fixed, at[1])
+            at = (at[0], *at[2:])
         steps = tuple(
             (loop, c) for loop, c in zip(loops, at[1:], strict=True) if c and loop.trips > 1
         )
@@ -213,15 +225,31 @@ class CoreWriter:
                 found += [step, stride]
         return found
 
-    def _register(self, value: int) -> int:
+    def _register(self, value: Key) -> int:
         """Return a register that holds a constant, loading it if need be."""
         register = self.registers.find(value)
         if register is None:
             register = self.registers.take()
-            self.emit("li", rd=register, imm=value)
+            self._load(register, value)
             self.registers.constants[value] = register
         self.registers.locked.add(register)
         return register
+
+    def _load(self, register: int, value: Key) -> None:
+        """Load a constant, or base + coefficient * time step."""
+        if isinstance(value, int):
+            self.emit("li", rd=register, imm=value)
+            return
+        base, coefficient = value
+        self.emit("li", rd=register, imm=coefficient)
+        self.emit("mul", rd=register, ra=register, rb=TIME_REGISTER)
+        if -(1 << 31) <= base < 1 << 31:
+            self.emit("addi", rd=register, ra=register, imm=base)
+        else:
+            spare = self.registers.take()
+            self.emit("li", rd=spare, imm=base)
+            self.emit("add", rd=register, ra=register, rb=spare)
+            self.registers.give(spare)
 
     def _address_register(self, address: Address) -> int:
         if address.steps:

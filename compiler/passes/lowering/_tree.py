@@ -65,6 +65,8 @@ class LoopNode(Node):
     """A loop, or the whole task (``trips`` 1, no parent)."""
 
     trips: int = 1
+    outer: int = 0
+    """For a whole task: the number of loops over time around it."""
     children: list[Node] = field(default_factory=list[Node])
 
     def leaves(self) -> Iterator[LeafNode]:

@@ -24,6 +24,10 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     machine = context.machine
     dram = 0
     for op in module.func("step").body.ops:
+        if op.name == "tile.steps":
+            for inner in op.regions[0].ops:
+                if inner.name == "tile.task":
+                    _scratchpad(inner, machine)
         if op.name == "tile.dram":
             op.attrs["address"] = dram
             dram = _aligned(dram + op.int_attr("bytes"))

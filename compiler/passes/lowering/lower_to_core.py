@@ -10,7 +10,7 @@ from typing import cast
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Func, Location, Module, Op, Value, op
-from snncc.compiler.passes.lowering._registers import Registers
+from snncc.compiler.passes.lowering._registers import TIME_REGISTER, Registers
 from snncc.compiler.passes.lowering._select import CoreWriter
 from snncc.compiler.passes.lowering._sync import END, START, synchronise
 from snncc.compiler.passes.lowering._tree import build_tree
@@ -39,7 +39,7 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     keep: list[Op] = []
     blocks = [Block() for _ in range(cores)]
     numbers = {name: i for i, name in enumerate(programs)}
-    used = sorted({o.int_attr("core") for o in body.ops if o.name == "tile.task"})
+    used = sorted({o.int_attr("core") for o in module.walk() if o.name == "tile.task"})
     for each in body.ops:
         if each.name == "tile.dram":
             addresses[each.result] = each.int_attr("address")
@@ -49,11 +49,13 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
                 _barrier(blocks[core], core, used, each.loc)
         elif each.name == "tile.task":
             _task(blocks[each.int_attr("core")], each, programs, numbers, addresses)
+        elif each.name == "tile.steps":
+            _steps(blocks, used, each, programs, numbers, addresses)
         else:
             keep.append(each)
     data = Block()
     for each in body.ops:
-        if each.name == "tile.task":
+        if each.name in {"tile.task", "tile.steps"}:
             for inner in each.walk():
                 inner.drop_operands()
     for each in keep:
@@ -67,6 +69,30 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     return True
 
 
+def _steps(
+    blocks: list[Block],
+    used: list[int],
+    steps: Op,
+    programs: dict[str, MicroProgram],
+    numbers: dict[str, int],
+    drams: dict[Value, int],
+) -> None:
+    """Write a loop over time on every core in use; a register counts the steps."""
+    bodies = {core: Block() for core in used}
+    for each in steps.regions[0].ops:
+        if each.name == "tile.barrier":
+            for core in used:
+                _barrier(bodies[core], core, used, each.loc)
+        else:
+            _task(bodies[each.int_attr("core")], each, programs, numbers, drams)
+    for core in used:
+        writer = CoreWriter(blocks[core], {}, {}, Registers("steps"), "", "sync", steps.loc)
+        writer.emit("li", rd=TIME_REGISTER, imm=0)
+        inner = CoreWriter(bodies[core], {}, {}, Registers("steps"), "", "sync", steps.loc)
+        inner.emit("addi", rd=TIME_REGISTER, ra=TIME_REGISTER, imm=1)
+        writer.loop(steps.int_attr("trips"), bodies[core])
+
+
 def _task(
     block: Block,
     task: Op,
@@ -76,6 +102,7 @@ def _task(
 ) -> None:
     """Write one task."""
     root = build_tree(task, programs)
+    root.outer = task.int_attr("outer", 0)
     synchronise(root)
     addresses = dict(drams)
     for each in task.regions[0].ops:

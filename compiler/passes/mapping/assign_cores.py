@@ -29,8 +29,18 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
     planned = module.attrs.get("cores", 1)
     cores = options.cores or (planned if isinstance(planned, int) else 1)
     body = module.func("step").body
+    _deal(body, cores)
+    module.attrs["stage"] = "mapped"
+    module.attrs["cores"] = cores
+    return True
+
+
+def _deal(body: Block, cores: int) -> None:
+    """Replace the tasks of a block (and of loops over time) by one per core."""
     old, body.ops = body.ops, []
     for each in old:
+        if each.name == "tile.steps":
+            _deal(each.regions[0], cores)
         if each.name != "tile.task":
             body.append(each)
             continue
@@ -40,9 +50,6 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
                 body.append(mine)
         for inner in each.walk():
             inner.drop_operands()
-    module.attrs["stage"] = "mapped"
-    module.attrs["cores"] = cores
-    return True
 
 
 def task_of_core(task: Op, core: int, cores: int) -> Op | None:
@@ -54,10 +61,11 @@ def task_of_core(task: Op, core: int, cores: int) -> Op | None:
         return None
     block = Block()
     values: dict[Value, Value] = {}
+    outer = task.int_attr("outer", 0)
     start = 0
     for each in task.regions[0].ops:
         if each.name != "tile.parallel":
-            block.append(copy(each, values, 0, False))
+            block.append(copy(each, values, Start(0, False, outer)))
             continue
         trips = each.int_attr("trips")
         first, last = max(low - start, 0), min(high - start, trips)
@@ -66,41 +74,52 @@ def task_of_core(task: Op, core: int, cores: int) -> Op | None:
             continue
         if last - first == 1:
             for inner in each.regions[0].ops:
-                block.append(copy(inner, values, first, True))
+                block.append(copy(inner, values, Start(first, True, outer)))
             continue
         inner_block = Block()
         for inner in each.regions[0].ops:
-            inner_block.append(copy(inner, values, first, False))
+            inner_block.append(copy(inner, values, Start(first, False, outer)))
         block.append(
             op("tile.loop", attrs={"trips": last - first}, regions=[inner_block], loc=each.loc)
         )
     return op("tile.task", attrs={**task.attrs, "core": core}, regions=[block], loc=task.loc)
 
 
-def _shift(at: Affine, first: int, inline: bool) -> Affine:
-    """Start the outermost loop at ``first``; ``inline``: it has one iteration and is gone."""
-    if len(at) < 2:
-        return at
-    base = at[0] + at[1] * first
-    return (base, *at[2:]) if inline else (base, *at[1:])
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a core's run begins: iteration ``first`` of the loop below ``outer`` time loops.
+
+    ``inline``: the run has one iteration and its loop is gone.
+    """
+
+    first: int
+    inline: bool
+    outer: int
+
+    def shift(self, at: Affine) -> Affine:
+        """Return an offset that starts there."""
+        place = 1 + self.outer
+        if len(at) <= place:
+            return at
+        base = at[0] + at[place] * self.first
+        rest = at[place + 1 :] if self.inline else at[place:]
+        return (base, *at[1:place], *rest)
 
 
-def copy(source: Op, values: dict[Value, Value], first: int, inline: bool) -> Op:
-    """Copy an op, its outermost loop beginning at iteration ``first``."""
+def copy(source: Op, values: dict[Value, Value], start: Start) -> Op:
+    """Copy an op, its parallel loop beginning where ``start`` says."""
     attrs: dict[str, Attribute] = dict(source.attrs)
     if "at" in attrs:
         at = cast("tuple[Affine, ...]", attrs["at"])
-        attrs["at"] = tuple(_shift(a, first, inline) for a in at)
+        attrs["at"] = tuple(start.shift(a) for a in at)
     if "streams" in attrs:
         streams = cast("tuple[tuple[int, Affine, int, int], ...]", attrs["streams"])
-        attrs["streams"] = tuple(
-            (i, _shift(a, first, inline), step, row) for i, a, step, row in streams
-        )
+        attrs["streams"] = tuple((i, start.shift(a), step, row) for i, a, step, row in streams)
     regions: list[Block] = []
     for region in source.regions:
         block = Block()
         for inner in region.ops:
-            block.append(copy(inner, values, first, inline))
+            block.append(copy(inner, values, start))
         regions.append(block)
     made = op(
         source.name,

@@ -24,11 +24,21 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     changed = False
 
     def key(each: Op) -> int:
-        return each.int_attr("id") if each.name == "tile.task" else -1
+        return each.int_attr("id") if each.name == "tile.task" else -1 - (each.name == "tile.steps")
 
     for number, group in groupby(old, key):
         ops = list(group)
         if number < 0:
+            steps = [each for each in ops if each.name == "tile.steps"]
+            if steps:
+                for each in steps:
+                    _between_tasks(each)
+                    changed = True
+                for each in ops:
+                    body.append(each)
+                body.append(op("tile.barrier", loc=steps[0].loc))
+                since = {}
+                continue
             for each in ops:
                 body.append(each)
             continue
@@ -48,6 +58,17 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
         for tensor, entries in mine.items():
             since.setdefault(tensor, []).extend(entries)
     return changed
+
+
+def _between_tasks(steps: Op) -> None:
+    """Order all tasks of a loop over time, the first of a step after the last of the one before."""
+    body = steps.regions[0]
+    old, body.ops = body.ops, []
+    for _, group in groupby(old, lambda each: each.int_attr("id")):
+        ops = list(group)
+        body.append(op("tile.barrier", loc=ops[0].loc))
+        for each in ops:
+            body.append(each)
 
 
 def _conflict(since: Touched, mine: Touched) -> bool:

@@ -92,7 +92,7 @@ def _matmul(context: TilingContext, op: Op) -> None:
 
         b.tiles(sizes[axis], 1, each, parallel=axis == first)
 
-    walk(0, (At(a.view.start), At(w.view.start), At(y.view.start)))
+    walk(0, (a.view.start, w.view.start, y.view.start))
     context.add(b)
 
 

@@ -69,11 +69,15 @@ Body = Callable[[At, int, bool], None]
 class TaskBuilder:
     """Collects one ``tile.task``."""
 
-    def __init__(self, name: str, layer: str, phase: str, loc: Location) -> None:
+    def __init__(
+        self, name: str, layer: str, phase: str, loc: Location, outer: tuple[Loop, ...] = ()
+    ) -> None:
         self.block = Block()
         self.attrs: dict[str, Attribute] = {"name": name, "layer": layer, "phase": phase}
+        if outer:
+            self.attrs["outer"] = len(outer)
         self.loc = loc
-        self._loops: list[Loop] = []
+        self._loops: list[Loop] = list(outer)
         self._blocks: list[Block] = [self.block]
         self._inside_parallel = False
         self._sram_count = 0

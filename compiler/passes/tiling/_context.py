@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._build import TaskBuilder
+from snncc.compiler.passes.tiling._build import At, Loop, TaskBuilder
 from snncc.compiler.passes.tiling._orders import Order, order_of
 from snncc.compiler.passes.tiling._views import View, view
 from snncc.isa.micro import MicroProgram
@@ -25,14 +25,19 @@ class TilingContext:
     scratchpad_name: str
     tensors: dict[Value, Value] = field(default_factory=dict[Value, Value])
     tasks: list[Op] = field(default_factory=list[Op])
+    count: int = 0
     arguments: tuple[Order, ...] = ()
+    starts: dict[Value, At] = field(default_factory=dict[Value, At])
+    outer: list[Loop] = field(default_factory=list[Loop])
     extra: list[Op] = field(default_factory=list[Op])
     programs: dict[str, str] = field(default_factory=dict[str, str])
     _program_names: dict[str, str] = field(default_factory=dict[str, str])
 
     def view(self, value: Value) -> View:
         """Return the DRAM view of a value of ``@step``."""
-        return view(value.type, self.tensors[value], self.order(value))
+        found = view(value.type, self.tensors[value], self.order(value))
+        start = self.starts.get(value)
+        return found if start is None else replace(found, start=start)
 
     def order(self, value: Value) -> Order:
         """Return the storage order of a value."""
@@ -43,11 +48,12 @@ class TilingContext:
         layer = op.str_attr("layer", "")
         phase = op.str_attr("phase", "fp")
         name = f"{layer or op.name.partition('.')[2]}.{suffix}"
-        return TaskBuilder(name, layer, phase, op.loc)
+        return TaskBuilder(name, layer, phase, op.loc, tuple(self.outer))
 
     def add(self, builder: TaskBuilder) -> None:
         """Finish a task; its number tells it from others of the same name."""
-        builder.attrs["id"] = len(self.tasks)
+        builder.attrs["id"] = self.count
+        self.count += 1
         self.tasks.append(builder.finish())
 
     def program(self, hint: str, program: MicroProgram) -> str:

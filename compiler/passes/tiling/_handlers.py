@@ -125,16 +125,9 @@ def _map(context: TilingContext, op: Op) -> None:
     RegionTiler(context, op).map()
 
 
-def _scan(context: TilingContext, op: Op) -> None:
-    if any(not inner.name.startswith(("ew.", "phase.yield")) for inner in op.regions[0].ops):
-        unsupported(op)
-    RegionTiler(context, op).scan()
-
-
 HANDLERS: dict[str, Handler] = {
     "phase.linear": _linear,
     "phase.linear_dx": _linear_dx,
     "phase.linear_dw": _linear_dw,
     "phase.map": _map,
-    "phase.scan": _scan,
 }

@@ -94,3 +94,10 @@ def order_of(value: Value, arguments: tuple[Order, ...] = ()) -> Order:
             return found if isinstance(found, tuple) else ()  # type: ignore[return-value]
         return ()
     return arguments[value.index] if value.index < len(arguments) else ()
+
+
+def is_recurrent(scan: Op) -> bool:
+    """Whether a scan's body holds anything but element-wise ops."""
+    return any(
+        not o.name.startswith("ew.") and o.name != "phase.yield" for o in scan.regions[0].ops
+    )

@@ -101,7 +101,11 @@ def _copy_step(context: TilingContext, op: Op, x: View, out: View) -> None:
 
 def copy_tensor(context: TilingContext, op: Op, value: Value, type_: Type, target: Value) -> None:
     """Copy a value to where a state lives, element by element."""
-    x, out = context.view(value), view(type_, target)
+    copy_views(context, op, context.view(value), view(type_, target, context.order(value)))
+
+
+def copy_views(context: TilingContext, op: Op, x: View, out: View) -> None:
+    """Copy one tensor over another of the same shape."""
     w = ProgramWriter()
     kind = {"f16": "h", "f32": "f", "bit": "m"}[x.dtype]
     w.add(f"st.{kind}", (w.add(f"ld.{kind}", imm=0),), imm=1)

@@ -107,7 +107,9 @@ def use_view(
     row = width if lead > 1 else 0
     natural = context.view(value)
     step = natural.step if value.type.kind == "seq" and value.type.shape[0] > 1 else 0
-    return View(dram, dtype, steps if step else 1, domain.rows, domain.cols, step, row), row_form
+    return View(
+        dram, dtype, steps if step else 1, domain.rows, domain.cols, step, row, natural.start
+    ), row_form
 
 
 def constant_of(value: Value) -> float | None:

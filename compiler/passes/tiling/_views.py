@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Type, Value
-from snncc.compiler.passes.tiling._build import At
+from snncc.compiler.passes.tiling._build import ZERO, At
 from snncc.compiler.passes.tiling._orders import KERNEL, Order
 
 ELEMENT_BYTES = {"f16": 2, "f32": 4, "i32": 4}
@@ -35,7 +35,7 @@ class View:
     cols: int
     step: int
     row: int
-    start: int = 0
+    start: At = ZERO
     """Byte offset of the first element within the tensor."""
 
     def at(self, t: At | int = 0, r: At | int = 0, c: At | int = 0) -> At:
@@ -47,7 +47,9 @@ class View:
         """Return the same tensor with steps and rows merged into rows."""
         if self.steps > 1 and self.step != self.rows * self.row:
             raise ValueError("steps and rows are not contiguous")
-        return View(self.dram, self.dtype, 1, self.steps * self.rows, self.cols, 0, self.row)
+        return View(
+            self.dram, self.dtype, 1, self.steps * self.rows, self.cols, 0, self.row, self.start
+        )
 
 
 def storage_shape(type_: Type, order: Order) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from snncc.compiler.passes.tiling._orders import (
     KERNEL,
     Order,
     channels_last,
+    is_recurrent,
     last,
     natural,
     reshape_order,
@@ -187,6 +188,11 @@ class _Layouts:
     def _op(self, each: Op) -> None:
         if each.name in GROUPED:
             self._widen_grouped(each)
+        if each.name == "phase.scan" and is_recurrent(each):
+            for i in range(len(each.operands)):
+                self._convert(each, i, ())
+            self._results(each, [() for _ in each.results])
+            return
         if each.name in {"phase.map", "phase.scan"}:
             self._elementwise(each)
             return

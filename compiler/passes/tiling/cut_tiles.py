@@ -19,6 +19,7 @@ from snncc.compiler.passes.tiling import (
     _moves,
     _pool,
     _readout,
+    _steps,
     _sums,
 )
 from snncc.compiler.passes.tiling._context import TilingContext
@@ -32,6 +33,7 @@ __all__ = ["Options", "run"]
 
 for _family in (_readout, _loss, _moves, _sums, _batched, _conv, _pool):
     HANDLERS.update(_family.HANDLERS)
+HANDLERS.update(_steps.HANDLERS_OF_STEPS)
 
 
 @dataclass(frozen=True, slots=True)
