@@ -119,8 +119,6 @@ def _pool(c: Call) -> None:
         return
     place, x, red = sources(window), stack(c, "x", kind, window), c.word("op")
     lines = [(images * window.positions, c["dst_stride"])]
-    if red == "max" and kind == "f32":
-        raise TileError("no maximum of binary32")
     low = 0.0 if red != "max" or kind == "bit" else -np.inf
     total = np.full((images, window.positions, window.channels), low, np.float32)
     for tap in range(window.taps):
