@@ -1,4 +1,4 @@
-"""Where the batch axis lies in each value, so that a file can be imported for another batch size."""
+"""Where the batch axis lies in each value: a file can be imported for another batch size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from snncc.compiler.frontend.timing import Lay, locate, step_shape, stride_of
 
 @dataclass(slots=True)
 class BatchAxes:
-    """The batch axis of every node's step shape; ``old`` is the file's batch, ``new`` the wanted."""
+    """The batch axis of each node's step shape; ``old`` is the file's batch, ``new`` the wanted."""
 
     old: int
     new: int

@@ -121,5 +121,5 @@ def expand(
         if v0.shape == x.shape:
             return list(_jelly_step(e, op, attrs, rate)(x, v0))
         s, last, seq = _over_time(e, _jelly_step(e, op, attrs, rate), x, v0)
-        return [s, last, seq] if op != "PLIF" else [s, last, seq]
+        return [s, last, seq]
     return None

@@ -1,4 +1,4 @@
-"""Element-wise ONNX operators: their numpy meaning, used for folding and for probing recurrences."""
+"""Element-wise ONNX operators: their numpy meaning, for folding and for probing recurrences."""
 
 from __future__ import annotations
 

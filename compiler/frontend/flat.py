@@ -17,9 +17,8 @@ import numpy.typing as npt
 Arr: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 DType: TypeAlias = np.dtype[Any]
-AttrValue: TypeAlias = (
-    "int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Arr | None | object"
-)
+AttrValue: TypeAlias = object
+"""int, float, str, tuples of these, an array, a nested graph or None; read with ``attr_*``."""
 Attrs: TypeAlias = Mapping[str, AttrValue]
 
 F32: DType = np.dtype(np.float32)

@@ -13,7 +13,8 @@ import numpy as np
 
 from snncc.compiler.frontend.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat import Arr, prod
-from snncc.compiler.frontend.neurons import Neuron, recognise
+from snncc.compiler.frontend.identify import Neuron
+from snncc.compiler.frontend.neurons import recognise
 from snncc.compiler.frontend.rolled import RNode, constant, make, reachable, resolve, users
 from snncc.compiler.frontend.simplify import hoist_delays, simplify
 from snncc.compiler.frontend.unroll import Output

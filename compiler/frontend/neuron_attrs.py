@@ -7,8 +7,8 @@ import numpy as np
 from snncc.compiler.frontend.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat import Arr, Node
 from snncc.compiler.frontend.fuse import Layer
+from snncc.compiler.frontend.identify import Neuron
 from snncc.compiler.frontend.metadata import Namer, framework_defaults
-from snncc.compiler.frontend.neurons import Neuron
 from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.ir.core import Attribute
 
@@ -30,9 +30,9 @@ def guess_framework(n: Neuron, synapse: Neuron | None) -> str:
 
 
 def neuron_attributes(
-    layer: Layer, namer: Namer, same_batch: bool
+    layer: Layer, namer: Namer
 ) -> tuple[dict[str, Attribute], list[tuple[str, Arr, str]]]:
-    """Return the attributes, and the constants that come as operands: (name, array, initializer)."""
+    """Return the attributes, and the operand constants as (name, array, initializer)."""
     n, syn = layer.neuron, layer.synapse
     name = namer.layer(n.h)
     attrs: dict[str, Attribute] = {"dynamics": n.dynamics, "compare": n.compare, "layer": name}

@@ -9,7 +9,7 @@ import onnx
 from snncc.compiler.diag import DiagnosticSink, fail
 from snncc.compiler.frontend import onnx_loops, onnx_rules
 from snncc.compiler.frontend.batch import BatchAxes
-from snncc.compiler.frontend.emit import emit_module
+from snncc.compiler.frontend.emit_time import emit_module
 from snncc.compiler.frontend.flat import Val
 from snncc.compiler.frontend.fuse import place_neurons
 from snncc.compiler.frontend.metadata import Namer

@@ -12,8 +12,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from snncc.compiler.frontend.elementwise import ELEMENTWISE, evaluate
-from snncc.compiler.frontend.flat import Arr, Attrs, DType, Shape, Val, attr_float, attr_int
-from snncc.compiler.frontend.flat import attr_ints, attr_str, prod
+from snncc.compiler.frontend.flat import (
+    Arr,
+    Attrs,
+    DType,
+    Shape,
+    Val,
+    attr_float,
+    attr_int,
+    attr_ints,
+    attr_str,
+    prod,
+)
 from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.frontend.shapes import MOVES, axes_of, move, norm_axis
 from snncc.compiler.frontend.timing import Lay
@@ -202,7 +212,8 @@ class Probe:
         if op in ELEMENTWISE:
             return _ew(op, ins, at)
         if op in RANDOM_OPS:
-            assert n.val is not None and n.val.node is not None
+            assert n.val is not None
+            assert n.val.node is not None
             source = n.val.node
             return row_map(ins[0], n.shape, source.val(len(source.ins[:2]) - 1).id)
         if op == "Reduce":
@@ -233,8 +244,7 @@ def move_step(n: RNode, ins: list[Arr]) -> Arr:
         return np.transpose(ins[0], attr_ints(at, "perm"))
     if op == "Slice":
         ends = [
-            d if e == -1 else e
-            for e, d in zip(attr_ints(at, "ends"), ins[0].shape, strict=True)
+            d if e == -1 else e for e, d in zip(attr_ints(at, "ends"), ins[0].shape, strict=True)
         ]
         cut = zip(attr_ints(at, "starts"), ends, attr_ints(at, "strides"), strict=True)
         return ins[0][tuple(slice(s, e, p) for s, e, p in cut)].reshape(n.shape)

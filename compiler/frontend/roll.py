@@ -17,7 +17,7 @@ import numpy as np
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.elementwise import COMMUTATIVE, ELEMENTWISE
 from snncc.compiler.frontend.flat import Arr, FlatGraph, Node, Val, attr_int, attr_key
-from snncc.compiler.frontend.rolled import RNode, constant, resolve
+from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.frontend.shapes import norm_axis
 from snncc.compiler.frontend.stepops import convert, data_operands
 from snncc.compiler.frontend.timing import (

@@ -62,7 +62,9 @@ def resolve(node: RNode) -> RNode:
     return node
 
 
-def make(op: str, shape: Shape, dtype: DType, ins: Iterable[RNode] = (), **attrs: AttrValue) -> RNode:
+def make(
+    op: str, shape: Shape, dtype: DType, ins: Iterable[RNode] = (), **attrs: AttrValue
+) -> RNode:
     """Make a node."""
     return RNode(op, shape, dtype, list(ins), dict(attrs))
 

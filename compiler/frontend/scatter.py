@@ -34,9 +34,7 @@ def _written_step(op: str, ins: Sequence[Val], at: Attrs) -> int | None:
     return int(flat[0]) // per
 
 
-def scatter_step(
-    builder: GraphBuilder, op: str, ins: Sequence[Val], at: Attrs, name: str
-) -> Val:
+def scatter_step(builder: GraphBuilder, op: str, ins: Sequence[Val], at: Attrs, name: str) -> Val:
     """Return the buffer after the write; a fully written one is a Concat of its steps."""
     data, updates = ins[0], ins[2]
     t = _written_step(op, ins, at)

@@ -15,7 +15,6 @@ from snncc.compiler.frontend.flat import (
     BOOL,
     I64,
     Arr,
-    Attrs,
     DType,
     Node,
     Shape,

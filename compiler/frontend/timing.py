@@ -289,7 +289,7 @@ def cut_values(flat: FlatGraph, steps: int) -> dict[int, tuple[Val, Lay]]:
 
 
 def count_steps(flat: FlatGraph, hint: int | None) -> int:
-    """Guess how many steps a graph holds: 1 for a step graph; ``hint`` wins where it is possible."""
+    """Guess how many steps a graph holds: 1 for a step graph; ``hint`` wins where possible."""
     votes: Counter[int] = Counter()
     pieces: dict[tuple[int, int], set[int]] = {}
     dims: dict[tuple[int, int], int] = {}

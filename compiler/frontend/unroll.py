@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snncc.compiler.diag import DiagnosticSink, fail
+from snncc.compiler.frontend.checks import run_checks
 from snncc.compiler.frontend.elementwise import ELEMENTWISE
-from snncc.compiler.frontend.flat import Arr, FlatGraph, Shape, Val, attr_int, attr_key
-from snncc.compiler.frontend.probe import Probe
+from snncc.compiler.frontend.flat import FlatGraph, Shape, Val, attr_int, attr_key
 from snncc.compiler.frontend.roll import Roller
-from snncc.compiler.frontend.rolled import RNode, make, resolve
+from snncc.compiler.frontend.rolled import RNode, make
 from snncc.compiler.frontend.shapes import REDUCES, axes_of, norm_axis
 from snncc.compiler.frontend.stepops import convert, data_operands
 from snncc.compiler.frontend.timing import Lay, Layouts, count_steps, cut_values, index_of
@@ -82,72 +82,8 @@ def roll_model(
             node = final.node(v)
         result.outputs.append(Output(name, node, lay, v.shape, v.id in wanted))
         roller.run()
-    _run_checks(roller, sink)
+    run_checks(roller)
     return result
-
-
-def _run_checks(roller: Roller, sink: DiagnosticSink) -> None:
-    """Set the initial values of states and verify the irregular early steps."""
-    left = [c for c in roller.checks]
-    for c in left:
-        node = resolve(c.node)
-        if node.op == "Delay" and c.t == 0 and c.val.const is not None:
-            array = np.asarray(c.val.const)
-            if array.any():
-                node.init = array
-    probe = Probe(roller.steps, roller.time_inputs)
-    probe.states = {v.id for v in roller.flat.inputs if v.id not in roller.time_inputs}
-    data = [v for v in roller.flat.inputs if v.id not in roller.states]
-    if data:
-        probe.states.discard(data[0].id)
-    for c in left:
-        node = resolve(c.node)
-        if node.op == "Delay" and c.t == 0 and (c.val.const is not None or c.val.node is None):
-            continue
-        if probe.equal(node, c.t, c.val):
-            continue
-        if c.t == 0 and c.val.const is not None and _as_delay(node, np.asarray(c.val.const)):
-            probe.rolled.clear()
-            continue
-        if True:
-            fail(
-                "E0107",
-                f"step {c.t} does not compute what the later steps do",
-                roller.where(c.val),
-                notes=[f"the later steps compute it with {node.op}"],
-                help="check [timesteps] in the configuration, and that all steps of the model "
-                "are alike",
-            )
-
-
-def _as_delay(node: RNode, init: Arr) -> bool:
-    """Turn f(Delay(a), Delay(b)) into Delay(f(a, b)) with its own initial value, in place."""
-    copies: dict[int, RNode] = {}
-    order: list[RNode] = []
-    stack = [node]
-    while stack:
-        n = stack.pop()
-        if n.id in copies:
-            continue
-        copies[n.id] = RNode(n.op, n.shape, n.dtype, [], dict(n.attrs), n.const, n.val)
-        order.append(n)
-        if n.op == "Delay":
-            continue
-        if n.op in ("SeqInput", "SeqConst") or len(order) > 1000:
-            return False
-        stack.extend(resolve(i) for i in n.ins)
-    if not any(n.op == "Delay" for n in order):
-        return False
-    for n in order:
-        copy = copies[n.id]
-        if n.op == "Delay":
-            copy.alias = n.ins[0]
-        else:
-            copy.ins = [copies[resolve(i).id] for i in n.ins]
-    source = copies[node.id]
-    node.op, node.ins, node.attrs, node.const = "Delay", [source], {}, None
-    node.init = init if init.any() else None
-    return True
 
 
 # ---------------------------------------------------------------------- states of step graphs

@@ -1,0 +1,115 @@
+"""Early steps: verifying what the exporter folded, and finding the initial states."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snncc.compiler.diag import fail
+from snncc.compiler.frontend.flat import Arr
+from snncc.compiler.frontend.probe import Probe
+from snncc.compiler.frontend.roll import Check, Roller
+from snncc.compiler.frontend.rolled import RNode, resolve
+
+MAX_STATES = 12
+MAX_NUMBERS = 16
+
+
+def run_checks(roller: Roller) -> None:
+    """Set the initial values of states and verify the irregular early steps."""
+    known: set[int] = set()
+    left: list[Check] = []
+    for c in roller.checks:
+        node = resolve(c.node)
+        if node.op == "Delay" and c.t == 0 and (c.val.const is not None or c.val.node is None):
+            known.add(node.id)
+            array = np.zeros(()) if c.val.const is None else np.asarray(c.val.const)
+            if array.any():
+                node.init = array
+            continue
+        left.append(c)
+    probe = Probe(roller.steps, roller.time_inputs)
+    data = [v for v in roller.flat.inputs if v.id not in roller.states]
+    rest = {v.id for v in roller.flat.inputs if v.id not in roller.time_inputs}
+    probe.states = rest - {v.id for v in data[:1]}
+    failing: list[Check] = []
+    for c in left:
+        node = resolve(c.node)
+        if probe.equal(node, c.t, c.val):
+            continue
+        if c.t == 0 and c.val.const is not None and _as_delay(node, np.asarray(c.val.const)):
+            probe.rolled.clear()
+            continue
+        failing.append(c)
+    if failing:
+        failing = _find_initial(probe, failing, known)
+    for c in failing[:1]:
+        node = resolve(c.node)
+        fail(
+            "E0107",
+            f"step {c.t} does not compute what the later steps do",
+            roller.where(c.val),
+            notes=[f"the later steps compute it with {node.op}"],
+            help="check timesteps in the configuration, and that all steps of the model are alike",
+        )
+
+
+def _find_initial(probe: Probe, failing: list[Check], known: set[int]) -> list[Check]:
+    """Try the numbers of the recurrences as initial states; return the checks that still fail."""
+    delays: dict[int, RNode] = {}
+    numbers: set[float] = set()
+    stack = [resolve(c.node) for c in failing]
+    seen: set[int] = set()
+    while stack:
+        n = stack.pop()
+        if n.id in seen:
+            continue
+        seen.add(n.id)
+        if n.op == "Delay" and n.id not in known and n.init is None:
+            delays[n.id] = n
+        value = n.uniform
+        if value:
+            numbers.update((value, -value))
+        stack.extend(resolve(i) for i in n.ins)
+    for d in list(delays.values())[:MAX_STATES]:
+        for number in sorted(numbers)[:MAX_NUMBERS]:
+            d.init = np.asarray(number)
+            probe.rolled.clear()
+            now = [c for c in failing if not probe.equal(resolve(c.node), c.t, c.val)]
+            if len(now) < len(failing):
+                failing = now
+                break
+            d.init = None
+        probe.rolled.clear()
+        if not failing:
+            break
+    return failing
+
+
+def _as_delay(node: RNode, init: Arr) -> bool:
+    """Turn f(Delay(a), Delay(b)) into Delay(f(a, b)) with its own initial value, in place."""
+    copies: dict[int, RNode] = {}
+    order: list[RNode] = []
+    stack = [node]
+    while stack:
+        n = stack.pop()
+        if n.id in copies:
+            continue
+        copies[n.id] = RNode(n.op, n.shape, n.dtype, [], dict(n.attrs), n.const, n.val)
+        order.append(n)
+        if n.op == "Delay":
+            continue
+        if n.op in ("SeqInput", "SeqConst") or len(order) > 1000:
+            return False
+        stack.extend(resolve(i) for i in n.ins)
+    if not any(n.op == "Delay" for n in order):
+        return False
+    for n in order:
+        copy = copies[n.id]
+        if n.op == "Delay":
+            copy.alias = n.ins[0]
+        else:
+            copy.ins = [copies[resolve(i).id] for i in n.ins]
+    source = copies[node.id]
+    node.op, node.ins, node.attrs, node.const = "Delay", [source], {}, None
+    node.init = init if init.any() else None
+    return True

@@ -1,0 +1,250 @@
+"""Writing element-wise operators and data movement."""
+
+from __future__ import annotations
+
+from snncc.compiler.frontend.elementwise import COMPARE
+from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits
+from snncc.compiler.frontend.emit_layers import linear
+from snncc.compiler.frontend.flat import attr_float, attr_int, attr_ints
+from snncc.compiler.frontend.identify import strip
+from snncc.compiler.frontend.metadata import framework_defaults
+from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.ir.core import Attribute, Value
+
+UNARY = {
+    "Neg": "neg",
+    "Abs": "abs",
+    "Sqrt": "sqrt",
+    "Floor": "floor",
+    "Trunc": "trunc",
+    "Exp": "exp",
+    "Log": "log",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "Reciprocal": "recip",
+    "Atan": "atan",
+}
+BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Max": "max", "Min": "min"}
+
+
+@emits(*UNARY)
+def unary(e: Emitter, node: RNode) -> Value:
+    """A function of one operand."""
+    return e.builder(node).one("graph.unary", e.value(node.ins[0]), fn=UNARY[node.op])
+
+
+@emits(*BINARY)
+def binary(e: Emitter, node: RNode) -> Value:
+    """Element-wise arithmetic; a constant that the file names is a parameter."""
+    a, b = node.ins
+    fused = _bias(e, node, a, b) or _bias(e, node, b, a)
+    if fused is not None:
+        return fused
+    role = {"Add": "bias", "Sub": "bias", "Mul": "scale", "Div": "scale"}.get(node.op, "const")
+    operands: list[Value] = []
+    for slot, i in enumerate(node.ins):
+        if i.op == "Const":
+            named = i.val is not None and bool(i.val.param) and i.uniform is None
+            operands.append(e.operand(i, role if named else "const", slot))
+        elif _resets(e, node, i):
+            operands.append(e.builder(node).one("graph.stop_gradient", e.value(i)))
+        else:
+            operands.append(e.value(i))
+    return e.builder(node).one(f"graph.{BINARY[node.op]}", *operands)
+
+
+def _bias(e: Emitter, node: RNode, x: RNode, k: RNode) -> Value | None:
+    """Return a product with its bias when an addition is one."""
+    if x.id in e.done or x.op not in ("MatMul", "Gemm") or k.op != "Const":
+        return None
+    trans = bool(attr_int(x.attrs, "transB", 0))
+    user, e.user = e.user, x
+    value = linear(e, x, trans, k, 1.0, 1.0)
+    e.user = user
+    return value
+
+
+def _resets(e: Emitter, node: RNode, x: RNode) -> bool:
+    """Whether an operand is a delayed spike that resets a membrane without a gradient."""
+    if x.op != "Delay" or not _detached(e, x):
+        return False
+    others = [i for i in node.ins if i is not x]
+    if node.op == "Sub":
+        return node.ins[1] is x
+    if node.op == "Mul":
+        return all(i.op != "Const" for i in others)
+    return False
+
+
+def _detached(e: Emitter, delay: RNode) -> bool:
+    source = resolve(delay.ins[0])
+    while source.op in ("Cast", "View"):
+        source = resolve(source.ins[0])
+    origin = source.val.node if source.val is not None else None
+    if source.op not in COMPARE or origin is None:
+        return False
+    guess = framework_defaults(origin, origin, False, e.framework)
+    return guess is not None and guess.reset_gradient == "detached"
+
+
+@emits(*COMPARE)
+def spike(e: Emitter, node: RNode) -> Value:
+    """A comparison that belongs to no recognised neuron: a threshold of its own."""
+    found = strip(node)
+    b = e.builder(node)
+    if found is not None:
+        base, threshold, _ = found
+        h = e.value(base)
+        theta = e.const(constant_node(threshold))
+    else:
+        h, theta = (e.value(i) for i in node.ins)
+    attrs: dict[str, Attribute] = {
+        "compare": "strict" if node.op == "Greater" else "non_strict",
+        "layer": e.namer.layer(node),
+    }
+    source = node.val.node if node.val is not None else None
+    guess = None if source is None else framework_defaults(source, source, False, e.framework)
+    if guess is not None:
+        attrs["surrogate"] = guess.surrogate
+        attrs["origin"] = {"surrogate": guess.origin}
+    return b.op("graph.spike", h, theta, attrs=attrs).result
+
+
+@emits("Relu")
+def relu(e: Emitter, node: RNode) -> Value:
+    """max(x, 0)."""
+    return e.builder(node).one("graph.relu", e.value(node.ins[0]))
+
+
+@emits("Clip")
+def clip(e: Emitter, node: RNode) -> Value:
+    """Clip with numbers."""
+    attrs: dict[str, Attribute] = {}
+    for key, name in (("min", "low"), ("max", "high")):
+        if node.attrs.get(key) is not None:
+            attrs[name] = attr_float(node.attrs, key, 0.0)
+    return e.builder(node).op("graph.clip", e.value(node.ins[0]), attrs=attrs).result
+
+
+@emits("Cast")
+def cast(e: Emitter, node: RNode) -> Value:
+    """Bits count as 0 and 1 wherever numbers are needed."""
+    return e.value(node.ins[0])
+
+
+@emits("Pow")
+def power(e: Emitter, node: RNode) -> Value | None:
+    """Small powers."""
+    power = resolve(node.ins[1]).uniform
+    x = e.value(node.ins[0])
+    b = e.builder(node)
+    if power == 1.0:
+        return x
+    if power == 2.0:
+        return b.one("graph.mul", x, x)
+    if power == 0.5:
+        return b.one("graph.unary", x, fn="sqrt")
+    e.unsupported(node, f"Pow with the exponent {power}", "supported: 0.5, 1, 2")
+    return None
+
+
+@emits("Not")
+def negation(e: Emitter, node: RNode) -> Value:
+    """1 - bit."""
+    return e.builder(node).one("graph.sub", e.number(1.0), e.value(node.ins[0]))
+
+
+@emits("And")
+def both(e: Emitter, node: RNode) -> Value:
+    """Both bits; (not a) and b."""
+    a, b = (resolve(i) for i in node.ins)
+    if b.op == "Not":
+        a, b = b, a
+    if a.op == "Not" and b.op != "Not":
+        inner = e.value(a.ins[0])
+        return e.builder(node).one("graph.iand", inner, e.value(b))
+    return e.builder(node).one("graph.and", e.value(a), e.value(b))
+
+
+@emits("Or")
+def either(e: Emitter, node: RNode) -> Value:
+    """Either bit."""
+    return e.builder(node).one("graph.or", *(e.value(i) for i in node.ins))
+
+
+@emits("Where")
+def where_(e: Emitter, node: RNode) -> Value:
+    """A where mask else b."""
+    mask, a, b = (resolve(i) for i in node.ins)
+    if mask.op == "Not":
+        mask, a, b = resolve(mask.ins[0]), b, a
+    return e.builder(node).one("graph.select", *(e.value(i) for i in (mask, a, b)))
+
+
+@emits("View")
+def view(e: Emitter, node: RNode) -> Value:
+    """Any reshape."""
+    return e.reshaped(e.value(node.ins[0]), e.shape(node))
+
+
+@emits("Transpose")
+def transpose(e: Emitter, node: RNode) -> Value:
+    """Permutation of step axes."""
+    perm = attr_ints(node.attrs, "perm")
+    return e.builder(node).one("graph.transpose", e.value(node.ins[0]), perm=perm)
+
+
+@emits("Expand")
+def expand(e: Emitter, node: RNode) -> Value:
+    """Repetition along axes of size one."""
+    x = e.value(node.ins[0])
+    return e.builder(node).one("graph.expand", x, shape=e.shape(node))
+
+
+@emits("Concat")
+def concat(e: Emitter, node: RNode) -> Value:
+    """Joining along a step axis."""
+    axis = attr_int(node.attrs, "axis", 0)
+    return e.builder(node).one("graph.concat", *map(e.value, node.ins), axis=axis)
+
+
+@emits("Slice")
+def piece(e: Emitter, node: RNode) -> Value | None:
+    """A piece of every axis."""
+    x = e.value(node.ins[0])
+    dims = x.type.step_shape
+    ends = [d if e == -1 else e for e, d in zip(attr_ints(node.attrs, "ends"), dims, strict=True)]
+    strides = attr_ints(node.attrs, "strides")
+    if any(s < 1 for s in strides):
+        e.unsupported(node, "Slice that runs backwards")
+    attrs: dict[str, Attribute] = {
+        "starts": attr_ints(node.attrs, "starts"),
+        "ends": tuple(ends),
+        "strides": strides,
+    }
+    y = e.builder(node).op("graph.slice", x, attrs=attrs).result
+    return e.reshaped(y, e.shape(node))
+
+
+@emits("Take")
+def take(e: Emitter, node: RNode) -> Value:
+    """Entries of an axis in a new order: slices, joined."""
+    x = e.value(node.ins[0])
+    dims, axis = x.type.step_shape, attr_int(node.attrs, "axis", 0)
+    parts: list[Value] = []
+    for i in attr_ints(node.attrs, "indices"):
+        starts = tuple(i if a == axis else 0 for a in range(len(dims)))
+        ends = tuple(i + 1 if a == axis else d for a, d in enumerate(dims))
+        parts.append(e.builder(node).one("graph.slice", x, starts=starts, ends=ends))
+    return e.builder(node).one("graph.concat", *parts, axis=axis)
+
+
+@emits("Pad")
+def pad(e: Emitter, node: RNode) -> Value | None:
+    """A frame of one number."""
+    if node.attrs.get("mode") not in ("constant", None):
+        e.unsupported(node, f"Pad in mode {node.attrs.get('mode')}", "supported: constant")
+    low, high = attr_ints(node.attrs, "low"), attr_ints(node.attrs, "high")
+    fill = attr_float(node.attrs, "value", 0.0)
+    x = e.value(node.ins[0])
+    return e.builder(node).one("graph.pad", x, low=low, high=high, value=fill)

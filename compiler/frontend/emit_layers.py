@@ -1,0 +1,198 @@
+"""Writing layers: products, convolution, pooling, normalisation, reductions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits
+from snncc.compiler.frontend.flat import attr_float, attr_int, attr_ints, attr_str
+from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.ir.core import Attribute, Value
+
+
+def linear(
+    e: Emitter, node: RNode, trans_b: bool, bias: RNode | None, alpha: float, beta: float
+) -> Value:
+    """Emit x @ w + bias."""
+    x, w = resolve(node.ins[0]), resolve(node.ins[1])
+    b = e.builder(node)
+    fits = w.op == "Const" and len(w.shape) == 2 and x.op != "Const"
+    if not fits:
+        left = e.operand(x, "weight", 0) if x.op == "Const" else e.value(x)
+        right = e.operand(w, "weight", 1) if w.op == "Const" else e.value(w)
+        y = b.one("graph.matmul", left, right, transpose_b=trans_b)
+    else:
+        width = w.shape[0] if trans_b else w.shape[1]
+        operands = [e.value(x), _masked(e, x, w, trans_b)]
+        inside = bias is not None and bias.op == "Const" and bias.shape == (width,)
+        if inside and bias is not None and alpha == beta == 1.0:
+            operands.append(e.operand(bias, "bias", 2))
+            bias = None
+        y = b.one("graph.linear", *operands)
+    if alpha != 1.0:
+        y = b.one("graph.mul", y, e.number(alpha))
+    if bias is not None:
+        z = e.operand(bias, "bias", 2) if bias.op == "Const" else e.value(bias)
+        if beta != 1.0:
+            z = b.one("graph.mul", z, e.number(beta))
+        y = b.one("graph.add", y, z)
+    return y
+
+
+def _masked(e: Emitter, x: RNode, w: RNode, trans_b: bool) -> Value:
+    """Return a weight; a recurrent one without self-connections keeps them zero."""
+    value = e.operand(w, "weight", 1, trans_b)
+    array = np.asarray(w.const)
+    n = array.shape[0]
+    if x.op != "Delay" or array.shape != (n, n) or n < 3 or np.diagonal(array).any():
+        return value
+    if np.count_nonzero(array) < n * (n - 1) // 2:
+        return value
+    mask = constant_node(1.0 - np.eye(n, dtype=np.float32))
+    return e.builder().one("graph.mul", value, e.const(mask))
+
+
+@emits("Gemm")
+def gemm(e: Emitter, node: RNode) -> Value | None:
+    """A linear layer, or a product of activations."""
+    at = node.attrs
+    alpha, beta = attr_float(at, "alpha", 1.0), attr_float(at, "beta", 1.0)
+    if attr_int(at, "transA", 0):
+        e.unsupported(node, "Gemm with transA")
+    trans_b = bool(attr_int(at, "transB", 0))
+    bias = resolve(node.ins[2]) if len(node.ins) > 2 and beta else None
+    return linear(e, node, trans_b, bias, alpha, beta)
+
+
+@emits("MatMul")
+def matmul(e: Emitter, node: RNode) -> Value:
+    """A linear layer, or a product of activations."""
+    return linear(e, node, False, None, 1.0, 1.0)
+
+
+@emits("Conv")
+def conv(e: Emitter, node: RNode) -> Value | None:
+    """Convolution over one or two axes."""
+    w = resolve(node.ins[1])
+    rank = len(w.shape) - 2
+    if w.op != "Const" or rank not in (1, 2):
+        e.unsupported(
+            node,
+            f"convolution over {rank} axes" if w.op == "Const" else "computed kernels",
+            "supported: 1-D and 2-D convolution with constant kernels",
+        )
+    operands = [e.value(node.ins[0]), e.operand(w, "weight", 1)]
+    if len(node.ins) > 2:
+        operands.append(e.operand(resolve(node.ins[2]), "bias", 2))
+    attrs: dict[str, Attribute] = {
+        "stride": attr_ints(node.attrs, "strides"),
+        "padding": attr_ints(node.attrs, "pads"),
+        "dilation": attr_ints(node.attrs, "dilations"),
+        "groups": attr_int(node.attrs, "group", 1),
+        "rank": rank,
+    }
+    return e.builder(node).op("graph.conv", *operands, attrs=attrs).result
+
+
+@emits("ConvTranspose")
+def conv_transpose(e: Emitter, node: RNode) -> Value | None:
+    """Transposed convolution."""
+    w, at = resolve(node.ins[1]), node.attrs
+    rank = len(w.shape) - 2
+    if w.op != "Const" or rank not in (1, 2) or at.get("output_shape") is not None:
+        e.unsupported(node, f"transposed convolution over {rank} axes")
+    operands = [e.value(node.ins[0]), e.operand(w, "weight", 1)]
+    if len(node.ins) > 2:
+        operands.append(e.operand(resolve(node.ins[2]), "bias", 2))
+    attrs: dict[str, Attribute] = {
+        "stride": attr_ints(at, "strides", (1,) * rank),
+        "padding": attr_ints(at, "pads", (0,) * (2 * rank)),
+        "dilation": attr_ints(at, "dilations", (1,) * rank),
+        "output_padding": attr_ints(at, "output_padding", (0,) * rank),
+        "groups": attr_int(at, "group", 1),
+        "rank": rank,
+    }
+    return e.builder(node).op("graph.conv_transpose", *operands, attrs=attrs).result
+
+
+@emits("Pool")
+def pool(e: Emitter, node: RNode) -> Value | None:
+    """Maximum, average or sum over windows."""
+    at = node.attrs
+    extra = any(attr_ints(at, "extra", ()))
+    count = bool(attr_int(at, "count_pad", 0))
+    if any(d != 1 for d in attr_ints(at, "dilations")) or (extra and count):
+        e.unsupported(node, "pooling with dilation, or ceil_mode with counted padding")
+    attrs: dict[str, Attribute] = {
+        "kind": attr_str(at, "kind", "max"),
+        "kernel": attr_ints(at, "kernel"),
+        "stride": attr_ints(at, "strides"),
+        "padding": attr_ints(at, "pads"),
+    }
+    if attrs["kind"] == "avg":
+        attrs["count_pad"] = count
+    return e.builder(node).op("graph.pool", e.value(node.ins[0]), attrs=attrs).result
+
+
+@emits("BatchNormalization")
+def batchnorm(e: Emitter, node: RNode) -> Value:
+    """Batch normalisation; the configuration decides which statistics are used."""
+    operands = [e.value(node.ins[0])]
+    for slot, role in enumerate(("scale", "shift", "mean", "var"), 1):
+        operands.append(e.operand(resolve(node.ins[slot]), role, slot))
+    attrs: dict[str, Attribute] = {
+        "eps": attr_float(node.attrs, "epsilon", 1e-5),
+        "momentum": 1.0 - attr_float(node.attrs, "momentum", 0.9),
+        "axis": 1,
+    }
+    return e.builder(node).op("graph.batchnorm", *operands, attrs=attrs).result
+
+
+@emits("Softmax")
+def softmax(e: Emitter, node: RNode) -> Value:
+    """Softmax along one axis."""
+    axis = attr_int(node.attrs, "axis", -1)
+    return e.builder(node).one("graph.softmax", e.value(node.ins[0]), axis=axis)
+
+
+@emits("Dropout")
+def dropout(e: Emitter, node: RNode) -> Value:
+    """Dropout; every node has its own stream of random numbers."""
+    e.dropouts += 1
+    rate = attr_float(node.attrs, "rate", 0.5)
+    x = e.value(node.ins[0])
+    return e.builder(node).one("graph.dropout", x, rate=rate, stream=e.dropouts)
+
+
+@emits("Reduce")
+def reduce(e: Emitter, node: RNode) -> Value | None:
+    """Reduction over step axes."""
+    kind, axes = attr_str(node.attrs, "kind", "sum"), attr_ints(node.attrs, "axes")
+    if kind == "min":
+        e.unsupported(node, "ReduceMin", "supported: sum, mean, max")
+    keep = bool(attr_int(node.attrs, "keepdims", 1))
+    x = e.value(node.ins[0])
+    y = e.builder(node).one("graph.reduce", x, kind=kind, axes=axes, keepdims=keep)
+    return e.reshaped(y, e.shape(node))
+
+
+@emits("TimeReduce")
+def reduce_time(e: Emitter, node: RNode) -> Value:
+    """Reduction over the steps."""
+    kind = attr_str(node.attrs, "kind", "sum")
+    x = e.value(node.ins[0])
+    if x.type.kind != "seq":
+        return _static_reduce(e, node, x, kind)
+    if kind == "mean" and e.rolled.steps != e.steps and e.rolled.steps > 1:
+        e.sink.warning(
+            "E0111",
+            f"the file averages {e.rolled.steps} steps, the configuration asks for {e.steps}",
+            e.where(node),
+        )
+    return e.builder(node).one("graph.reduce_time", x, kind=kind)
+
+
+def _static_reduce(e: Emitter, node: RNode, x: Value, kind: str) -> Value:
+    if kind != "sum":
+        return x
+    return e.builder(node).one("graph.mul", x, e.number(float(e.steps)))

@@ -1,0 +1,113 @@
+"""Writing neurons and delays, and the module as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from snncc.compiler.diag import DiagnosticSink
+from snncc.compiler.frontend import emit_basic, emit_layers
+from snncc.compiler.frontend.batch import BatchAxes
+from snncc.compiler.frontend.elementwise import COMPARE
+from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits, hint
+from snncc.compiler.frontend.fuse import Layer
+from snncc.compiler.frontend.metadata import Namer
+from snncc.compiler.frontend.neuron_attrs import neuron_attributes
+from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.frontend.unroll import Output, Rolled
+from snncc.compiler.ir.core import Attribute, Func, Module, Value
+
+_WRITERS = (emit_basic, emit_layers)  # importing them registers their operators
+
+
+@emits("Delay")
+def delay(e: Emitter, node: RNode) -> Value:
+    """The value one step before."""
+    state = f"{e.namer.scope(node) or 'state'}.{len(e.delays)}"
+    shape = e.shape(node)
+    dtype = "bit" if is_bit(e, node.ins[0]) else "f16"
+    attrs: dict[str, Attribute] = {
+        "state": state,
+        "shape": shape,
+        "steps": e.steps,
+        "dtype": dtype,
+    }
+    operands: list[Value] = []
+    if node.init is not None:
+        first = constant_node(node.init)
+        number = first.uniform
+        if number is None:
+            operands.append(e.const(first))
+        else:
+            attrs["init"] = number
+        e.sink.warning("E0110", "a state starts from a value other than zero", e.where(node))
+    elif dtype == "f16":
+        attrs["init"] = 0.0
+    e.delays.append((node, state))
+    return e.builder(node).op("graph.delay", *operands, attrs=attrs).result
+
+
+@emits("Neuron")
+def neuron(e: Emitter, node: RNode) -> None:
+    """A layer of neurons."""
+    layer = e.layers[node.id]
+    attrs, arrays = neuron_attributes(layer, e.namer)
+    x = e.fit(e.value(node.ins[0]), node, e.shape(node))
+    if x.type.kind == "tensor":
+        attrs["steps"] = e.steps  # the same input at every step
+    operands = [x]
+    for name, array, source in arrays:
+        slot = len(operands)
+        label = source or f"{attrs['layer']}.{name}"
+        operands.append(e.param(label, array, name, False, slot, array.shape))
+    made = e.builder(node).op("graph.neuron", *operands, attrs=attrs)
+    for result, tail in zip(reversed(made.results), ("v", "s"), strict=False):
+        result.name = f"{hint(str(attrs['layer']))}.{tail}"
+    e.results[node.id] = made
+
+
+@emits("Spikes")
+def spikes(e: Emitter, node: RNode) -> Value:
+    """The first result of a neuron."""
+    return e.results[node.ins[0].id].results[0]
+
+
+@emits("Membrane")
+def membrane(e: Emitter, node: RNode) -> Value:
+    """The last result of a neuron."""
+    return e.results[node.ins[0].id].results[-1]
+
+
+def is_bit(e: Emitter, node: RNode, seen: frozenset[int] = frozenset()) -> bool:
+    """Whether a node's value will be a bit."""
+    node = resolve(node)
+    if node.op == "Delay":
+        return node.id not in seen and is_bit(e, node.ins[0], seen | {node.id})
+    if node.op == "Spikes":
+        return not node.attrs.get("multi")
+    if node.op in COMPARE or node.op in ("And", "Or"):
+        return True
+    same = node.op in ("View", "Transpose", "Slice", "Expand", "Cast", "Take")
+    same = same or (node.op == "Pool" and node.attrs.get("kind") == "max")
+    if node.op == "Concat":
+        return all(is_bit(e, i, seen) for i in node.ins)
+    return same and is_bit(e, node.ins[0], seen)
+
+
+def emit_module(
+    name: str,
+    rolled: Rolled,
+    outputs: Sequence[Output],
+    layers: Sequence[Layer],
+    file: str,
+    steps: int,
+    batches: BatchAxes,
+    namer: Namer,
+    sink: DiagnosticSink,
+) -> Module:
+    """Write the module."""
+    module = Module(name)
+    table = {layer.node.id: layer for layer in layers}
+    emitter = Emitter(module, rolled, file, steps, batches, table, namer, sink)
+    emitter.run(outputs)
+    module.funcs["main"] = Func("main", emitter.block)
+    return module

@@ -1,0 +1,251 @@
+"""Matching a recurrence to the parametrised neuron of docs/design/ir.md.
+
+The membrane h is evaluated for chosen values p of itself one step before and of each input.  Below
+the threshold it must be ``a*p + b*x + c``; what changes above it is the reset.  Constants may be
+scalars or arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from snncc.compiler.frontend.core import Core, Unfit, close, line
+from snncc.compiler.frontend.elementwise import COMPARE
+from snncc.compiler.frontend.flat import Arr
+from snncc.compiler.frontend.rolled import RNode, resolve
+
+
+@dataclass(slots=True)
+class Constants:
+    """The constants of a neuron by the names of docs/design/ir.md."""
+
+    values: dict[str, Arr] = field(default_factory=dict[str, Arr])
+    nodes: dict[str, RNode] = field(default_factory=dict[str, RNode])
+    """The constant nodes that hold exactly these values."""
+
+
+@dataclass(slots=True)
+class Neuron:
+    """A recognised layer of neurons."""
+
+    h: RNode
+    inputs: list[RNode]
+    dynamics: str
+    constants: Constants
+    compare: str = "none"
+    reset: str = "none"
+    delay: bool = False
+    norm_input: bool = False
+    synapse: str = "none"
+    spikes: list[RNode] = field(default_factory=list["RNode"])
+    membranes: list[RNode] = field(default_factory=list["RNode"])
+    scale: Arr | None = None
+    bias: Arr | None = None
+
+
+def strip(node: RNode) -> tuple[RNode, Arr, str] | None:
+    """Read a comparison as (h, theta, strict or non_strict), or None."""
+    if node.op not in COMPARE:
+        return None
+    left, right = resolve(node.ins[0]), resolve(node.ins[1])
+    if left.op == "Const" or right.op != "Const" or right.const is None:
+        return None
+    theta = np.asarray(right.const, np.float64)
+    while left.op in ("Sub", "Add", "Div"):
+        a, b = resolve(left.ins[0]), resolve(left.ins[1])
+        if left.op == "Add" and a.op == "Const":
+            a, b = b, a
+        if b.op != "Const" or b.const is None or a.op == "Const":
+            break
+        k = np.asarray(b.const, np.float64)
+        if left.op == "Sub":
+            theta = theta + k
+        elif left.op == "Add":
+            theta = theta - k
+        elif (k > 0).all():
+            theta = theta * k
+        else:
+            break
+        left = a
+    return left, theta, "strict" if node.op == "Greater" else "non_strict"
+
+
+def identify(core: Core, theta: Arr | None, multi: bool, compare: str) -> Neuron:
+    """Match a core to the parametrised neuron; raise Unfit."""
+    base = np.zeros(()) if theta is None else theta
+    d = 0.2 * np.maximum(np.abs(base), 1e-2)
+    a, c = line(core, [base - d, base - 2 * d, base - 0.5 * d])
+    zeros = [0.0] * len(core.inputs)
+    h0 = core.next(base - d, zeros)
+    gains: list[Arr] = []
+    for k in range(len(core.inputs)):
+        unit = [1.0 if i == k else 0.0 for i in range(len(core.inputs))]
+        gain = core.next(base - d, unit) - h0
+        twice = core.next(base - 2 * d, [2 * u for u in unit]) - core.next(base - 2 * d, zeros)
+        if not close(twice, 2 * gain):
+            raise Unfit("the membrane does not depend linearly on its input")
+        gains.append(gain)
+    found = Neuron(core.h, list(core.inputs), "leaky", Constants())
+    found.compare = "none" if theta is None else "multi" if multi else compare
+    if theta is not None:
+        _check_gains(core, base, d, gains)
+        _match_reset(core, found, base, d, a, c, multi)
+        found.constants.values["threshold"] = theta
+    _match_dynamics(core, found, a, c, gains)
+    _match_floor(core, found, a, c, d)
+    _name_constants(core, found)
+    return found
+
+
+def _check_gains(core: Core, base: Arr, d: Arr, gains: list[Arr]) -> None:
+    """After a spike, the inputs must count as they do without one."""
+    zeros = [0.0] * len(core.inputs)
+    h0 = core.next(base + d, zeros)
+    for k, gain in enumerate(gains):
+        unit = [1.0 if i == k else 0.0 for i in range(len(gains))]
+        if not close(core.next(base + d, unit) - h0, gain):
+            raise Unfit("the reset suppresses the input")
+
+
+def _match_reset(core: Core, found: Neuron, base: Arr, d: Arr, a: Arr, c: Arr, multi: bool) -> None:
+    up, offset = line(core, [base + d, base + 2 * d, base + 3 * d])
+    if close(up, a) and close(offset, c):
+        return
+    if close(up, 0.0):
+        if (np.abs(a) < 1e-9).any():
+            raise Unfit("a reset without memory")
+        found.reset = "hard"
+        found.constants.values["reset_value"] = (offset - c) / a
+        return
+    if not close(up, a):
+        raise Unfit("the reset is neither a subtraction nor a fixed value")
+    amount = c - offset
+    found.reset = "subtract"
+    if close(amount, a * base):
+        found.delay = False
+    elif close(amount, base):
+        found.delay = True
+    else:
+        raise Unfit("the reset subtracts something else than the threshold")
+    if multi:
+        zeros = [0.0] * len(core.inputs)
+        for n in (2.0, 3.0):
+            p = base * (n + 0.5)
+            if not close(core.next(p, zeros), a * p + c - n * amount):
+                raise Unfit("the reset does not follow the number of spikes")
+
+
+def _match_dynamics(core: Core, found: Neuron, a: Arr, c: Arr, gains: list[Arr]) -> None:
+    values = found.constants.values
+    b = gains[0] if gains else np.ones(())
+    if any(not close(g, b) for g in gains):
+        raise Unfit("inputs with different gains")
+    if close(b, 1.0):
+        if close(a, 1.0):
+            found.dynamics = "integrate"
+            found.bias = None if close(c, 0.0) else c
+            return
+        values["beta"] = a
+        if not close(c, 0.0):
+            values["v_rest"] = c / (1 - a)
+        return
+    if close(b, 1 - a):
+        if _adds_state(core):
+            found.dynamics = "decay_input"
+            key = "tau" if _divides(core, 1 / b) else "rate"
+            values[key] = 1 / b if key == "tau" else b
+            if not close(c, 0.0):
+                values["v_rest"] = c / b
+            return
+        if close(c, 0.0):
+            found.norm_input = True
+            values["beta"] = a
+            return
+    if close(b, a) and found.compare == "none" and close(c, 0.0):
+        found.synapse = "scaled"
+    found.scale = b
+    if close(a, 1.0):
+        found.dynamics = "integrate"
+        found.bias = None if close(c, 0.0) else c
+        return
+    values["beta"] = a
+    if not close(c, 0.0):
+        values["v_rest"] = c / (1 - a)
+
+
+def _adds_state(core: Core) -> bool:
+    """Whether h is written as state + rate*(...), not as beta*state + ..."""
+    for n in _nodes(core):
+        if n.op == "Add" and any(
+            resolve(i).op == "Delay" or _is_state(core, resolve(i)) for i in n.ins
+        ):
+            return True
+    return False
+
+
+def _is_state(core: Core, n: RNode) -> bool:
+    """Whether a node is the (reset) membrane of the step before."""
+    if n.id not in core.inside or n.op == "Delay":
+        return n.op == "Delay"
+    low = np.asarray(-3.0)
+    try:
+        return close(core._eval(n, {}, low), low)
+    except (Unfit, KeyError, TypeError, ValueError):
+        return False
+
+
+def _nodes(core: Core) -> list[RNode]:
+    out: list[RNode] = []
+    seen: set[int] = set()
+    stack = [core.h]
+    while stack:
+        n = stack.pop()
+        if n.id in seen or n.id not in core.inside:
+            continue
+        seen.add(n.id)
+        out.append(n)
+        if n.op != "Delay":
+            stack.extend(resolve(i) for i in n.ins)
+    return out
+
+
+def _divides(core: Core, tau: Arr) -> bool:
+    """Whether the core divides by tau."""
+    for n in _nodes(core):
+        k = resolve(n.ins[1]) if n.op == "Div" else None
+        if k is not None and k.const is not None and close(np.asarray(k.const), tau):
+            return True
+    return False
+
+
+def _match_floor(core: Core, found: Neuron, a: Arr, c: Arr, d: Arr) -> None:
+    zeros = [0.0] * len(core.inputs)
+    far, farther = np.asarray(-1e4), np.asarray(-1e5)
+    low, lower = core.next(far, zeros), core.next(farther, zeros)
+    if close(low, a * far + c):
+        return
+    if not close(low, lower) or (np.abs(a) < 1e-9).any():
+        raise Unfit("the membrane is bounded in an unknown way")
+    found.constants.values["v_min"] = (low - c) / a
+
+
+def _name_constants(core: Core, found: Neuron) -> None:
+    """Replace computed constants by the exact ones of the file where they agree."""
+    known = core.consts()
+    for key, value in found.constants.values.items():
+        for n in known:
+            if n.const is None or n.const.dtype.kind != "f":
+                continue
+            array = np.asarray(n.const, np.float64)
+            if close(array, value) and np.broadcast_shapes(array.shape, value.shape) in (
+                array.shape,
+                value.shape,
+            ):
+                better = n.val is not None and bool(n.val.param)
+                if key not in found.constants.nodes or better:
+                    found.constants.nodes[key] = n
+        if key in found.constants.nodes:
+            exact = found.constants.nodes[key].const
+            found.constants.values[key] = np.asarray(exact, np.float64)
