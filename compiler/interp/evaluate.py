@@ -16,7 +16,7 @@ from snncc.compiler.interp.tiled import evaluate_tiled
 from snncc.compiler.ir.build import number, text
 from snncc.compiler.ir.core import Module, Op, Value
 from snncc.compiler.ir.recurrence import groups
-from snncc.compiler.ir.training import uses_batch_statistics
+from snncc.compiler.ir.training import training_seed, uses_batch_statistics
 
 _LOSSES = {"softmax_ce": softmax_ce, "mse": mse}
 
@@ -155,22 +155,24 @@ def evaluate(
     numerics: str = "fp16",
     *,
     state: Mapping[str, npt.ArrayLike] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> dict[str, Array]:
     """Evaluate a function of a module of any stage but ``core`` (that is for the simulator).
 
     ``inputs`` by argument name (sequences have time first); ``numerics`` is ``fp16`` (bit-exact),
-    ``float32`` or ``float64``; ``state`` replaces parameters and states by name.  Returns arrays in
-    the IR's own layout: graph outputs as ``out/NAME``, outputs of a step by their name (``loss``,
+    ``float32`` or ``float64``; ``state`` replaces parameters and states by name; ``seed`` is for the
+    random bits of the step (default: the training configuration's).  Returns arrays in the IR's own
+    layout: graph outputs as ``out/NAME``, outputs of a step by their name (``loss``,
     ``logits``, ``out/..``, ``grad/..``), stored values as ``param/NAME`` and ``state/NAME``.
     :func:`snncc.compiler.interp.layout.in_file_layout` gives them the file's layout.
     Stages ``tiled`` and ``mapped`` compute on bytes and know fp16 only.
     """
     stage = text(module.attrs, "stage", "graph")
+    chosen = training_seed(module) if seed is None else seed
     if stage in {"tiled", "mapped"}:
         if numerics != "fp16":
             raise ValueError(f"stage {stage} computes in fp16, not in {numerics}")
-        return evaluate_tiled(module, inputs, state=state, seed=seed)
+        return evaluate_tiled(module, inputs, state=state, seed=chosen)
     if stage == "core":
         raise ValueError("stage core is machine code: compile the module and simulate it")
-    return Machine(module, numerics_of(numerics), state or {}, seed).run(func, inputs)
+    return Machine(module, numerics_of(numerics), state or {}, chosen).run(func, inputs)

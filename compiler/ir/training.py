@@ -94,3 +94,8 @@ def training_of(module: Module) -> Training:
 def uses_batch_statistics(module: Module) -> bool:
     """Whether batch normalisation uses the statistics of the batch."""
     return training_of(module).batch_statistics
+
+
+def training_seed(module: Module) -> int:
+    """Return the seed of stochastic rounding and dropout."""
+    return integer(_section(module.attrs.get("training")), "seed", 0)

@@ -142,8 +142,9 @@ def numpy_bptt(p: dict[str, Any], x: Any, y: Any, delay: bool, attached: bool) -
     h2, s2 = layer(s1 @ p["w2"])
     z = s2.sum(0)
     e = np.exp(z - z.max(1, keepdims=True))
-    q = e / e.sum(1, keepdims=True)
-    loss: Any = -np.mean(np.log(q[np.arange(len(y)), y]))
+    q: Any = np.asarray(e / e.sum(1, keepdims=True), np.float64)
+    own: Any = q[np.arange(len(y)), y]
+    loss = -float(np.log(own).mean())
     q[np.arange(len(y)), y] -= 1
     g2 = back(h2, np.broadcast_to(q / len(y), h2.shape))
     g1 = back(h1, g2 @ p["w2"].T)
