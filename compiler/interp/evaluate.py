@@ -160,8 +160,8 @@ def evaluate(
     """Evaluate a function of a module of any stage but ``core`` (that is for the simulator).
 
     ``inputs`` by argument name (sequences have time first); ``numerics`` is ``fp16`` (bit-exact),
-    ``float32`` or ``float64``; ``state`` replaces parameters and states by name; ``seed`` is for the
-    random bits of the step (default: the training configuration's).  Returns arrays in the IR's own
+    ``float32`` or ``float64``; ``state`` replaces parameters and states by name; ``seed`` is that
+    of the random bits (default: the training configuration's).  Returns arrays in the IR's own
     layout: graph outputs as ``out/NAME``, outputs of a step by their name (``loss``,
     ``logits``, ``out/..``, ``grad/..``), stored values as ``param/NAME`` and ``state/NAME``.
     :func:`snncc.compiler.interp.layout.in_file_layout` gives them the file's layout.
