@@ -64,58 +64,63 @@ def run(
     from snncc.compiler.diag import fail
 
     settings = read_config(config, flags)
-    arrays = read_npz(inputs, ("x", "y")) if inputs else {}
-    where = inputs or program
     path = Path(program)
-    with ExitStack() as files:
-        options = _options(engine, check_races, strict_init, max_instructions)
-        if is_model(path):
-            if "x" not in arrays:
-                text = "array x is missing" if inputs else "a model needs --inputs IN.npz with x"
-                fail("E0021", text, where)
-            if mode == "infer":
-                arrays.pop("y", None)
-            elif mode == "train" and "y" not in arrays:
-                fail("E0021", "array y is missing; training needs labels", where)
-            loaded = api.load(path, config=settings, x_shape=arrays["x"].shape, dt=dt)
-            if numerics != "fp16":
-                result = api.run(
-                    loaded, arrays["x"], arrays.get("y"), numerics=numerics, spikes=spikes,
-                    where=where,
-                )  # fmt: skip
-                _finish(result, output, stats)
-                return
-            kind = "train" if "y" in arrays else "infer"
-            made = api.compile(loaded, target=target or "", cores=cores, mode=kind, spikes=spikes)
-        else:
-            if path.suffix.lower() != ".snnx":
-                fail("E0024", "neither a model nor a program", program,
-                     help="MODEL is .onnx; a program is .snnx")  # fmt: skip
-            _refuse(config, target, cores, numerics, settings)
-            raw = api.read_program(program)
-            if "interface" not in raw.metadata or not inputs:
-                from snncc.compiler.cli.bare import run_bare
-
-                run_bare(raw, path, inputs, output, stats, trace, options, debug)
-                return
-            made = api.load_program(path)
-            if "x" not in arrays:
-                fail("E0021", "array x is missing", where)
-        if debug:
-            from snncc.compiler.cli.bare import debug_program
-
-            debug_program(made, arrays, options)
+    options = _options(engine, check_races, strict_init, max_instructions)
+    where = inputs or program
+    if is_model(path):
+        arrays = _model_inputs(inputs, mode, where)
+        loaded = api.load(path, config=settings, x_shape=arrays["x"].shape, dt=dt)
+        if numerics != "fp16":
+            result = api.run(loaded, **arrays, numerics=numerics, spikes=spikes, where=where)
+            _finish(result, output, stats)
             return
+        kind = "train" if "y" in arrays else "infer"
+        loaded.interface(kind).check_x(arrays["x"], where)  # before the time that compiling takes
+        made = api.compile(loaded, target=target or "", cores=cores, mode=kind, spikes=spikes)
+    else:
+        if path.suffix.lower() != ".snnx":
+            help_ = "MODEL is .onnx; a program is .snnx"
+            fail("E0024", "neither a model nor a program", program, help=help_)
+        _refuse(config, target, cores, numerics, settings)
+        raw = api.read_program(program)
+        if "interface" not in raw.metadata or not inputs:
+            from snncc.compiler.cli.bare import run_bare
+
+            run_bare(raw, path, inputs, output, stats, trace, options, debug)
+            return
+        made = api.load_program(path)
+        arrays = read_npz(inputs, ("x", "y"))
+        if "x" not in arrays:
+            fail("E0021", "array x is missing", where)
+    if debug:
+        from snncc.compiler.cli.bare import debug_program
+
+        debug_program(made, arrays, options)
+        return
+    with ExitStack() as files:
         from snncc.compiler.cli.tracing import open_tracers
 
         tracers = open_tracers(trace, made.object_file, files)
         result = api.run(
-            made, arrays["x"], arrays.get("y"), spikes=spikes, options=options, tracers=tracers,
-            where=where,
-        )  # fmt: skip
+            made, **arrays, spikes=spikes, options=options, tracers=tracers, where=where
+        )
     _finish(result, output, stats)
     if check_races and result.races:
         fail("E0904", f"{len(result.races)} races: {result.races[0]}", program)
+
+
+def _model_inputs(inputs: str | None, mode: str | None, where: str) -> dict[str, Any]:
+    """Return x, and y for a training step."""
+    from snncc.compiler.cli.files import read_npz
+    from snncc.compiler.diag import fail
+
+    arrays = read_npz(inputs, ("x",) if mode == "infer" else ("x", "y")) if inputs else {}
+    if "x" not in arrays:
+        text = "array x is missing" if inputs else "a model needs --inputs IN.npz with x"
+        fail("E0021", text, where)
+    if mode == "train" and "y" not in arrays:
+        fail("E0021", "array y is missing; training needs labels", where)
+    return arrays
 
 
 def _options(engine: str, races: bool, strict: bool, limit: int | None) -> Any:

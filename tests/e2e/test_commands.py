@@ -136,11 +136,12 @@ def test_another_batch_size(tmp_path: Path) -> None:
 
 def test_emit_and_dumps(tmp_path: Path) -> None:
     for stage in ("graph", "phased", "tiled", "mapped", "core"):
-        done = snncc("compile", DIGITS, "--config", CONFIG, "--emit", f"ir:{stage}")
+        words = ("compile", DIGITS, "--config", CONFIG, "-t", "small", "--emit", f"ir:{stage}")
+        done = snncc(*words)
         assert done.exit_code == 0, done.output
         assert f'stage = "{stage}"' in done.stdout
     for name in ("a", "b"):
-        words = ("compile", DIGITS, "--config", CONFIG, "-o", tmp_path / "p", "--dump-dir")
+        words = ("compile", DIGITS, "-t", "small", "-o", tmp_path / "p", "--dump-dir")
         assert snncc(*words, tmp_path / name).exit_code == 0
     files = sorted(p.name for p in (tmp_path / "a").iterdir())
     assert "000-import.snnir" in files

@@ -101,7 +101,7 @@ def test_absurd_input_shape(tmp_path: Path) -> None:
 
 def test_broken_object_file(tmp_path: Path) -> None:
     path = tmp_path / "p.snnx"
-    assert snncc("compile", DIGITS, "--config", CONFIG, "-o", path).exit_code == 0
+    assert snncc("compile", DIGITS, "--config", CONFIG, "-t", "small", "-o", path).exit_code == 0
     good = path.read_bytes()
     for bad in (b"", good[:100], good[:-1], good[:5000] + b"\xff" + good[5001:], b"x" * 4096):
         path.write_bytes(bad)
@@ -199,7 +199,7 @@ def test_usage_errors() -> None:
 
 def test_program_and_request_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "p.snnx"
-    assert snncc("compile", DIGITS, "--config", CONFIG, "-o", path).exit_code == 0
+    assert snncc("compile", DIGITS, "--config", CONFIG, "-t", "small", "-o", path).exit_code == 0
     assert snncc("run", path, "--inputs", BATCH, "--config", CONFIG).exit_code == 2
     only_x = npz(tmp_path / "x.npz", x=np.zeros((64, 64), np.float32))
     refused(snncc("run", path, "--inputs", only_x), "E0021")
@@ -220,7 +220,7 @@ def test_an_internal_error_leaves_a_report(tmp_path: Path, monkeypatch: pytest.M
 
 def test_limit(tmp_path: Path) -> None:
     path = tmp_path / "p.snnx"
-    assert snncc("compile", DIGITS, "--config", CONFIG, "-o", path).exit_code == 0
+    assert snncc("compile", DIGITS, "--config", CONFIG, "-t", "small", "-o", path).exit_code == 0
     refused(snncc("run", path, "--inputs", BATCH, "--max-instructions", "5"), "E0902", 4)
 
 
