@@ -43,6 +43,7 @@ class TiledMachine:
         self.buffers: dict[Value, Memory] = {}
         self.entries: dict[str, tuple[Op, TensorEntry]] = {}
         self.indices: list[int] = []
+        self.waiting: list[tuple[Op, list[int]]] = []
 
     # ------------------------------------------------------------------ memory
 
@@ -121,18 +122,24 @@ class TiledMachine:
 
     def run(self) -> None:
         """Run all tasks."""
-        mapped = self.module.stage == "mapped"
-        waiting: list[Op] = []
-        for op in self.module.func("step").body.ops:
+        self._sequence(self.module.func("step").body)
+        self._between_barriers()
+
+    def _sequence(self, block: Block) -> None:
+        """Run tasks, or let them wait for the next barrier."""
+        for op in block.ops:
             if op.name == "tile.task":
-                if mapped:
-                    waiting.append(op)
+                if self.module.stage == "mapped":
+                    self.waiting.append((op, [*self.indices]))
                 else:
                     self._guard(op, self._tiled_task)
             elif op.name == "tile.barrier":
-                self._between_barriers(waiting)
-                waiting = []
-        self._between_barriers(waiting)
+                self._between_barriers()
+            elif op.name == "tile.steps":
+                for i in range(op.int_attr("trips")):
+                    self.indices.append(i)
+                    self._sequence(op.regions[0])
+                    self.indices.pop()
 
     def _guard(self, task: Op, run: Callable[[Op], None]) -> None:
         try:
@@ -141,19 +148,23 @@ class TiledMachine:
             core = f" on core {task.attrs['core']}" if "core" in task.attrs else ""
             raise TileError(f"task {task.str_attr('name')}{core}: {error}") from error
 
-    def _between_barriers(self, tasks: Sequence[Op]) -> None:
-        """Run tasks that only the order within each core binds."""
-        queues: dict[int, list[Op]] = {}
-        for task in tasks:
-            queues.setdefault(task.int_attr("core"), []).append(task)
+    def _between_barriers(self) -> None:
+        """Run waiting tasks, which only the order within each core binds."""
+        queues: dict[int, list[tuple[Op, list[int]]]] = {}
+        for task, indices in self.waiting:
+            queues.setdefault(task.int_attr("core"), []).append((task, indices))
+        self.waiting = []
+        outer = self.indices
         first = self.actors.start(max(queues, default=0) + 1)
         ready = sorted(queues)
         while ready:
             core = ready[0] if self.random is None else self.random.choice(ready)
             self.actors.now = first + core
-            self._guard(queues[core].pop(0), self._mapped_task)
+            task, self.indices = queues[core].pop(0)
+            self._guard(task, self._mapped_task)
             if not queues[core]:
                 ready.remove(core)
+        self.indices = outer
 
     def _mapped_task(self, task: Op) -> None:
         self._buffers(task)
