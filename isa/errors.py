@@ -272,6 +272,50 @@ define(
 define("E0603", "program too large", "A core's program does not fit the machine's memory.")
 
 # --- E07xx assembler --------------------------------------------------------------------------
+define("E0701", "assembly syntax", "The line does not follow docs/assembly.md.")
+define(
+    "E0702",
+    "unknown instruction or directive",
+    "No row of the instruction table, no directive and no macro above this line has this name. "
+    "`snncc isa` lists the instructions.",
+)
+define(
+    "E0703",
+    "bad operand",
+    "The operands do not have the form that the instruction asks for, name something that does not "
+    "exist, or are out of range.",
+)
+define("E0704", "name not defined", "Nothing defines the name, or not where it is used.")
+define("E0705", "name defined twice", "A name has one meaning; labels: one in each section.")
+define(
+    "E0706",
+    "bad expression",
+    "The expression cannot be evaluated: a division by zero, a result of more than 128 bits, a "
+    "fraction where an integer belongs, a name that depends on itself, or too much nesting.",
+)
+define("E0707", "bad arguments of a directive", "The help shows what the directive expects.")
+define(
+    "E0708",
+    "block not closed or not open",
+    "Every {, .micro, .macro and .rep has its }, .end, .endm and .endr in the same section.",
+)
+define(
+    "E0709",
+    "macro or repeat",
+    "The call does not fit the macro's parameters, or the expansion exceeds its limits: 64 levels, "
+    "1,048,576 lines, 65,536 characters in a line.",
+)
+define("E0710", "bad microprogram", "A line of a `.micro` block is wrong.")
+define("E0711", "no such machine", "The machine does not exist or its description is wrong.")
+define(
+    "E0712",
+    "initial data do not fit",
+    "A value is out of range, or the data reach beyond the memory they belong to.",
+)
+define("E0713", "bad tensor", "Element type, shape, layout or address cannot be right.")
+define("E0714", "bad core", "The core does not exist, or has two sections.")
+define("E0715", "file cannot be included", "It is missing, damaged, or outside the text's folder.")
+define("E0716", "program too large", "The text, its code or its data exceed the limits.")
 
 # --- E08xx object file ------------------------------------------------------------------------
 define(
