@@ -14,10 +14,13 @@ from snncc.compiler.cli.options import TARGET
 @click.option("-o", "--output", help="PROG.snnx (default: FILE's name); - is stdout.")
 @TARGET
 def asm(source: str, output: str | None, target: str | None) -> None:
-    """Assemble FILE.s (- is stdin) into an object file."""
+    """Assemble FILE.s (- is stdin) into an object file.
+
+    The machine is that of --target, or of the text's .machine line, or the default one.
+    """
     from snncc.assembler import assemble
     from snncc.compiler.cli.files import read_bytes, write_bytes
-    from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
+    from snncc.compiler.cli.machines import find_machine
     from snncc.compiler.diag import fail
     from snncc.isa.objfile import ObjectFileError, to_bytes
 
@@ -27,7 +30,8 @@ def asm(source: str, output: str | None, target: str | None) -> None:
     except UnicodeDecodeError as error:
         fail("E0005", f"byte {error.start} is not UTF-8 text", source)
     name = "<stdin>" if source == "-" else source
-    program = assemble(text, name, find_machine(target or DEFAULT_TARGET))
+    machine = find_machine(target) if target else None
+    program = assemble(text, name, machine, default=find_machine())
     try:
         write_bytes(output or f"{Path(source).stem}.snnx", to_bytes(program))
     except ObjectFileError as error:

@@ -70,7 +70,7 @@ def compile_(
     if stats:
         write_text(stats, json.dumps(recorder.report(program), indent=1) + "\n")
     if emit == "asm":
-        from snncc.assembler.disassemble import disassemble
+        from snncc.assembler import disassemble
 
         write_text(output or "-", disassemble(program.object_file))
         return

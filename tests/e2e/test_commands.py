@@ -192,3 +192,24 @@ def test_reports_and_completion() -> None:
     assert "`loss.scale`" in snncc("report", "config").stdout
     for shell in ("bash", "zsh", "fish"):
         assert "_SNNCC_COMPLETE" in snncc("completion", shell).stdout
+
+
+def test_assembly_round_trip(program: Path, tmp_path: Path) -> None:
+    source, again = tmp_path / "net.s", tmp_path / "again.snnx"
+    assert snncc("dis", program, "-o", source).exit_code == 0
+    done = snncc("asm", source, "-o", again)
+    assert done.exit_code == 0, done.output[:2000]
+    assert again.read_bytes() == program.read_bytes()
+    emitted = snncc("compile", DIGITS, "--config", CONFIG, "-t", "small", "--emit", "asm")
+    assert emitted.exit_code == 0
+    assert "halt" in emitted.stdout
+    assert snncc("asm", "-", "-o", "-", stdin=emitted.stdout.encode()).exit_code == 0
+
+
+def test_assembly_errors_have_a_place(tmp_path: Path) -> None:
+    path = tmp_path / "bad.s"
+    path.write_text(".core 0\n  haltt\n")
+    done = snncc("asm", path, "-o", tmp_path / "p.snnx")
+    assert done.exit_code == 1
+    assert "bad.s:2" in done.stderr
+    assert "did you mean" in done.stderr.lower() or "halt" in done.stderr
