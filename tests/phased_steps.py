@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import (
+    Attribute,
     Block,
     Func,
     Location,
@@ -60,8 +61,7 @@ class Maker:
         self.np = np.random.default_rng(self.seed)
         self.steps = self.rng.choice((1, 1, 2, 3, 5))
         self.batch = self.rng.choice((1, 2, 3, 4, 6))
-        attrs = {"stage": "phased", "steps": self.steps, "batch": self.batch}
-        self.module = Module("step", dict(attrs))
+        self.module = Module("step", {"stage": "phased", "steps": self.steps, "batch": self.batch})
         self.block = Block()
         self.b = Builder(self.block, Location("random:1"))
         self.count = 0
@@ -157,7 +157,7 @@ class Maker:
         g = self.matrix(dtype="f16")
         self.keep(self.b.one("phase.linear_dx", g, self.param((self.size_(), g.type.shape[-1]))))
 
-    def _micro(self) -> dict[str, int]:
+    def _micro(self) -> dict[str, Attribute]:
         parts = [n for n in range(1, self.batch + 1) if self.batch % n == 0]
         return {"microbatch": self.rng.choice(parts)} if self.rng.random() < 0.5 else {}
 
@@ -165,12 +165,13 @@ class Maker:
         """A weight gradient."""
         self.phase("wg")
         x, g = self.matrix(), self.matrix(dtype="f16")
-        self.keep(self.b.one("phase.linear_dw", x, g, **self._micro()))
+        self.keep(self.b.op("phase.linear_dw", x, g, attrs=self._micro()).result)
 
     def sum_rows(self) -> None:
         """A bias gradient."""
         self.phase("wg")
-        self.keep(self.b.one("phase.sum_rows", self.matrix(dtype="f16"), **self._micro()))
+        g = self.matrix(dtype="f16")
+        self.keep(self.b.op("phase.sum_rows", g, attrs=self._micro()).result)
 
     def reduce_time(self) -> None:
         """A readout."""

@@ -8,6 +8,7 @@ from typing import NoReturn
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._context import TilingContext
+from snncc.compiler.passes.tiling._counted import counted_map, is_counted
 from snncc.compiler.passes.tiling._matmul import Outer, Product, product, weight_gradient
 from snncc.compiler.passes.tiling._regions import RegionTiler
 from snncc.compiler.passes.tiling._views import View
@@ -122,7 +123,10 @@ def _linear_dw(context: TilingContext, op: Op) -> None:
 
 
 def _map(context: TilingContext, op: Op) -> None:
-    RegionTiler(context, op).map()
+    if is_counted(context, op):
+        counted_map(context, op)
+    else:
+        RegionTiler(context, op).map()
 
 
 HANDLERS: dict[str, Handler] = {

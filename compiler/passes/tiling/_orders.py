@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snncc.compiler.ir.core import Op, Value
+from snncc.compiler.ir.core import Block, Op, Value
 
 Order = tuple[int, ...]
 KERNEL: Order = (-1,)
@@ -93,6 +93,8 @@ def order_of(value: Value, arguments: tuple[Order, ...] = ()) -> Order:
             found = layouts[value.index]
             return found if isinstance(found, tuple) else ()  # type: ignore[return-value]
         return ()
+    if isinstance(owner, Block) and isinstance(owner.parent, Op):
+        return ()  # an argument of a region
     return arguments[value.index] if value.index < len(arguments) else ()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from made_steps import Made, dense
 from phased_steps import random_step
 from snncc.compiler.ir.build import Builder
-from snncc.compiler.ir.core import Value, tensor
+from snncc.compiler.ir.core import Attribute, Value, tensor
 from snncc.isa import fp16
 from snncc.isa.objfile import read, write
 from snncc.isasim.system import Options, System
@@ -35,7 +35,7 @@ def test_inputs_and_parameters_read_back_what_was_put_in() -> None:
         expected = values.astype(np.uint8) if bits else fp16.round_f16(values)
         assert np.array_equal(system.read_tensor(name), expected)
     for name in ("w", "b"):
-        expected = fp16.round_f16(made.module.resources[name])
+        expected = fp16.round_f16(made.module.resources[name].astype(np.float32))
         assert np.array_equal(system.read_tensor(name), expected)
         assert system.tensor(name).role == "param"
         assert system.tensor(name).file_name == name
@@ -57,7 +57,7 @@ def test_roles_and_names_of_results() -> None:
 
 def test_states_live_from_run_to_run() -> None:
     made = Made(1, 1)
-    attrs = {"name": "count", "init": 0.0}
+    attrs: dict[str, Attribute] = {"name": "count", "init": 0.0}
     old = made.b.op("phase.state", types=[tensor((3, 5))], attrs=attrs).result
 
     def more(e: Builder, args: list[Value]) -> list[Value]:
