@@ -84,9 +84,7 @@ class Taker:
             return value
         raise self.wrong(f"expected {what}", value)
 
-    def integer(
-        self, value: Value, what: str, low: int, high: int, scope: Scope = NOWHERE
-    ) -> int:
+    def integer(self, value: Value, what: str, low: int, high: int, scope: Scope = NOWHERE) -> int:
         """Return the value of an expression within bounds, both allowed."""
         node = self.expression(value, what)
         try:

@@ -10,11 +10,11 @@ from snncc.assembler.build import build
 from snncc.assembler.expand import Expander
 from snncc.assembler.machines import described
 from snncc.assembler.names import twice
-from snncc.assembler.operands import constant, end_operand, is_resource, split
+from snncc.assembler.operands import constant, is_resource, split
 from snncc.assembler.parser import parse_expression
 from snncc.assembler.source import Fatal, Line, Problem, labels, split_lines
 from snncc.assembler.state import MAX_INSTRUCTIONS, Item, Section, State
-from snncc.isa.diag import CompileError, Diagnostic, DiagnosticSink, SourceFile
+from snncc.isa.diag import CompileError, Diagnostic, DiagnosticSink, SourceFile, Span
 from snncc.isa.machine import Machine
 from snncc.isa.objmodel import ObjectFile, SourceLine
 from snncc.isa.spec import Insn, Inst
@@ -44,11 +44,25 @@ def assemble(
     if machine is not None:
         state.machine, state.machine_fixed = described(machine), True
     reader = Reader(state, SourceFile(name, text))
+    try:
+        return _assemble(reader, default)
+    except CompileError as error:
+        raise CompileError(sorted(error.diagnostics, key=_offset)) from None
+
+
+def _offset(diagnostic: Diagnostic) -> int:
+    return diagnostic.where.start if isinstance(diagnostic.where, Span) else -1
+
+
+def _assemble(reader: Reader, default: Machine | None) -> ObjectFile:
+    state = reader.state
     reader.read()
     if state.machine is None and not reader.sink.errors:
         if default is None:
             message = "the text names no machine"
-            reader.sink.error("E0711", message, name, help="begin it with .machine NAME")
+            reader.sink.error(
+                "E0711", message, reader.file.name, help="begin it with .machine NAME"
+            )
         else:
             state.machine = described(default)
     program = build(state, reader.report)
@@ -86,8 +100,8 @@ class Reader:
             self.sink.raise_if_errors()
         block = self.state.block
         if block is not None:
-            problem = Problem("E0708", f"{block.word} without .end", help="close it with .end")
-            self.report(block.line, problem)
+            message = f"{block.word} without .end"
+            self.report(block.line, Problem("E0708", message, help="close it with .end"))
         try:
             directives.close_section(self.state)
         except Problem as problem:
@@ -119,8 +133,11 @@ class Reader:
         column = line.text.index(code[0], column)
         if code[0] == ".":
             directives.run(state, line, column, code.split(None, 1)[0])
-        elif code == "}":
+        elif code[0] == "}":
             self._close(line, column)
+            if code != "}":
+                message = "expected } alone on its line"
+                raise Problem("E0701", message, column, column + len(code))
         else:
             self._instruction(line, column, code)
 
@@ -165,10 +182,7 @@ class Reader:
         if section is None or not section.blocks:
             raise Problem("E0708", "there is no block to close", column, column + 1)
         index, _ = section.blocks.pop()
-        item = section.items[index]
-        end = end_operand(item.row)
-        assert end is not None
-        item.texts[end] = str(len(section.items))
+        directives.close_block(section, index)
 
     def _attribute(self, section: Section, line: Line) -> None:
         """Open an entry of the line table for the next instruction where one belongs."""

@@ -87,7 +87,9 @@ class _Builder:
         low, high = extent(entry)
         size = self._size(entry.space)
         if low < 0 or (size is not None and high > size):
-            message = f"tensor {entry.name} covers bytes {low}..{high} of {size or 0} of {entry.space}"
+            message = (
+                f"tensor {entry.name} covers bytes {low}..{high} of {size or 0} of {entry.space}"
+            )
             self.report(line, Problem("E0713", message, help="`snncc targets` shows the sizes"))
 
     def _size(self, space: str) -> int | None:

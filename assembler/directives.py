@@ -13,10 +13,10 @@ from typing import Final
 from snncc.assembler import memory
 from snncc.assembler.arguments import Taker
 from snncc.assembler.machines import machine, open_machine
-from snncc.assembler.names import Definition, Problem
+from snncc.assembler.names import Definition
 from snncc.assembler.nodes import Name
-from snncc.assembler.operands import is_resource, resource
-from snncc.assembler.source import Line
+from snncc.assembler.operands import end_operand, is_resource, resource
+from snncc.assembler.source import Line, Problem
 from snncc.assembler.state import Attribution, Block, Exported, Section, State
 from snncc.isa.container import ObjectFileError
 from snncc.isa.lines import suggestion
@@ -53,11 +53,21 @@ def _core(state: State, line: Line, take: Taker) -> None:
     state.open_data = None
 
 
+def close_block(section: Section, index: int) -> None:
+    """Let the block that an instruction opened end here."""
+    item = section.items[index]
+    end = end_operand(item.row)
+    assert end is not None
+    item.texts[end] = str(len(section.items))
+
+
 def close_section(state: State) -> None:
     """Raise when a block of the current section is still open."""
     section = state.section
     if section is not None and section.blocks:
-        _, line = section.blocks.pop()
+        for index, _ in section.blocks:
+            close_block(section, index)
+        line = section.blocks[-1][1]
         section.blocks.clear()
         help = "close it with } on a line of its own, in the same section"
         raise Problem("E0708", "this block is not closed", help=help, line=line)
@@ -268,5 +278,3 @@ def run(state: State, line: Line, column: int, word: str) -> None:
     take = Taker(text, start, found.usage, state.names)
     found.run(state, line, take)
     take.done(found.keywords)
-
-

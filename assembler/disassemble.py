@@ -9,7 +9,13 @@ from typing import Final
 
 from snncc.assembler.operands import ADDRESS, MICROPROGRAM, is_resource
 from snncc.assembler.quote import quoted, word
-from snncc.assembler.show import data_lines, machine_lines, metadata_lines, micro_lines, tensor_lines
+from snncc.assembler.show import (
+    data_lines,
+    machine_lines,
+    metadata_lines,
+    micro_lines,
+    tensor_lines,
+)
 from snncc.assembler.source import is_name
 from snncc.isa.objmodel import CoreProgram, ObjectFile, SourceLine, Symbol
 from snncc.isa.spec import Field, Inst

@@ -9,10 +9,10 @@ from typing import Final, TypeAlias
 
 from snncc.assembler.arguments import Taker
 from snncc.assembler.data import INTEGERS, REALS, bit_bytes, include
-from snncc.assembler.names import Definition, Problem
+from snncc.assembler.names import Definition
 from snncc.assembler.nodes import Name, Number, Text, Value
 from snncc.assembler.operands import is_resource
-from snncc.assembler.source import Line
+from snncc.assembler.source import Line, Problem
 from snncc.assembler.state import Data, State, Tensor, Values
 from snncc.isa.layout import (
     DTYPES,
@@ -122,9 +122,7 @@ def _layout(take: Taker, dtype: str, shape: tuple[int, ...]) -> tuple[LayoutDim,
     loops: list[LayoutDim] = []
     what = "loops axis:size:step:stride"
     for value in take.items(layout, f"a list of {what}") if layout else ():
-        numbers = [
-            take.integer(v, what, -_WIDE, _WIDE) for v in take.chain(value, 4, what)
-        ]
+        numbers = [take.integer(v, what, -_WIDE, _WIDE) for v in take.chain(value, 4, what)]
         loops.append(LayoutDim(*numbers))
     return tuple(loops)
 
@@ -133,7 +131,8 @@ def _data(state: State, line: Line, take: Taker) -> None:
     first = take.next("dram, sram or a tensor")
     tensor = state.names.table.get(first.name) if isinstance(first, Name) else None
     if tensor is not None and tensor.tensor is not None:
-        space, cores = tensor.tensor.space, (tensor.tensor.core,)
+        space = tensor.tensor.space
+        cores: tuple[int, ...] = (tensor.tensor.core,)
         address = take.expression(first, "a tensor")
         if take.rest:
             offset = take.expression(take.next("an offset"), "an offset")
@@ -247,7 +246,7 @@ DIRECTIVES: Final[dict[str, _Row]] = {
     ),
     ".data": (
         ".data dram|sram, ADDRESS | TENSOR [, core=N] [, row_bytes=N, row_stride=N] "
-        "[, convert=\"f32-f16\"]",
+        '[, convert="f32-f16"]',
         _data,
         _DATA_KEYS,
     ),

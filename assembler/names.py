@@ -220,5 +220,3 @@ def _checked(node: Expr, value: int) -> int:
         message = f"the result has more than {MAX_BITS} bits"
         raise Problem("E0706", message, node.start, node.end)
     return value
-
-

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from snncc.assembler.names import Problem, Scope
+from snncc.assembler.names import Scope
 from snncc.assembler.parser import parse_expression
+from snncc.assembler.source import Problem
 from snncc.assembler.state import Alias, Item, Section, State
 from snncc.isa.encoding import BY_MNEMONIC
 from snncc.isa.lines import SyntaxMistake, suggestion
@@ -127,11 +128,11 @@ class Resolver:
 
     def _micro(self, text: str) -> int | None:
         numbers = self.state.micro_numbers
-        name = text[1:]
+        name = text.removeprefix("@")
         if text.startswith("@") and name in numbers:
             return numbers[name]
         if not text.startswith("@") or not name.isdecimal():
-            hint = suggestion(name, numbers) if text.startswith("@") else ""
+            hint = suggestion(f"@{name}", {f"@{known}": 0 for known in numbers})
             raise OperandError(f"there is no microprogram '{text[:40]}'{hint}")
         if len(name) < 9 and int(name) >= len(self.state.micro):
             raise OperandError(f"there are {len(self.state.micro)} microprograms, got {text}")

@@ -32,7 +32,7 @@ MAX_DEPTH: Final = 200
 MAX_DIGITS: Final = 140
 MAX_CACHED: Final = 4096  # characters of a text whose tree is kept
 
-_T = TypeVar("_T")
+_Node = TypeVar("_Node", Apply, Unary, Binary)
 
 
 class _Build(Transformer[Token, Any]):
@@ -65,7 +65,7 @@ class _Build(Transformer[Token, Any]):
             ) from None
         return Text(text, _start(token), _end(token))
 
-    def list(self, children: list[Any]) -> Items:
+    def items(self, children: list[Any]) -> Items:
         items = tuple(cast(Value, c) for c in children if c is not None)
         if not items:
             return Items((), -1, -1)
@@ -112,7 +112,7 @@ class _Build(Transformer[Token, Any]):
         return _bounded(Binary(str(op), left, right, left.start, right.end, deep))
 
 
-def _bounded(node: Any) -> Any:
+def _bounded(node: _Node) -> _Node:
     if depth(node) > MAX_DEPTH:
         message = f"the expression is nested more than {MAX_DEPTH} deep"
         raise Problem("E0706", message, node.start, node.end, help="name parts of it with .equ")
@@ -128,8 +128,9 @@ def _end(token: Token) -> int:
 
 
 @functools.cache
-def _parser() -> Lark:
-    return Lark.open(
+def _parser() -> Any:  # the types of lark are incomplete
+    lark: Any = Lark
+    return lark.open(
         "grammar.lark",
         rel_to=__file__,
         parser="lalr",
@@ -159,7 +160,7 @@ def _cached_expression(text: str) -> Expr:
 
 def _parse(text: str, start: str) -> object:
     try:
-        return _parser().parse(text, start=start)
+        return cast(object, _parser().parse(text, start=start))
     except VisitError as error:
         if isinstance(error.orig_exc, Problem):
             raise error.orig_exc from None
@@ -174,7 +175,7 @@ def _syntax(text: str, error: UnexpectedInput) -> Problem:
     at = len(text)
     got = "the end of the line"
     if isinstance(error, UnexpectedToken):
-        token = cast(Token, error.token)
+        token = cast(Token, cast(Any, error).token)
         if token.type != "$END":
             at, got = _start(token), f"'{str(token)[:40]}'"
     elif error.pos_in_stream is not None:
