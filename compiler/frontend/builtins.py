@@ -9,16 +9,22 @@ and the training information ``surrogate``, ``surrogate_alpha``, ``detach_reset`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
 from snncc.compiler.frontend.flat import BOOL, I64, Attrs, Val, attr_float, attr_int, attr_str
+from snncc.compiler.frontend.onnx_build import (
+    EXPANDERS,
+    TRAINING_HINTS,
+    Bound,
+    Call,
+    GraphBuilder,
+    Scope,
+)
 
-if TYPE_CHECKING:
-    from snncc.compiler.frontend.onnx_build import GraphBuilder, Scope
-
-Step: TypeAlias = "Callable[[Val, Val], tuple[Val, Val]]"
+Step: TypeAlias = Callable[[Val, Val], tuple[Val, Val]]
 
 
 class _Emit:
@@ -81,7 +87,7 @@ def _jelly_step(e: _Emit, op: str, at: Attrs, rate: Val | None) -> Step:
     return step
 
 
-def _over_time(e: _Emit, step: Step, xs: Val, v: Val) -> list[Val]:
+def _over_time(e: _Emit, step: Step, xs: Val, v: Val) -> list[Bound]:
     spikes: list[Val] = []
     states: list[Val] = []
     for t in range(xs.shape[0]):
@@ -93,33 +99,25 @@ def _over_time(e: _Emit, step: Step, xs: Val, v: Val) -> list[Val]:
     return [stack(spikes, 0, e.name, e.scope), v, stack(states, 0, e.name, e.scope)]
 
 
-def expand(
-    builder: GraphBuilder,
-    domain: str,
-    op: str,
-    ins: Sequence[Val],
-    attrs: Attrs,
-    name: str,
-    scope: Scope,
-) -> Sequence[Val] | None:
+def expand(builder: GraphBuilder, c: Call) -> Sequence[Bound] | None:
     """Return the outputs of a known function, or None."""
-    from dataclasses import replace
-
-    from snncc.compiler.frontend.onnx_build import TRAINING_HINTS
-
-    hints = {**scope.hints, **{k: v for k, v in attrs.items() if k in TRAINING_HINTS}}
-    e = _Emit(builder, name, replace(scope, hints=hints))
+    domain, op, attrs = c.proto.domain, c.proto.op_type, c.attrs
+    ins = [v for v in c.ins if isinstance(v, Val)]
+    hints = {**c.scope.hints, **{k: v for k, v in attrs.items() if k in TRAINING_HINTS}}
+    e = _Emit(builder, c.name, replace(c.scope, hints=hints))
     if domain == "ai.snncc" and op == "LIFStep" and len(ins) >= 2:
         return list(_snncc_step(e, attrs)(ins[0], ins[1]))
-    if domain == "ai.snncc" and op == "LIF" and ins:
-        v0 = ins[1] if len(ins) > 1 else builder.const(np.zeros(ins[0].shape[1:], ins[0].dtype))
-        return _over_time(e, _snncc_step(e, attrs), ins[0], v0)[:2]
-    if domain.startswith("ai.snncc.") and op in ("IF", "LIF", "PLIF") and ins:
-        x = ins[0]
-        v0 = ins[1] if len(ins) > 1 else builder.const(np.zeros(x.shape[1:], x.dtype))
+    if not ins:
+        return None
+    x = ins[0]
+    v0 = ins[1] if len(ins) > 1 else builder.const(np.zeros(x.shape[1:], x.dtype))
+    if domain == "ai.snncc" and op == "LIF":
+        return _over_time(e, _snncc_step(e, attrs), x, v0)[:2]
+    if domain.startswith("ai.snncc.") and op in ("IF", "LIF", "PLIF"):
         rate = e.f("Sigmoid", ins[2]) if op == "PLIF" and len(ins) > 2 else None
-        if v0.shape == x.shape:
-            return list(_jelly_step(e, op, attrs, rate)(x, v0))
-        s, last, seq = _over_time(e, _jelly_step(e, op, attrs, rate), x, v0)
-        return [s, last, seq]
+        step = _jelly_step(e, op, attrs, rate)
+        return list(step(x, v0)) if v0.shape == x.shape else _over_time(e, step, x, v0)
     return None
+
+
+EXPANDERS.append(expand)

@@ -96,14 +96,15 @@ class Core:
 
     def function(self, node: RNode, h: Arr) -> Arr:
         """Evaluate a node that is a function of h alone."""
-        return self._eval(node, {self.h.id: h}, None)
+        return self.evaluate(node, {self.h.id: h}, None)
 
     def next(self, p: Arr, xs: Sequence[float]) -> Arr:
         """Return h for the previous h = p and inputs filled with numbers."""
         env: dict[int, Arr] = {x.id: np.asarray(v) for x, v in zip(self.inputs, xs, strict=True)}
-        return self._eval(self.h, env, p)
+        return self.evaluate(self.h, env, p)
 
-    def _eval(self, root: RNode, env: dict[int, Arr], p: Arr | None) -> Arr:
+    def evaluate(self, root: RNode, env: dict[int, Arr], p: Arr | None) -> Arr:
+        """Evaluate a node for known nodes and the membrane one step before."""
         known = dict(env)
         stack = [root]
         while stack:
@@ -118,7 +119,7 @@ class Core:
             elif n.op == "Delay":
                 if p is None:
                     raise Unfit("a state that is not a function of the membrane")
-                known[n.id] = self._eval(resolve(n.ins[0]), {self.h.id: p}, None)
+                known[n.id] = self.evaluate(resolve(n.ins[0]), {self.h.id: p}, None)
             else:
                 ins = [resolve(i) for i in n.ins]
                 todo = [i for i in ins if i.id not in known]

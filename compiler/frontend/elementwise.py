@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from snncc.compiler.frontend.flat import Arr, Attrs, DType, attr_float, attr_str
+from snncc.compiler.frontend.flat import Arr, Attrs, attr_dtype, attr_float, attr_str
 
 Fn: TypeAlias = Callable[[Sequence[Arr], Attrs], Arr]
 
@@ -15,14 +15,11 @@ Fn: TypeAlias = Callable[[Sequence[Arr], Attrs], Arr]
 def _erf(x: Arr) -> Arr:
     import math
 
-    return np.vectorize(math.erf)(x)
+    return np.asarray(np.vectorize(math.erf)(x))
 
 
 def _cast(ins: Sequence[Arr], attrs: Attrs) -> Arr:
-    to = attrs.get("to")
-    if not isinstance(to, np.dtype):
-        raise ValueError("Cast without a target type")
-    target: DType = to
+    target = attr_dtype(attrs, "to")
     x = ins[0]
     if target.kind in "iu" and x.dtype.kind == "f":
         x = np.nan_to_num(x)
@@ -34,7 +31,7 @@ def _div(ins: Sequence[Arr], attrs: Attrs) -> Arr:
     if a.dtype.kind in "iu":
         if not b.all():
             raise ValueError("division by zero")
-        return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(a.dtype)
+        return np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b)), a.dtype)
     return np.asarray(a / b)
 
 
@@ -62,8 +59,8 @@ def _leaky(ins: Sequence[Arr], attrs: Attrs) -> Arr:
 def _gelu(ins: Sequence[Arr], attrs: Attrs) -> Arr:
     x = ins[0]
     if attr_str(attrs, "approximate", "none") == "tanh":
-        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-    return 0.5 * x * (1 + _erf(x / np.sqrt(2)))
+        return np.asarray(0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
+    return np.asarray(0.5 * x * (1 + _erf(x / np.sqrt(2))))
 
 
 def _un(fn: Callable[[Arr], Arr]) -> Fn:
@@ -71,7 +68,7 @@ def _un(fn: Callable[[Arr], Arr]) -> Fn:
 
 
 def _bin(fn: Callable[[Arr, Arr], Arr]) -> Fn:
-    return lambda ins, attrs: fn(ins[0], ins[1])
+    return lambda ins, attrs: np.asarray(fn(ins[0], ins[1]))
 
 
 ELEMENTWISE: dict[str, Fn] = {

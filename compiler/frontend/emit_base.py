@@ -294,7 +294,7 @@ class Emitter:
             if op.results and not any(r.uses for r in op.results):
                 op.erase()
         self.uses = [u for u in self.uses if u.op.parent is not None]
-        held = {op.attrs.get("resource") for op in self.block.ops}
+        held = {str(op.attrs.get("resource")) for op in self.block.ops}
         for name in [n for n in self.module.resources if n not in held]:
             del self.module.resources[name]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -84,8 +84,8 @@ class FlatGraph:
 def attr_int(attrs: Attrs, key: str, default: int) -> int:
     """Read an integer attribute."""
     v = attrs.get(key, default)
-    if isinstance(v, (int, np.integer)):
-        return int(v)
+    if isinstance(v, int):
+        return v
     raise ValueError(f"attribute {key} is {v!r}, not an integer")
 
 
@@ -113,8 +113,16 @@ def attr_ints(attrs: Attrs, key: str, default: tuple[int, ...] | None = None) ->
             raise ValueError(f"attribute {key} is missing")
         return default
     if isinstance(v, tuple):
-        return tuple(int(i) for i in v if isinstance(i, (int, np.integer)))
+        return tuple(int(i) for i in cast("tuple[int, ...]", v))
     raise ValueError(f"attribute {key} is {v!r}, not a list of integers")
+
+
+def attr_dtype(attrs: Attrs, key: str) -> DType:
+    """Read an element type."""
+    v = attrs.get(key)
+    if isinstance(v, np.dtype):
+        return np.dtype(v.str)
+    raise ValueError(f"attribute {key} is {v!r}, not an element type")
 
 
 def attr_key(attrs: Attrs) -> tuple[object, ...]:
@@ -123,7 +131,7 @@ def attr_key(attrs: Attrs) -> tuple[object, ...]:
     for k in sorted(attrs):
         v = attrs[k]
         if isinstance(v, np.ndarray):
-            a: Arr = v
+            a = cast("Arr", v)
             v = (a.dtype.str, a.shape, a.tobytes())
         parts.append((k, v))
     return tuple(parts)

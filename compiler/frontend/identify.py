@@ -191,7 +191,7 @@ def _is_state(core: Core, n: RNode) -> bool:
         return n.op == "Delay"
     low = np.asarray(-3.0)
     try:
-        return close(core._eval(n, {}, low), low)
+        return close(core.evaluate(n, {}, low), low)
     except (Unfit, KeyError, TypeError, ValueError):
         return False
 

@@ -15,7 +15,7 @@ from snncc.compiler.frontend.rolled import RNode
 from snncc.compiler.ir.core import Attribute
 
 FRAMEWORKS = ("snntorch", "spikingjelly", "norse", "sinabs")
-SNNTORCH_SURROGATES = (
+SNNTORCH_SURROGATES: tuple[tuple[int, str, dict[str, float]], ...] = (
     (11, "straight_through", {}),
     (53, "triangular", {"width": 1.0, "scale": 1.0}),
     (104, "fast_sigmoid", {"slope": 25.0}),
@@ -61,7 +61,8 @@ class Convention:
 
 
 def _classes(node: Node) -> list[str]:
-    return re.findall(r"'([^']*)'", node.meta.get("pkg.torch.onnx.class_hierarchy", ""))
+    text = node.meta.get("pkg.torch.onnx.class_hierarchy", "")
+    return [str(m) for m in re.findall(r"'([^']*)'", text)]
 
 
 def framework_of(node: Node) -> str:
@@ -134,7 +135,7 @@ def scope_of(node: Node) -> str:
     """Return the module path that a node was exported from, or ''."""
     scopes = re.findall(r"'([^']*)'", node.meta.get("pkg.torch.onnx.name_scopes", ""))
     if len(scopes) > 1:
-        return scopes[-2]
+        return str(scopes[-2])
     if not node.name.startswith("/"):
         return ""
     parts = [p for p in node.name.split("/") if p]

@@ -28,7 +28,6 @@ class NirBuilder:
     file: str
     steps: int
     dt: float
-    source: str
     sink: DiagnosticSink
     module: Module
     block: Block = field(default_factory=Block)
@@ -61,9 +60,8 @@ class NirBuilder:
                 raise
             except (ValueError, IndexError) as error:
                 fail("E0105", f"{self.flat.nodes[name].kind}: {error}", self.where(name))
-        for name, value in self.late.items():
-            state = str(value.owner.attrs["state"]) if not isinstance(value.owner, Block) else ""
-            self.builder(name).op("graph.delay_next", self.values[name], attrs={"state": state})
+        for name in self.late:
+            self.builder(name).op("graph.delay_next", self.values[name], attrs={"state": name})
         for name in self.flat.outputs:
             attrs: dict[str, Attribute] = {"name": name, "axis": 0}
             self.builder(name).op("graph.output", self.values[name], attrs=attrs)
@@ -166,11 +164,14 @@ class NirBuilder:
         """Emit a transmission delay: one register for each step, taps where the delays differ."""
         array = layers.need(x.node, "delay", self.where(name)).astype(np.float64)
         counts = np.rint(rounded(array / self.dt)).astype(np.int64)
-        if counts.min(initial=0) < 0 or counts.max(initial=0) > MAX_DELAY:
-            fail("E0105", f"a delay of {array.max():g} is too long or negative", self.where(name))
+        if counts.min(initial=0) < 0:
+            fail("E0105", f"a delay of {array.min():g}", self.where(name))
         counts = np.minimum(self._fit(counts, name), self.steps)
+        longest = int(counts[counts < self.steps].max(initial=0))
+        if longest > MAX_DELAY:
+            fail("E0109", f"a delay of {longest} steps", self.where(name))
         total: Value | None = None
-        for n in range(int(counts.max(initial=0)) + 1):
+        for n in range(longest + 1):
             if n:
                 state = f"{name}.{n}"
                 dtype, shape = value.type.dtype, value.type.step_shape
@@ -184,10 +185,11 @@ class NirBuilder:
                 continue
             part = b.one("graph.mul", value, self._constant(b, f"{name}.tap{n}", mask))
             total = part if total is None else b.one("graph.add", total, part)
-        return value if total is None else total
+        never = self._constant(b, f"{name}.never", np.zeros(()))
+        return b.one("graph.mul", value, never) if total is None else total
 
     def _neuron(self, name: str, x: FlatNode, value: Value, b: Builder) -> Value:
-        step: Step = neuron(x.node, self.dt, self.source, self.where(name))
+        step: Step = neuron(x.node, self.dt, self.where(name))
         if step.gain is not None:
             gain = self._constant(b, f"{name}.gain", self._fit(step.gain, name))
             value = b.one("graph.mul", value, gain)
@@ -220,7 +222,7 @@ class NirBuilder:
         one = uniform(array)
         if one is not None:
             return b.op("graph.const", types=[tensor(())], attrs={"value": one}).result
-        self.module.resources[name] = np.ascontiguousarray(array, np.float32)
+        self.module.resources[name] = np.asarray(array, np.float32, order="C")
         return b.op("graph.const", types=[tensor(array.shape)], attrs={"resource": name}).result
 
     def _bias(self, b: Builder, name: str, x: FlatNode) -> Value:
@@ -233,7 +235,7 @@ class NirBuilder:
     def _make(
         self, b: Builder, name: str, array: Array, role: str, train: bool, swap: bool = False
     ) -> Value:
-        self.module.resources[name] = np.ascontiguousarray(array, np.float32)
+        self.module.resources[name] = np.asarray(array, np.float32, order="C")
         attrs: dict[str, Attribute] = {"name": name, "resource": name, "role": role, "train": train}
         if swap:
             attrs["transpose"] = True

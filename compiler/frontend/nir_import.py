@@ -49,7 +49,7 @@ def import_nir(
         fail("E0103", f"an input of {total} steps, batch {samples}, {sample} is absurd", file)
     found, source = find_dt(((n, x.node) for n, x in flat.nodes.items()), dt, file, sink)
     module = Module(path.stem)
-    builder = NirBuilder(flat, file, total, found, source, sink, module)
+    builder = NirBuilder(flat, file, total, found, sink, module)
     builder.run(sample, samples)
     module.attrs.update(
         {
@@ -83,6 +83,8 @@ def _sample(flat: FlatNir, x_shape: Sequence[int] | None, file: str) -> tuple[in
             elif x.kind in CONVOLUTIONS:
                 rank = 2 if x.kind == "Conv1d" else 3
             break
-    while len(shape) > 1 and shape[0] == 1 and shape != given and len(shape) > rank:
-        shape = shape[1:]
-    return shape
+    ones = next((i for i, d in enumerate(shape) if d != 1), len(shape) - 1)
+    if given is not None and given in [shape[i:] for i in range(ones + 1)]:
+        return given
+    extra = max(0, min(ones, len(shape) - rank))
+    return shape[extra:]

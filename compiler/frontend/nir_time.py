@@ -89,7 +89,7 @@ def find_dt(
         votes[1.0] = "the time constants seem to count steps"
     if not votes:
         fail("E0113", "the file does not say how long a time step is", file,
-             help="give --dt in the unit of the file's time constants, for example --dt 1e-4")  # fmt: skip
+             help="give --dt in the unit of the file's constants, for example --dt 1e-4")  # fmt: skip
     dt, why = next(iter(votes.items()))
     text = f"dt = {dt:g} is assumed: {why}"
     if len(votes) > 1:
@@ -98,10 +98,10 @@ def find_dt(
     return dt, f"guessed ({why})"
 
 
-def neuron(node: NirNode, dt: float, source: str, where: str) -> Step:
+def neuron(node: NirNode, dt: float, where: str) -> Step:
     """Return the step of a neuron."""
     step = Step()
-    timed = f"file, dt {dt:g} ({source})"
+    timed = f"file, dt {dt:g}"
     r = np.asarray(need(node, "r", where), np.float64)
     spiking = node.kind in SPIKING
     step.attrs["compare"] = "strict" if spiking else "none"

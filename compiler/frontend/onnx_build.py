@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from snncc.compiler.diag import CompileError, fail
-from snncc.compiler.frontend import builtins, shapes
+from snncc.compiler.frontend import shapes
 from snncc.compiler.frontend.flat import (
     F32,
     I64,
@@ -27,9 +27,8 @@ from snncc.compiler.frontend.flat import (
     Shape,
     Val,
     attr_key,
-    prod,
 )
-from snncc.compiler.frontend.onnx_file import TensorReader, np_dtype
+from snncc.compiler.frontend.onnx_file import TensorReader
 
 MAX_NODES = 400_000
 MAX_DEPTH = 40
@@ -106,6 +105,9 @@ class Call:
 
 Rule: TypeAlias = Callable[["GraphBuilder", Call], Sequence[Bound]]
 RULES: dict[str, Rule] = {}
+Expander: TypeAlias = Callable[["GraphBuilder", Call], "Sequence[Bound] | None"]
+EXPANDERS: list[Expander] = []
+"""What knows functions of custom domains that the file does not define."""
 
 
 def rule(op: str) -> Callable[[Rule], Rule]:
@@ -307,8 +309,9 @@ class GraphBuilder:
         if function is not None:
             return self.call(function, ins, attrs, name, scope)
         if n.domain not in STANDARD:
-            vals = [v for v in ins if isinstance(v, Val)]
-            made = builtins.expand(self, n.domain, n.op_type, vals, attrs, name, scope)
+            made: Sequence[Bound] | None = None
+            for expand in EXPANDERS:
+                made = made or expand(self, Call(self, n, ins, attrs, name, scope))
             if made is None:
                 fail(
                     "E0106",
@@ -381,40 +384,3 @@ class GraphBuilder:
         inner = Scope(env, sc.attrs, f"{c.name}/", sc.hints, sc.depth + 1, sc.functions)
         self.run(graph.node, inner)
         return [self._bound(env, o.name, c.name) for o in graph.output]
-
-
-def input_shape(info: onnx.ValueInfoProto) -> list[int | str]:
-    """Return an input's dimensions; a text stands for a dimension that is not fixed."""
-    dims = info.type.tensor_type.shape.dim
-    return [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in dims]
-
-
-def build(
-    file: str,
-    model: onnx.ModelProto,
-    reader: TensorReader,
-    dims: Mapping[str, Shape],
-) -> FlatGraph:
-    """Build the flat graph; ``dims`` are the concrete shapes of the data inputs."""
-    builder = GraphBuilder(file, model, reader)
-    graph = model.graph
-    env: Env = {}
-    builder.initializers(graph, env)
-    for info in graph.input:
-        if info.name in env:
-            continue
-        where = builder.where(info.name)
-        shape = dims[info.name]
-        if any(d < 0 for d in shape) or prod(shape) > shapes.MAX_FOLD:
-            fail("E0103", f"input of shape {list(shape)} is not possible", where)
-        v = builder.value(shape, np_dtype(info.type.tensor_type.elem_type, where), info.name)
-        env[info.name] = v
-        builder.flat.inputs.append(v)
-    builder.run(graph.node, Scope(env))
-    for out in graph.output:
-        found = env.get(out.name)
-        if not isinstance(found, Val):
-            fail("E0105", f"output {out.name!r} is not defined", builder.where(out.name))
-        builder.flat.outputs.append(found)
-        builder.flat.output_names.append(out.name)
-    return builder.flat

@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import helper, numpy_helper
 
 from snncc.compiler.diag import fail
@@ -37,7 +35,9 @@ def read_model(path: Path) -> onnx.ModelProto:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
-    except DecodeError:
+    except Exception as error:  # protobuf's DecodeError, whose module has no type information
+        if type(error).__name__ != "DecodeError":
+            raise
         fail("E0101", f"is not an ONNX file, or is cut off ({size} bytes)", str(path),
              help=_BYTES_HELP)  # fmt: skip
     if not model.HasField("graph") or not model.ir_version or not model.graph.output:
@@ -53,7 +53,7 @@ def np_dtype(elem: int, where: str) -> DType:
         found = None
     if found is None or found.kind not in "fiub":
         fail("E0103", f"element type {elem} is not a number type", where)
-    return cast(DType, found)
+    return found
 
 
 class TensorReader:
@@ -91,7 +91,7 @@ class TensorReader:
         )
         if held != count:
             fail("E0103", f"shape {list(dims)} needs {count} elements, {held} are there", where)
-        return cast(Arr, numpy_helper.to_array(tensor))
+        return numpy_helper.to_array(tensor)
 
     def _external(
         self, tensor: onnx.TensorProto, dims: tuple[int, ...], dtype: DType, where: str

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 
 from snncc.compiler.diag import DiagnosticSink, fail
-from snncc.compiler.frontend import onnx_loops, onnx_rules
+from snncc.compiler.frontend import builtins, onnx_loops, onnx_rules
 from snncc.compiler.frontend.batch import BatchAxes
 from snncc.compiler.frontend.emit_time import emit_module
-from snncc.compiler.frontend.flat import Val
+from snncc.compiler.frontend.flat import FlatGraph, Shape, Val, prod
 from snncc.compiler.frontend.fuse import place_neurons
 from snncc.compiler.frontend.metadata import Namer
-from snncc.compiler.frontend.onnx_build import build, input_shape
-from snncc.compiler.frontend.onnx_file import TensorReader, read_model
+from snncc.compiler.frontend.onnx_build import Env, GraphBuilder, Scope
+from snncc.compiler.frontend.onnx_file import TensorReader, np_dtype, read_model
 from snncc.compiler.frontend.rolled import reachable
+from snncc.compiler.frontend.shapes import MAX_FOLD
 from snncc.compiler.frontend.unroll import Rolled, roll_model
 from snncc.compiler.ir.core import Attribute, Module
 
-_RULES = (onnx_loops, onnx_rules)  # importing them registers their operators
+_RULES = (builtins, onnx_loops, onnx_rules)  # importing them registers their operators
 
 
 def import_onnx(
@@ -77,6 +79,43 @@ def import_onnx(
         }
     )
     return module
+
+
+def input_shape(info: onnx.ValueInfoProto) -> list[int | str]:
+    """Return an input's dimensions; a text stands for a dimension that is not fixed."""
+    dims = info.type.tensor_type.shape.dim
+    return [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in dims]
+
+
+def build(
+    file: str,
+    model: onnx.ModelProto,
+    reader: TensorReader,
+    dims: Mapping[str, Shape],
+) -> FlatGraph:
+    """Build the flat graph; ``dims`` are the concrete shapes of the data inputs."""
+    builder = GraphBuilder(file, model, reader)
+    graph = model.graph
+    env: Env = {}
+    builder.initializers(graph, env)
+    for info in graph.input:
+        if info.name in env:
+            continue
+        where = builder.where(info.name)
+        shape = dims[info.name]
+        if any(d < 0 for d in shape) or prod(shape) > MAX_FOLD:
+            fail("E0103", f"input of shape {list(shape)} is not possible", where)
+        v = builder.value(shape, np_dtype(info.type.tensor_type.elem_type, where), info.name)
+        env[info.name] = v
+        builder.flat.inputs.append(v)
+    builder.run(graph.node, Scope(env))
+    for out in graph.output:
+        found = env.get(out.name)
+        if not isinstance(found, Val):
+            fail("E0105", f"output {out.name!r} is not defined", builder.where(out.name))
+        builder.flat.outputs.append(found)
+        builder.flat.output_names.append(out.name)
+    return builder.flat
 
 
 def _inputs(rolled: Rolled, merged: bool) -> dict[str, Attribute]:

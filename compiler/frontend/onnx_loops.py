@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend import shapes
+from snncc.compiler.frontend import axes
 from snncc.compiler.frontend.flat import I64, Val, attr_int, attr_ints
 from snncc.compiler.frontend.onnx_build import (
     MAX_TRIPS,
@@ -37,14 +37,14 @@ def sequence_construct(b: GraphBuilder, c: Call) -> Sequence[Bound]:
 def sequence_insert(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     """A list with one more entry."""
     items, place = list(c.items(0)), c.optional(2)
-    items.insert(len(items) if place is None else shapes.const_ints(place)[0], c.val(1))
+    items.insert(len(items) if place is None else axes.const_ints(place)[0], c.val(1))
     return [TensorList(items)]
 
 
 @rule("SequenceAt")
 def sequence_at(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     """An entry of a list."""
-    return [c.items(0)[shapes.const_ints(c.val(1))[0]]]
+    return [c.items(0)[axes.const_ints(c.val(1))[0]]]
 
 
 @rule("SequenceLength")
@@ -57,9 +57,9 @@ def sequence_length(b: GraphBuilder, c: Call) -> Sequence[Bound]:
 def split_to_sequence(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     """Slices of length one."""
     x, sizes = c.val(0), c.optional(1)
-    axis = shapes.norm_axis(attr_int(c.attrs, "axis", 0), len(x.shape))
+    axis = axes.norm_axis(attr_int(c.attrs, "axis", 0), len(x.shape))
     keep = attr_int(c.attrs, "keepdims", 1)
-    if sizes is not None and any(s != 1 for s in shapes.const_ints(sizes)):
+    if sizes is not None and any(s != 1 for s in axes.const_ints(sizes)):
         fail("E0104", "SplitToSequence into parts longer than one", b.where(c.name))
     items: list[Val] = []
     for i in range(x.shape[axis]):

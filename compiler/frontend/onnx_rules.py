@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.flat import F32, I64, AttrValue, Val, attr_int
+from snncc.compiler.frontend.flat import F32, I64, Arr, AttrValue, Val, attr_int
 from snncc.compiler.frontend.onnx_build import Bound, Call, GraphBuilder, rule
 from snncc.compiler.frontend.onnx_file import np_dtype
 from snncc.compiler.frontend.scatter import scatter_step
@@ -34,24 +35,25 @@ def constant(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     """Constant nodes become constants."""
     for v in c.attrs.values():
         if isinstance(v, np.ndarray):
-            return [b.const(v)]
+            return [b.const(cast("Arr", v))]
         if isinstance(v, (int, float)):
             return [b.const(np.asarray(v, F32 if isinstance(v, float) else I64))]
         if isinstance(v, tuple):
-            floats = bool(v) and isinstance(v[0], float)
-            return [b.const(np.asarray(v, F32 if floats else I64))]
+            numbers = cast("tuple[int | float, ...]", v)
+            floats = bool(numbers) and isinstance(numbers[0], float)
+            return [b.const(np.asarray(numbers, F32 if floats else I64))]
     fail("E0104", "Constant without a number", b.where(c.name))
 
 
 @rule("Cast")
-def cast(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+def conversion(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     """Casts between float types vanish; to an integer and back is a truncation."""
     to = np_dtype(attr_int(c.attrs, "to", 1), b.where(c.name))
     return [b.cast(c.val(0), to, c)]
 
 
 @rule("CastLike")
-def cast_like(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+def conversion_like(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     """As Cast."""
     return [b.cast(c.val(0), c.val(1).dtype, c)]
 

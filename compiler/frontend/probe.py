@@ -11,6 +11,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from snncc.compiler.frontend.axes import (
+    axes_of,
+    norm_axis,
+)
 from snncc.compiler.frontend.elementwise import ELEMENTWISE, evaluate
 from snncc.compiler.frontend.flat import (
     Arr,
@@ -25,7 +29,10 @@ from snncc.compiler.frontend.flat import (
     prod,
 )
 from snncc.compiler.frontend.rolled import RNode, resolve
-from snncc.compiler.frontend.shapes import MOVES, axes_of, move, norm_axis
+from snncc.compiler.frontend.shapes import (
+    MOVES,
+    move,
+)
 from snncc.compiler.frontend.timing import Lay
 
 RANDOM_OPS = frozenset({"Conv", "ConvTranspose", "Pool", "MaxPool", "AveragePool", "Dropout"})
@@ -46,7 +53,7 @@ def row_map(x: Arr, shape: Shape, key: int) -> Arr:
     inside = noise((key, 1), (RANK, flat.shape[1]), np.dtype(np.float64))
     outside = noise((key, 2), (RANK, prod(shape[1:])), np.dtype(np.float64))
     scale = 1.0 / np.sqrt(max(1, flat.shape[1]))
-    return ((flat @ inside.T) * scale @ outside).reshape(shape)
+    return np.asarray(((flat @ inside.T) * scale @ outside).reshape(shape))
 
 
 def _affine(op: str, ins: Sequence[Arr], at: Attrs) -> Arr:
@@ -234,7 +241,7 @@ class Probe:
         split = x.reshape(
             *shape[: lay.axis], lay.outer, self.steps, lay.inner, *shape[lay.axis + 1 :]
         )
-        return np.take(split, t, lay.axis + 1).reshape(n.shape)
+        return np.asarray(np.take(split, t, lay.axis + 1)).reshape(n.shape)
 
 
 def move_step(n: RNode, ins: list[Arr]) -> Arr:

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snncc.compiler.diag import fail
+from snncc.compiler.frontend.axes import (
+    norm_axis,
+)
 from snncc.compiler.frontend.elementwise import COMMUTATIVE, ELEMENTWISE
 from snncc.compiler.frontend.flat import Arr, FlatGraph, Node, Val, attr_int, attr_key
 from snncc.compiler.frontend.rolled import RNode, resolve
-from snncc.compiler.frontend.shapes import norm_axis
 from snncc.compiler.frontend.stepops import convert, data_operands
 from snncc.compiler.frontend.timing import (
     Index,
@@ -194,14 +196,9 @@ class Roller:
         if all(np.array_equal(x, arrays[-1]) for x in arrays[:-1]):
             p.op, p.const = "Const", arrays[-1]
             return
-        if a == 0 and len(vals) == self.steps:
-            p.op, p.const = "SeqConst", np.stack(arrays)
-            return
-        if len(vals) > 2 and all(np.array_equal(x, arrays[-1]) for x in arrays[1:-1]):
-            p.op, p.const = "Const", arrays[-1]  # a constant state that starts elsewhere
-            self.checks.append(Check(p, a, vals[0]))
-            return
-        fail("E0107", "a constant differs from step to step", self.where(vals[-1]))
+        late = self.steps - a - len(vals)
+        arrays = [*([arrays[0]] * a), *arrays, *([arrays[-1]] * late)]
+        p.op, p.const = "SeqConst", np.stack(arrays)
 
     def _input(self, p: RNode, v: Val) -> None:
         if v.id in self.states:

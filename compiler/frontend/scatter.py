@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snncc.compiler.diag import fail
+from snncc.compiler.frontend.axes import (
+    norm_axis,
+)
 from snncc.compiler.frontend.flat import I64, Attrs, Val, attr_int, attr_str, prod
-from snncc.compiler.frontend.shapes import norm_axis
 
 if TYPE_CHECKING:
     from snncc.compiler.frontend.onnx_build import GraphBuilder
@@ -27,7 +29,9 @@ def _written_step(op: str, ins: Sequence[Val], at: Attrs) -> int | None:
         return int(indices.ravel()[0]) % data.shape[0] if same else None
     k = indices.shape[-1]
     rows = indices.reshape(-1, k)
-    flat = np.ravel_multi_index(tuple(np.mod(rows, data.shape[:k]).T), data.shape[:k])
+    places = np.mod(rows, data.shape[:k])
+    weights = np.array([prod(data.shape[i + 1 : k]) for i in range(k)])
+    flat = np.asarray(places @ weights)
     per = prod(data.shape[1:k])
     if flat.size != per or flat[0] % per or not np.array_equal(flat, flat[0] + np.arange(per)):
         return None

@@ -6,10 +6,18 @@ Both raise ValueError with a sentence for people.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 
+from snncc.compiler.frontend.axes import (
+    axes_of,
+    const_ints,
+    norm_axis,
+    pad_widths,
+    pool_out,
+)
 from snncc.compiler.frontend.elementwise import ELEMENTWISE, LOGICAL, evaluate
 from snncc.compiler.frontend.flat import (
     BOOL,
@@ -18,36 +26,21 @@ from snncc.compiler.frontend.flat import (
     DType,
     Node,
     Shape,
-    Val,
+    attr_dtype,
     attr_int,
     attr_ints,
-    attr_str,
     prod,
 )
 
 MAX_FOLD = 1 << 26
+REDUCERS: dict[str, Callable[..., Arr]] = {
+    "ReduceSum": np.sum,
+    "ReduceMax": np.max,
+    "ReduceMin": np.min,
+    "ReduceMean": np.mean,
+}
+ZERO: Arr = np.zeros(1, np.float32)
 Out = tuple[Shape, DType]
-
-
-def const_ints(v: Val) -> tuple[int, ...]:
-    """Return a constant integer tensor as a tuple."""
-    if v.const is None:
-        raise ValueError(f"{v.name or 'an input'} must be a constant")
-    return tuple(int(i) for i in np.asarray(v.const).ravel())
-
-
-def axes_of(node: Node, i: int = 1, key: str = "axes") -> tuple[int, ...] | None:
-    """Return the axes of an operator: an input since opset 13, an attribute before."""
-    if i < len(node.ins) and node.ins[i] is not None:
-        return const_ints(node.val(i))
-    return attr_ints(node.attrs, key) if node.attrs.get(key) is not None else None
-
-
-def norm_axis(axis: int, rank: int) -> int:
-    """Return a non-negative axis."""
-    if not -rank <= axis < max(rank, 1):
-        raise ValueError(f"axis {axis} does not fit rank {rank}")
-    return axis + rank if axis < 0 else axis
 
 
 def reshape_target(shape: Shape, wanted: Sequence[int], allowzero: bool) -> Shape:
@@ -83,48 +76,6 @@ def slice_spec(node: Node) -> list[tuple[int, int, int]]:
         a = norm_axis(a, len(x.shape))
         spec[a] = slice(s, e, p).indices(x.shape[a])
     return spec
-
-
-def pool_out(node: Node, kernel: Sequence[int]) -> Shape:
-    """Return the spatial output size of convolution and pooling."""
-    x, at = node.val(0).shape, node.attrs
-    n = len(kernel)
-    if len(x) != n + 2:
-        raise ValueError(f"input {list(x)} does not fit a kernel of rank {n}")
-    strides, dil = attr_ints(at, "strides", (1,) * n), attr_ints(at, "dilations", (1,) * n)
-    pads = padding(node, kernel)
-    ceil = attr_int(at, "ceil_mode", 0)
-    out: list[int] = []
-    for i in range(n):
-        span = x[2 + i] + pads[i] + pads[n + i] - dil[i] * (kernel[i] - 1) - 1
-        if span < 0 or strides[i] < 1:
-            raise ValueError(f"kernel {list(kernel)} is larger than the padded input {list(x)}")
-        size = (-(-span // strides[i]) if ceil else span // strides[i]) + 1
-        if ceil and (size - 1) * strides[i] >= x[2 + i] + pads[i]:
-            size -= 1
-        out.append(size)
-    return tuple(out)
-
-
-def padding(node: Node, kernel: Sequence[int]) -> tuple[int, ...]:
-    """Return begins then ends, with auto_pad resolved."""
-    at, n = node.attrs, len(kernel)
-    auto = attr_str(at, "auto_pad", "NOTSET")
-    if auto == "NOTSET":
-        return attr_ints(at, "pads", (0,) * (2 * n))
-    if auto == "VALID":
-        return (0,) * (2 * n)
-    x = node.val(0).shape
-    strides, dil = attr_ints(at, "strides", (1,) * n), attr_ints(at, "dilations", (1,) * n)
-    low: list[int] = []
-    high: list[int] = []
-    for i in range(n):
-        out = -(-x[2 + i] // strides[i])
-        total = max(0, (out - 1) * strides[i] + dil[i] * (kernel[i] - 1) + 1 - x[2 + i])
-        small = total // 2
-        low.append(small if auto == "SAME_UPPER" else total - small)
-        high.append(total - low[-1])
-    return (*low, *high)
 
 
 def _conv(node: Node) -> list[Out]:
@@ -272,22 +223,6 @@ def _pad(node: Node) -> list[Out]:
     return [(tuple(a + d + b for a, d, b in zip(low, x.shape, high, strict=True)), x.dtype)]
 
 
-def pad_widths(node: Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return begins and ends per axis of a Pad."""
-    x = node.val(0)
-    if len(node.ins) > 1:
-        pads = const_ints(node.val(1))
-    else:
-        pads = attr_ints(node.attrs, "pads")
-    rank = len(x.shape)
-    axes = axes_of(node, 3) if len(node.ins) > 3 else None
-    low, high = [0] * rank, [0] * rank
-    for i, a in enumerate(axes if axes is not None else range(rank)):
-        low[norm_axis(a, rank)] = pads[i]
-        high[norm_axis(a, rank)] = pads[len(pads) // 2 + i]
-    return tuple(low), tuple(high)
-
-
 MOVES = frozenset(
     {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Expand"}
 )
@@ -301,9 +236,8 @@ def infer(node: Node) -> list[Out]:
     if op in ELEMENTWISE:
         vals = [node.val(i) for i in range(len(node.ins))]
         dtype = BOOL if op in LOGICAL else vals[-1].dtype
-        to = node.attrs.get("to")
-        if op == "Cast" and isinstance(to, np.dtype):
-            dtype = to
+        if op == "Cast":
+            dtype = attr_dtype(node.attrs, "to")
         return [(tuple(np.broadcast_shapes(*(v.shape for v in vals))), dtype)]
     if op in MOVES:
         return _moved(node)
@@ -328,7 +262,7 @@ def _global_pool(node: Node) -> list[Out]:
 
 def _const_shape(node: Node) -> list[Out]:
     value = node.attrs.get("value")
-    dtype: DType = value.dtype if isinstance(value, np.ndarray) else np.dtype(np.float32)
+    dtype = cast("Arr", value).dtype if isinstance(value, np.ndarray) else np.dtype(np.float32)
     return [(const_ints(node.val(0)), dtype)]
 
 
@@ -339,7 +273,7 @@ def _range(node: Node) -> list[Out]:
     return [((max(0, int(np.ceil((e.item() - s.item()) / d.item()))),), node.val(0).dtype)]
 
 
-_INFER = {
+_INFER: dict[str, Callable[[Node], list[Out]]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
@@ -385,8 +319,8 @@ def fold(node: Node) -> list[Arr] | None:
         return move(node, ins[0])
     if op == "ConstantOfShape":
         value = at.get("value")
-        fill = value.ravel()[0] if isinstance(value, np.ndarray) else np.float32(0)
-        return [np.full(const_ints(node.val(0)), fill)]
+        fill = cast("Arr", value).reshape(-1)[:1] if isinstance(value, np.ndarray) else ZERO
+        return [np.broadcast_to(fill, const_ints(node.val(0))).copy()]
     if op == "Range":
         return [np.arange(ins[0].item(), ins[1].item(), ins[2].item(), dtype=ins[0].dtype)]
     if op == "Gather":
@@ -402,10 +336,9 @@ def fold(node: Node) -> list[Arr] | None:
 
 
 def _fold_reduce(node: Node, x: Arr) -> Arr:
-    fn = {"ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min, "ReduceMean": np.mean}
     axes = axes_of(node)
     if not axes and attr_int(node.attrs, "noop_with_empty_axes", 0):
         return x
     pick = tuple(norm_axis(a, x.ndim) for a in axes) if axes else None
     keep = bool(attr_int(node.attrs, "keepdims", 1))
-    return np.asarray(fn[node.op](x, axis=pick, keepdims=keep)).astype(x.dtype)
+    return np.asarray(REDUCERS[node.op](x, axis=pick, keepdims=keep)).astype(x.dtype)

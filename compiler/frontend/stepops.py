@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snncc.compiler.frontend.axes import (
+    axes_of,
+    norm_axis,
+    pad_widths,
+    padding,
+    pool_out,
+)
 from snncc.compiler.frontend.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat import (
     AttrValue,
@@ -24,11 +31,6 @@ from snncc.compiler.frontend.flat import (
 from snncc.compiler.frontend.shapes import (
     MOVES,
     REDUCES,
-    axes_of,
-    norm_axis,
-    pad_widths,
-    padding,
-    pool_out,
     slice_spec,
 )
 from snncc.compiler.frontend.timing import RESHAPES, Lay, index_of

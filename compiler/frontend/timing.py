@@ -7,9 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snncc.compiler.frontend.axes import (
+    axes_of,
+    norm_axis,
+)
 from snncc.compiler.frontend.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat import FlatGraph, Node, Shape, Val, attr_int, attr_ints, prod
-from snncc.compiler.frontend.shapes import REDUCES, axes_of, norm_axis, slice_spec
+from snncc.compiler.frontend.shapes import (
+    REDUCES,
+    slice_spec,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snncc.compiler.diag import DiagnosticSink, fail
+from snncc.compiler.frontend.axes import (
+    axes_of,
+    norm_axis,
+)
 from snncc.compiler.frontend.checks import run_checks
 from snncc.compiler.frontend.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat import FlatGraph, Shape, Val, attr_int, attr_key
 from snncc.compiler.frontend.roll import Roller
 from snncc.compiler.frontend.rolled import RNode, make
-from snncc.compiler.frontend.shapes import REDUCES, axes_of, norm_axis
+from snncc.compiler.frontend.shapes import (
+    REDUCES,
+)
 from snncc.compiler.frontend.stepops import convert, data_operands
 from snncc.compiler.frontend.timing import Lay, Layouts, count_steps, cut_values, index_of
 
