@@ -34,12 +34,15 @@ Box: TypeAlias = tuple[int, int, int, int, int]
 """Offset, then two counts with their strides."""
 
 
-def legal_window(op: Resolved) -> Window:
-    """Return the captured window, or trap."""
+def legal_window(op: Resolved, images: int, n: int = 1) -> Window:
+    """Return the captured window; trap if it is illegal, or an operand negative or absurd."""
     window = op.window
     problem = window.problem()
     if problem:
         raise Trap("window", f"{op.mnemonic}: the window is illegal: {problem}")
+    need_dims(op, images=images, positions=window.positions)
+    need_dims(op, rows=images * window.positions, k=window.depth, n=n)
+    need_dims(op, positions=window.positions, taps=window.taps)
     return window
 
 
@@ -108,12 +111,13 @@ def stack_regions(
 
 
 def _macw(op: Resolved) -> Footprint:
-    window, v = legal_window(op), op.values
+    v = op.values
     acc, acc_stride, a, a_stride, a_image, w, w_stride, images, n, bias, _, init = v[:12]
+    window = legal_window(op, images, n)
     skip, trans = v[12:14] if op.mnemonic != "gaccw" else (0, 0)
     need_init(op, init, bias=True)
     need_flags(op, skip=skip, trans=trans)
-    if not need_dims(op, images=images, n=n):
+    if not (images and n):
         return [], []
     kind = BIT if op.mnemonic == "gaccw" else F16
     reads = stack_regions(op, "a", kind, (a, a_stride, a_image), window, images)
@@ -128,11 +132,11 @@ def _macw(op: Resolved) -> Footprint:
 
 
 def _outerw(op: Resolved) -> Footprint:
-    window, v = legal_window(op), op.values
+    v = op.values
     acc, acc_stride, a, a_stride, a_image, g, g_stride, images, n, _, init = v[:11]
+    window = legal_window(op, images, n)
     need_init(op, init, bias=False)
     need_flags(op, skip=v[11] if op.mnemonic == "outerw" else 0)
-    need_dims(op, images=images, n=n)
     if not n:
         return [], []
     written = Region("acc", "sram", acc, 4 * n, 4, window.depth, acc_stride)
@@ -153,11 +157,11 @@ def pool_result(kind: int, red: int) -> int:
 
 
 def _pool(op: Resolved) -> Footprint:
-    window = legal_window(op)
     dst, dst_stride, x, x_stride, x_image, images, _, kind, red = op.values
+    window = legal_window(op, images)
     if kind not in (F16, F32, BIT) or red not in (SUM, MAX, SUM32):
         raise Trap("operand", f"pool: type {kind}, op {red} is illegal")
-    if not need_dims(op, images=images):
+    if not images:
         return [], []
     size, align = row_bytes(pool_result(kind, red), window.channels)
     rows = images * window.positions
@@ -168,14 +172,14 @@ def _pool(op: Resolved) -> Footprint:
 
 
 def _poolgrad(op: Resolved) -> Footprint:
-    window = legal_window(op)
     dst, dst_stride, dst_image, g, g_stride, x, x_stride, x_image, y, y_stride, images = op.values[
         :11
     ]
     kind = op.values[12]
+    window = legal_window(op, images)
     if kind not in (F16, BIT):
         raise Trap("operand", f"poolgrad: type {kind} is illegal")
-    if not need_dims(op, images=images):
+    if not need_dims(op, images=images, inputs=window.in_h * window.in_w):
         return [], []
     size, rows = 2 * window.channels, images * window.positions
     reads = [Region("g", "sram", g, size, 2, rows, g_stride)]

@@ -4,8 +4,8 @@
 
 ``ys`` [out_h, k_h] and ``xs`` [out_w, k_w] hold the input row and column of every tap, -1 for none.
 A patch is a row of packed bits or of binary16 numbers, the reduced index along the row; taps
-outside the image are zeros.  Rows ``row0`` to ``row1`` of the output are written to the beginning of
-``words`` or ``out``.
+outside the image are zeros.  Rows ``row0`` to ``row1`` of the output are written to the beginning
+of ``words`` or ``out``.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def test_convolutions_have_the_interpreters_bits(name: str, seed: int) -> None:
             weights = ordered_weights(back)
             place = m.put(np.ascontiguousarray(weights.T) if trans else weights)
             acc = m.room(n * image, 4 * per_in)
-            values = (
+            values: tuple[int, ...] = (
                 *acc, a, stride, layer.out[0] * layer.out[1] * stride, *place, n, per_in, 0, 0, 1,
                 1, int(trans),
             )  # fmt: skip
@@ -265,7 +265,8 @@ def test_average_pooling_and_its_gradient(spikes: bool, seed: int) -> None:
     wanted = windows.pool(NUM, x, attrs)
     with np.errstate(all="ignore"):  # a window over padding alone has no average
         sums = images_of(m.words(*dst, rows, channels, "<f4"), n, layer.out)
-        assert (fp16.to_bits(fp16.writeback(sums / counts)) == fp16.to_bits(wanted)).all()
+        average = np.asarray(sums / counts, np.float32)
+        assert (fp16.to_bits(fp16.writeback(average)) == fp16.to_bits(wanted)).all()
         g = numbers(rng, *wanted.shape)
         share = np.asarray(g / counts, np.float32).view(np.int32)
     m = Memory()

@@ -20,7 +20,7 @@ Place = tuple[int, int, int]
 
 def random_window(r: random.Random, channels: int) -> Window:
     """Return a window: of a convolution, of its input gradient, or any legal one."""
-    axes = []
+    axes: list[tuple[int, int, int, int, int, int, int]] = []
     kind = r.choice(("conv", "conv", "gradient", "any"))
     for _ in range(2):
         k, stride, dilation = r.randint(1, 4), r.randint(1, 3), r.choice((1, 1, 2, 3))
