@@ -89,7 +89,7 @@ def find_dt(
         votes[1.0] = "the time constants seem to count steps"
     if not votes:
         fail("E0113", "the file does not say how long a time step is", file,
-             help="give --dt in the unit of the file's constants, for example --dt 1e-4")  # fmt: skip
+             help="give --dt in the unit of the time constants, such as --dt 1e-4")  # fmt: skip
     dt, why = next(iter(votes.items()))
     text = f"dt = {dt:g} is assumed: {why}"
     if len(votes) > 1:
