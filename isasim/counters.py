@@ -34,6 +34,7 @@ class Counters:
         "spikes",
         "stalls",
         "uses",
+        "waited",
     )
 
     def __init__(self, chip: Chip, prices: Sequence[Price] = ()) -> None:
@@ -42,6 +43,8 @@ class Counters:
         words = [core.code.words if core else 0 for core in chip.by_index]
         self.spent = [[0] * n for n in words]
         """Per core and address: cycles for which its unit was busy."""
+        self.waited = [[0] * n for n in words]
+        """Per core and address: cycles for which its unit (or the sequencer) waited for it."""
         self.spikes = [[0] * n for n in words]
         self.dense = [[0] * n for n in words]
         """Untimed runs only, as ``performed``: terms and lane elements."""

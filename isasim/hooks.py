@@ -36,6 +36,16 @@ class Tracer(Protocol):
         """Messages with these numbers left (or reached) a core."""
         ...
 
+    def semaphore(
+        self, core: Core, slot: int, pc: int, sem: int, n: int, time: int, posted: bool
+    ) -> None:
+        """A post put ``n`` tokens into a semaphore, or a wait took them."""
+        ...
+
+    def transfer(self, link: tuple[int, int], begin: int, end: int) -> None:
+        """A link of the mesh, or the DRAM bus (:data:`~snncc.isasim.network.DRAM`), was taken."""
+        ...
+
     def finish(self, end: int) -> None:
         """The run is over."""
         ...
@@ -94,15 +104,24 @@ class Hooks:
             tracer.instruction(core, slot, entry[1], start, end, self.current)
         self.current = _NOTHING
 
-    def waited(self, core: Core, slot: int, sem: int, n: int, entry: Entry) -> None:
+    def waited(self, core: Core, slot: int, sem: int, n: int, entry: Entry, time: int) -> None:
         """A wait has passed."""
         if self.races:
             self.races.waited(core, slot, sem, n, entry)
+        for tracer in self.tracers:
+            tracer.semaphore(core, slot, entry[1], sem, n, time, False)
 
-    def posted(self, core: Core, slot: int, sem: int, n: int, entry: Entry) -> None:
+    def posted(self, core: Core, slot: int, sem: int, n: int, entry: Entry, time: int) -> None:
         """A post has taken effect."""
         if self.races:
             self.races.posted(core, slot, sem, n, entry)
+        for tracer in self.tracers:
+            tracer.semaphore(core, slot, entry[1], sem, n, time, True)
+
+    def transfer(self, link: tuple[int, int], begin: int, end: int) -> None:
+        """A shared resource was taken."""
+        for tracer in self.tracers:
+            tracer.transfer(link, begin, end)
 
     def sent(self, core: Core, slot: int, entry: Entry) -> Any:
         """A message leaves; return the clock that travels with it."""

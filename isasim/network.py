@@ -6,18 +6,27 @@ of time, so a resource is one number: when it is next free.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Final, TypeAlias
+
+Link: TypeAlias = tuple[int, int]
+"""A link of the mesh: node and next node; (n, n) leads into the core at n."""
+DRAM: Final[Link] = (-1, -1)
+"""The DRAM bus, where links are watched."""
+Watcher: TypeAlias = Callable[[Link, int, int], None]
+"""Is told which link was taken from when to when."""
 
 
 class Dram:
     """One bus, first come first served; a request holds it for its transfer."""
 
-    __slots__ = ("busy", "free")
+    __slots__ = ("busy", "free", "watcher")
 
     def __init__(self) -> None:
         self.free = 0
         self.busy = 0
+        self.watcher: Watcher | None = None
 
     def reset(self) -> None:
         """Forget all requests."""
@@ -29,6 +38,8 @@ class Dram:
         begin = self.free if self.free > time else time
         self.free = begin + transfer
         self.busy += transfer
+        if self.watcher is not None and transfer:
+            self.watcher(DRAM, begin, self.free)
         return begin, self.free
 
 
@@ -45,6 +56,7 @@ class Mesh:
         self.hop = hop
         self.free: dict[tuple[int, int], int] = {}
         self.busy: dict[tuple[int, int], int] = {}
+        self.watcher: Watcher | None = None
         self._paths: dict[tuple[int, int], tuple[tuple[int, int], ...]] = {}
 
     def reset(self) -> None:
@@ -87,7 +99,7 @@ class Mesh:
         Returns when the first link is taken, when the sender is free again, and per target when the
         last flit arrives.
         """
-        free, busy, hop = self.free, self.busy, self.hop
+        free, busy, hop, watcher = self.free, self.busy, self.hop, self.watcher
         heads: dict[tuple[int, int], int] = {}
         begin, done = time, time + flits
         arrivals: list[int] = []
@@ -102,6 +114,8 @@ class Mesh:
                     heads[link] = granted
                     free[link] = granted + flits
                     busy[link] = busy.get(link, 0) + flits
+                    if watcher is not None:
+                        watcher(link, granted, granted + flits)
                     if link[0] == source and granted + flits > done:
                         begin, done = granted, granted + flits
                 at = granted + hop if link[0] != link[1] else granted

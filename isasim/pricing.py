@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from snncc.isa.cost import Activity, Cost, cost, fetch_cost, static_pj
 from snncc.isa.machine import Machine
 from snncc.isa.micro import MicroProgram
-from snncc.isa.spec import WORD_BYTES
+from snncc.isa.spec import WORD_BYTES, Unit
 from snncc.isa.table import TABLE
 from snncc.isa.window import Window
 from snncc.isasim.engines import base
@@ -79,6 +79,15 @@ class Pricing:
         self.fetch_tick = -(-WORD_BYTES // share)
         self.fetch_pj = fetch_cost(machine).total_pj
         self.prices: list[Price] = []
+        arrays = {Unit.FP: m.fp, Unit.BP: m.bp, Unit.WG: m.wg}
+        self._blocks = {
+            row.mnemonic: (
+                arrays[row.unit].skip == "block" and arrays[row.unit].rows == base.BLOCK,
+                arrays[row.unit].skip != "none" and arrays[row.unit].cols == base.BLOCK,
+            )
+            for row in TABLE
+            if row.unit in arrays
+        }
         self._known: dict[Any, Price] = {}
 
     def begin(self) -> None:
@@ -107,12 +116,29 @@ class Pricing:
     def engine(self, op: Resolved, activity: base.Activity) -> Price:
         """Return the price of an engine instruction that did what was counted."""
         name, values, captured, micro = op
-        what = captured if micro is None else ()  # a window
-        key = (name, _SIZES[name](values), what, activity[1:] if micro is None else micro)
+        if micro is None:
+            done = self._counted(name, activity)
+            key: Any = (name, _SIZES[name](values), captured, done)
+        else:
+            done, key = (-1,), (name, _SIZES[name](values), micro)
         found = self._known.get(key)
         if found is None:
-            found = self._remember(key, _price(self._cost(op, counted(activity))))
+            found = self._remember(key, _price(self._cost(op, Activity(*done))))
         return found
+
+    def _counted(self, name: str, activity: base.Activity) -> tuple[int, ...]:
+        """Return what was counted as the cost model takes it: active, blocks, outputs, out_blocks.
+
+        Engines count blocks of 16; an array of another size is priced with the expected number.
+        """
+        _, performed, _, outputs, blocks, out_blocks = activity
+        keeps_blocks, keeps_out_blocks = self._blocks.get(name, (False, False))
+        return (
+            performed,
+            blocks if keeps_blocks else -1,
+            outputs,
+            out_blocks if keeps_out_blocks else -1,
+        )
 
     def move(self, op: Resolved) -> Price:
         """Return the price of a DMA instruction."""
@@ -151,8 +177,3 @@ class Pricing:
             "leakage": static_pj(self.machine, cycles, 0),
             "clock": static_pj(self.machine, 0, core_cycles),
         }
-
-
-def counted(activity: base.Activity) -> Activity:
-    """Return an engine's counts as the cost model takes them."""
-    return Activity(active=activity.performed)

@@ -31,12 +31,13 @@ from snncc.isasim.engines import Numerics, prepare, select_engine
 from snncc.isasim.faults import Fault, StopReason
 from snncc.isasim.hooks import Hooks, Tracer
 from snncc.isasim.initial import InitShadow
-from snncc.isasim.network import Dram, Mesh
+from snncc.isasim.network import Dram, Link, Mesh
 from snncc.isasim.pricing import Pricing
 from snncc.isasim.races import Race, RaceChecker
 from snncc.isasim.reports import leftovers
-from snncc.isasim.stats import Stats, Timing, collect
+from snncc.isasim.stats import Stats, collect, snapshot
 from snncc.isasim.timed import Timed
+from snncc.isasim.timeline import Timeline
 from snncc.isasim.untimed import Untimed
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -54,6 +55,8 @@ class Options:
     max_instructions: int = DEFAULT_LIMIT
     order_seed: int | None = None
     """Untimed runs only: draw a legal order at random."""
+    timeline: bool = False
+    """Also count how busy everything was over time."""
     poison: bool = True
     """Refill the scratchpads before every run; a program that never reads what it did not write
     (``strict_init`` tells) gives the same bits without."""
@@ -135,7 +138,23 @@ class System:
             if self._races or self._initial or tracers
             else None
         )
+        self._timeline = Timeline() if self.options.timeline else None
+        self._watch()
         self._load(Path(folder))
+
+    def _watch(self) -> None:
+        """Tell tracers and the timeline who takes the DRAM bus and the links."""
+        watchers = [self._hooks.transfer] if self._hooks else []
+        if self._timeline is not None:
+            watchers.append(self._timeline.transfer)
+        if not watchers:
+            return
+
+        def watch(link: Link, begin: int, end: int) -> None:
+            for watcher in watchers:
+                watcher(link, begin, end)
+
+        self._bus.watcher = self._mesh.watcher = watch
 
     def _dram_bytes(self, asked: int) -> int:
         """Return how much DRAM the program needs."""
@@ -216,6 +235,10 @@ class System:
             self._initial.reset()
         if self._sram_initial:
             self._load_scratchpads()
+        if self._hooks:
+            self._hooks.begin()
+        if self._timeline is not None:
+            self._timeline.reset()
         starts = [
             self._bus.request(0, pricing.transfer(fetched))[1] + pricing.load_latency
             if fetched > 0
@@ -225,13 +248,11 @@ class System:
         chip.reset(starts, seed)
         pricing.begin()
         counters = Counters(chip, pricing.prices)
-        if self._hooks:
-            self._hooks.begin()
         ends: dict[int, int] = {}
         if options.timing:
             timed = Timed(
                 chip, self.engine, pricing, counters, self._bus, self._mesh,
-                options.max_instructions, self._hooks,
+                options.max_instructions, self._hooks, self._timeline,
             )  # fmt: skip
             fault = timed.run()
             cycles, ends = timed.end, timed.ends
@@ -244,7 +265,9 @@ class System:
         counters.finish(chip)
         if self._hooks:
             self._hooks.finish(cycles)
-        timing = Timing(cycles, self._fetched, starts, ends)
+        timing = snapshot(
+            cycles, self._fetched, starts, ends, self._bus, self._mesh, self._timeline
+        )
         return Result(
             fault.reason if fault else StopReason.HALT,
             fault,

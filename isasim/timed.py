@@ -29,6 +29,7 @@ from snncc.isasim.network import Dram, Mesh
 from snncc.isasim.pricing import Price, Pricing
 from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
 from snncc.isasim.sequencer import FULL, HALTED, LIMIT, TRAPPED, Entry
+from snncc.isasim.timeline import Timeline
 
 SHIFT: Final = 12
 MASK: Final = (1 << SHIFT) - 1
@@ -40,7 +41,7 @@ class Timed:
 
     def __init__(
         self, chip: Chip, engine: Engine, pricing: Pricing, counters: Counters, dram: Dram,
-        mesh: Mesh, limit: int, hooks: Hooks | None,
+        mesh: Mesh, limit: int, hooks: Hooks | None, timeline: Timeline | None = None,
     ) -> None:  # fmt: skip
         self.chip = chip
         self.engine = engine
@@ -51,6 +52,7 @@ class Timed:
         self.left = limit
         self.limit = limit
         self.hooks = hooks
+        self.timeline = timeline
         self.heap: list[int] = []
         self.free = [0] * (chip.count * 8)
         self.drained = [0] * (chip.count * 8)
@@ -59,6 +61,8 @@ class Timed:
         for core in chip.by_index:
             self.table.append(core or chip.cores[0])  # a core without program has no events
             self.queues += core.seq.queues if core else [deque()] * 8
+        self.held = 0
+        """Cycles for which the instruction under way waited for a shared resource."""
         self.end = 0
         self.ends: dict[int, int] = {}
 
@@ -84,7 +88,8 @@ class Timed:
         heap, free, drained, queues = self.heap, self.free, self.drained, self.queues
         table, counters, hooks = self.table, self.counters, self.hooks
         execute, price = self.engine.execute, self.pricing.engine
-        stalls, busy = counters.stalls, counters.busy
+        stalls, busy, waited = counters.stalls, counters.busy, counters.waited
+        timeline = self.timeline
         core, slot, pc = self.chip.cores[0], 0, 0
         pending = -1  # the next event of the unit just served; saves a push and a pop
         try:
@@ -109,6 +114,7 @@ class Timed:
                 ready = free[actor]
                 if issue > ready:
                     stalls[actor]["empty"] += issue - ready
+                    waited[index][pc] += issue - ready
                     free[actor] = ready = issue  # not counted twice when it must try again
                 if kind == ENGINE_KIND:
                     if hooks is not None:
@@ -130,15 +136,17 @@ class Timed:
                     end = time + 1
                     if time > ready:
                         stalls[actor]["semaphore"] += time - ready
+                        waited[index][pc] += time - ready
                     if hooks is not None:
-                        hooks.waited(core, slot, sem, n, entry)
+                        hooks.waited(core, slot, sem, n, entry, time)
                 elif kind == POST_KIND:
                     core.post(*op)
                     end = time + 1
                     if time > ready:
                         stalls[actor]["latency"] += time - ready
+                        waited[index][pc] += time - ready
                     if hooks is not None:
-                        hooks.posted(core, slot, op[0], op[1], entry)
+                        hooks.posted(core, slot, op[0], op[1], entry, time)
                     waiters = core.sem_waiters.pop(op[0], None)
                     if waiters:
                         for waiter in waiters:
@@ -153,6 +161,9 @@ class Timed:
                 counters.spent[index][pc] += end - time
                 busy[actor] += end - time
                 free[actor] = end
+                if timeline is not None:
+                    timeline.add(actor, time + self.held, end)
+                    self.held = 0
                 if hooks is not None:
                     hooks.done(core, slot, entry, time, end)
                 if queue:
@@ -166,6 +177,7 @@ class Timed:
                 if seq.full_slot == slot:
                     if time > seq.time:
                         stalls[actor - slot]["queue"] += time - seq.time
+                        waited[index][seq.pc] += time - seq.time
                         seq.time = time
                     fault = self._advance(core)
                     if fault:
@@ -213,7 +225,7 @@ class Timed:
                 return trap_fault(core, 0, pc, trap)
             seq.posts.popleft()
             if self.hooks is not None:
-                self.hooks.posted(core, 0, sem, n, (time, pc, None, clock))
+                self.hooks.posted(core, 0, sem, n, (time, pc, None, clock), time)
             for waiter in core.sem_waiters.pop(sem, ()):
                 heappush(self.heap, time << SHIFT | waiter)
             seq.post_pending = bool(seq.posts)
@@ -230,9 +242,10 @@ class Timed:
             return None
         core.sems[sem] -= n
         if self.hooks is not None:
-            self.hooks.waited(core, 0, sem, n, (time, seq.pc, None, seq.clock))
+            self.hooks.waited(core, 0, sem, n, (time, seq.pc, None, seq.clock), time)
         if time > seq.time:
             self.counters.stalls[core.index << 3]["semaphore"] += time - seq.time
+            self.counters.waited[core.index][seq.pc] += time - seq.time
             seq.time = time
         return self._advance(core)
 
@@ -248,6 +261,8 @@ class Timed:
         self.counters.stalls[actor][cause] += cycles
         self.counters.busy[actor] -= cycles
         self.counters.spent[actor >> 3][pc] -= cycles
+        self.counters.waited[actor >> 3][pc] += cycles
+        self.held = cycles
 
     def _move(self, core: Core, slot: int, time: int, entry: Entry) -> int:
         """Execute a DMA instruction; return when its unit is free."""
@@ -294,6 +309,7 @@ class Timed:
                     there.recv_wait = None
                     heappush(self.heap, arrival << SHIFT | target << 3 | slot)
             self.counters.stalls[actor]["credit"] += waited
+            self.counters.waited[core.index][entry[1]] += waited
             if begin > time:
                 self._stall(actor, entry[1], "link", begin - time)
             end = max(done, begin + price[0])
@@ -314,6 +330,7 @@ class Timed:
         if self.hooks is not None:
             self.hooks.received(core, slot, entry, message, time)
         self.counters.stalls[actor]["message"] += waited
+        self.counters.waited[core.index][entry[1]] += waited
         sender = chip.by_index[source]
         if sender is not None and core.index in sender.credit_wait:
             sender.credit_wait = ()

@@ -1,4 +1,7 @@
-"""Trace sinks: text for people, JSON lines for tools, trace events for Perfetto and Chrome."""
+"""Trace sinks: text for people, JSON lines for tools, trace events (JSON) for Chrome and Perfetto.
+
+Perfetto's own format, with more in it, is :mod:`snncc.isasim.perfetto`.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +57,14 @@ class TextTrace:
         names = ", ".join(f"#{n}" for n in numbers)
         self.out.write(f"{time:>10} {'':>10} | core {core.index} {SLOTS[slot]} | {what} {names}\n")
 
+    def semaphore(
+        self, core: Core, slot: int, pc: int, sem: int, n: int, time: int, posted: bool
+    ) -> None:
+        """Nothing to do: waits and posts are instructions."""
+
+    def transfer(self, link: tuple[int, int], begin: int, end: int) -> None:
+        """Nothing to do."""
+
     def finish(self, end: int) -> None:
         """Write the last line."""
         self.out.write(f"{end:>10} {end:>10} | end\n")
@@ -93,6 +104,14 @@ class JsonTrace:
         """Write one object."""
         event = "sent" if sent else "received"
         self._write({"core": core.index, "event": event, "messages": list(numbers), "time": time})
+
+    def semaphore(
+        self, core: Core, slot: int, pc: int, sem: int, n: int, time: int, posted: bool
+    ) -> None:
+        """Nothing to do: waits and posts are instructions."""
+
+    def transfer(self, link: tuple[int, int], begin: int, end: int) -> None:
+        """Nothing to do."""
 
     def finish(self, end: int) -> None:
         """Write the last object."""
@@ -169,6 +188,14 @@ class EventTrace:
                     "ts": (time + self._offset) * self.scale,
                 }
             )  # fmt: skip
+
+    def semaphore(
+        self, core: Core, slot: int, pc: int, sem: int, n: int, time: int, posted: bool
+    ) -> None:
+        """Nothing to do: waits and posts are instructions."""
+
+    def transfer(self, link: tuple[int, int], begin: int, end: int) -> None:
+        """Nothing to do."""
 
     def finish(self, end: int) -> None:
         """Close the array; a further run in a seekable file opens it again, later in time."""

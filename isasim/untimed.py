@@ -84,7 +84,7 @@ class Untimed:
                 return None
             core.sems[sem] -= n
             if self.hooks is not None:
-                self.hooks.waited(core, 0, sem, n, (0, seq.pc, None, seq.clock))
+                self.hooks.waited(core, 0, sem, n, (0, seq.pc, None, seq.clock), 0)
             seq.wait = None
         before = seq.executed
         status = seq.run(self.left)
@@ -114,7 +114,7 @@ class Untimed:
     def _post(self, core: Core, slot: int, sem: int, n: int, entry: Entry) -> None:
         core.post(sem, n)
         if self.hooks is not None:
-            self.hooks.posted(core, slot, sem, n, entry)
+            self.hooks.posted(core, slot, sem, n, entry, 0)
         for waiter in core.sem_waiters.pop(sem, ()):
             self._wake(waiter)
 
@@ -145,7 +145,7 @@ class Untimed:
                         return None
                     core.sems[sem] -= n
                     if hooks is not None:
-                        hooks.waited(core, slot, sem, n, entry)
+                        hooks.waited(core, slot, sem, n, entry, 0)
                 elif kind == POST_KIND:
                     self._post(core, slot, op[0], op[1], entry)
                 elif kind == LOCAL_KIND or kind == DMA_KIND:

@@ -8,9 +8,10 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,36 @@ def write_bytes(path: str, data: bytes) -> None:
             raise
     except OSError as error:
         fail("E0005", f"cannot be written: {(error.strerror or str(error)).lower()}", path)
+
+
+@contextmanager
+def writing(path: str, keep: tuple[type[BaseException], ...] = ()) -> Iterator[BinaryIO]:
+    """Open a file to write piece by piece; it appears when all is written.
+
+    An error or an interrupt leaves what was there before; the errors in ``keep`` do not.
+    """
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        fail("E0005", f"cannot be written: {(error.strerror or str(error)).lower()}", path)
+    done = False
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            try:
+                yield stream
+                done = True
+            except keep:
+                done = True
+                raise
+    finally:
+        if done:
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(name, 0o666 & ~umask)
+            os.replace(name, target)
+        else:
+            Path(name).unlink(missing_ok=True)
 
 
 def write_text(path: str, text: str) -> None:

@@ -37,7 +37,9 @@ NUMERICS = ("fp16", "float32", "float64")
     help="Also write spikes/LAYER (a program must be compiled with --spikes).",
 )
 @click.option("--stats", help="Write cycles, energy and traffic as JSON.")
-@click.option("--trace", help="Write a trace: .jsonl, .json (Perfetto) or text; - is stdout.")
+@click.option(
+    "--trace", help="Write a trace: text, .jsonl, .pftrace (ui.perfetto.dev), .json; - is stdout."
+)
 @click.option("--check-races", is_flag=True, help="Prove that all accesses are ordered.")
 @click.option("--strict-init", is_flag=True, help="Trap on reads of memory never written.")
 @click.option("--max-instructions", type=click.IntRange(1), help="Stop after so many (exit 4).")

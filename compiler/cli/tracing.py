@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from snncc.compiler.diag import fail
+from snncc.compiler.cli.failure import Stopped
+from snncc.compiler.cli.files import writing
 from snncc.isa.machine import parse_machine
 from snncc.isa.objfile import ObjectFile
 from snncc.isasim.hooks import Tracer
+from snncc.isasim.perfetto import PerfettoTrace
 from snncc.isasim.trace import EventTrace, JsonTrace, TextTrace
+
+PERFETTO = (".pftrace", ".perfetto-trace")
 
 
 def open_tracers(path: str | None, program: ObjectFile, files: ExitStack) -> list[Tracer]:
-    """Return the tracers for ``--trace``; ``files`` closes what was opened."""
+    """Return the tracers for ``--trace``; ``files`` closes what was opened.
+
+    The trace of a program that traps or deadlocks is kept, that of an interrupted run is not.
+    """
     if not path:
         return []
     if path == "-":
         return [TextTrace(sys.stdout)]
-    try:
-        out = files.enter_context(Path(path).open("w", encoding="utf-8"))
-    except OSError as error:
-        fail("E0005", f"cannot be written: {(error.strerror or str(error)).lower()}", path)
+    out = files.enter_context(writing(path, keep=(Stopped,)))
+    machine = parse_machine(program.machine_toml, program.machine_name)
+    if Path(path).suffix in PERFETTO:
+        return [PerfettoTrace(out, machine.clock_hz)]
+    text = io.TextIOWrapper(out, encoding="utf-8", newline="\n")
+    files.callback(text.detach)
     match Path(path).suffix:
         case ".jsonl":
-            return [JsonTrace(out)]
+            return [JsonTrace(text)]
         case ".json":
-            machine = parse_machine(program.machine_toml, program.machine_name)
-            return [EventTrace(out, machine.clock_hz)]
+            return [EventTrace(text, machine.clock_hz)]
         case _:
-            return [TextTrace(out)]
+            return [TextTrace(text)]

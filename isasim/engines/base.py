@@ -19,6 +19,7 @@ from snncc.isasim.engines.lanes import LaneProgram
 from snncc.isasim.faults import Trap
 
 __all__ = [
+    "BLOCK",
     "FP32",
     "LANE_MNEMONICS",
     "MNEMONICS",
@@ -37,6 +38,10 @@ LANE_MNEMONICS = frozenset({"neuron", "ngrad", "ew"})
 
 WINDOW_MNEMONICS = frozenset({"gaccw", "macw", "bmacw", "gouterw", "outerw", "pool", "poolgrad"})
 """Instructions that read an image stack through a window."""
+
+BLOCK = 16
+"""How many neighbouring inputs or outputs are counted together; arrays of other sizes are priced
+with the expected number of blocks."""
 
 MNEMONICS = (
     LANE_MNEMONICS
@@ -77,13 +82,18 @@ class Activity(NamedTuple):
     ``dense``: multiply-accumulates (or lane elements, or reduced terms) without any gating;
     ``performed``: those that were carried out; ``spikes``: set bits among the packed spikes read
     by gacc, gouter, rowred and colsum (with a window: once per tap), or stored by a lane
-    instruction; ``outputs``: outputs that a masked bmac computes, -1 where there is no mask.
+    instruction; ``outputs``: outputs that a masked bmac computes, -1 where there is no mask;
+    ``blocks``: groups of ``BLOCK`` inputs of one row (and tap) with an active one, ``out_blocks``:
+    groups of ``BLOCK`` outputs of one row that a mask does not leave out all; -1: not counted,
+    then all of them.
     """
 
     dense: int
     performed: int
     spikes: int = 0
     outputs: int = -1
+    blocks: int = -1
+    out_blocks: int = -1
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from snncc.isasim.engines import kernels_bits as kb
 from snncc.isasim.engines import kernels_mac as km
-from snncc.isasim.engines.base import Activity, Resolved, Sram
+from snncc.isasim.engines.base import BLOCK, Activity, Resolved, Sram
 from snncc.isasim.engines.checks import BIAS, KEEP
 
 DENSE_FROM = 0.5
@@ -92,6 +92,13 @@ def transposed_words(words: Words, rows: int, columns: int) -> Words:
     return out
 
 
+def active_blocks(words: Words, rows: int, line: int, taps: int = 1) -> int:
+    """Return the blocks with an active input; a row is ``taps`` lines, channels in blocks first."""
+    if not rows or not line:
+        return 0
+    return int(kb.count_blocks(words, rows, taps * (line // BLOCK), line % BLOCK, taps))
+
+
 def _all_ones(rows: int, columns: int) -> Words:
     out = np.full((rows, -(-columns // 64)), ~np.uint64(0), np.uint64)
     if columns % 64:
@@ -119,7 +126,7 @@ class MacKernels:
         active = int(kb.read_bits(sram.ctypes.data + a, a_stride, rows, k, words)) if k else 0
         target = make_target(sram, acc, acc_stride, rows, n, init, bias)
         self.gated(words, active, target, make_weights(sram, w, w_stride, k, n))
-        return Activity(rows * k * n, active * n, active)
+        return Activity(rows * k * n, active * n, active, blocks=active_blocks(words, rows, k))
 
     def gouter(self, op: Resolved, sram: Sram) -> Activity:
         """Spike-gated outer product: gacc with the transposed spikes."""
@@ -129,7 +136,7 @@ class MacKernels:
         target = make_target(sram, acc, acc_stride, k, n, init)
         weights = make_weights(sram, g, g_stride, rows, n)
         self.gated(transposed_words(words, rows, k), active, target, weights)
-        return Activity(rows * k * n, active * n, active)
+        return Activity(rows * k * n, active * n, active, blocks=active_blocks(words, rows, k))
 
     def mac(self, op: Resolved, sram: Sram) -> Activity:
         """Multiply-accumulate (mac, bmac)."""
@@ -140,18 +147,22 @@ class MacKernels:
         words, terms = empty_words(rows, k), np.zeros(rows, np.int64)
         nonzero = int(kb.read_nonzero(base + a, a_stride, rows, k, words, terms)) if k else 0
         gate, gate_stride, performed = self.gate(n), 0, (nonzero if skip else rows * k) * n
-        computed = -1
+        blocks = active_blocks(words, rows, k) if skip else -1
+        computed = out_blocks = -1
         if op.mnemonic == "bmac" and op.values[13] and k:
             gate, gate_stride = base + op.values[14], op.values[15]
             outputs = np.zeros(rows, np.int64)
             kb.popcount_rows(gate, gate_stride, rows, n, outputs)
             computed = int(outputs.sum())
             performed = int(outputs @ terms) if skip else k * computed
+            mask = empty_words(rows, n)
+            kb.read_bits(gate, gate_stride, rows, n, mask)
+            out_blocks = active_blocks(mask, rows, n)
         target = make_target(sram, acc, acc_stride, rows, n, init, bias)
         weights = make_weights(sram, w, w_stride, k, n, transposed=bool(trans))
         place = (base + a, a_stride, 2)
         self.scaled(words, nonzero, bool(skip), target, weights, place, (gate, gate_stride))
-        return Activity(rows * k * n, performed, outputs=computed)
+        return Activity(rows * k * n, performed, 0, computed, blocks, out_blocks)
 
     def outer(self, op: Resolved, sram: Sram) -> Activity:
         """Outer product: mac with the transposed inputs."""
@@ -165,7 +176,8 @@ class MacKernels:
         gate = (self.gate(n), 0)
         turned = transposed_words(words, rows, k)
         self.scaled(turned, nonzero, bool(skip), target, weights, place, gate)
-        return Activity(rows * k * n, (nonzero if skip else rows * k) * n)
+        blocks = active_blocks(words, rows, k) if skip else -1
+        return Activity(rows * k * n, (nonzero if skip else rows * k) * n, blocks=blocks)
 
     def gated(self, words: Words, active: int, target: Target, weights: Weights) -> None:
         """Add the weight rows whose bit is set."""

@@ -27,6 +27,7 @@ from snncc.isasim.engines.fast_mac import (
     Target,
     Weights,
     Words,
+    active_blocks,
     empty_words,
     make_target,
     make_weights,
@@ -55,6 +56,10 @@ class _Stack:
         step = max(64, SCRATCH // row_bytes // 64 * 64)
         for low in range(0, self.rows, step):
             yield low, min(self.rows, low + step)
+
+    def active_blocks(self, words: Words, rows: int) -> int:
+        """Return how many blocks of inputs of gathered patches have an active one."""
+        return active_blocks(words, rows, self.window.channels, self.window.taps)
 
     def bits(self, row0: int, row1: int, *, inside: bool = False) -> tuple[Words, int]:
         """Return the patches of packed spikes, or the bits of all taps inside, and their number."""
@@ -104,16 +109,18 @@ class WindowKernels:
         stack = _stack(sram, window, images, (a, a_stride, a_image))
         target = make_target(sram, acc, acc_stride, stack.rows, n, init, bias)
         weights = make_weights(sram, w, w_stride, k, n, transposed=bool(trans))
-        terms = 0
+        terms = blocks = 0
         if gated:
             for row0, row1 in stack.blocks(packed_bytes(k)):
                 words, active = stack.bits(row0, row1)
                 self.mac.gated(words, active, _part(target, row0, row1), weights)
                 terms += active
-            return Activity(stack.rows * k * n, terms * n, terms)
+                blocks += stack.active_blocks(words, row1 - row0)
+            return Activity(stack.rows * k * n, terms * n, terms, blocks=blocks)
         plain = bool(skip) or self._plain(weights)
         for row0, row1 in stack.blocks(2 * k):
             patches, words, nonzero = self._halves(stack, row0, row1)
+            blocks += stack.active_blocks(words, row1 - row0)
             if not plain:
                 words, nonzero = stack.bits(row0, row1, inside=True)[0], 0
             place = (int(patches.ctypes.data), 2 * k, 2)
@@ -121,7 +128,7 @@ class WindowKernels:
             terms += nonzero
         if not skip:
             terms = images * window.terms() * window.channels
-        return Activity(stack.rows * k * n, terms * n)
+        return Activity(stack.rows * k * n, terms * n, blocks=blocks if skip else -1)
 
     def outerw(self, op: Resolved, sram: Sram) -> Activity:
         """Weight gradient of a convolution (gouterw, outerw)."""
@@ -133,15 +140,17 @@ class WindowKernels:
         target = make_target(sram, acc, acc_stride, k, n, init)
         if not stack.rows:
             self.mac.gated(empty_words(k, 0), 0, target, Weights(0, n, 0, 0, None))
-        terms = 0
+        terms = blocks = 0
         for row0, row1 in stack.blocks(packed_bytes(k) if gated else 2 * k):
             count = row1 - row0
             weights = make_weights(sram, g + row0 * g_stride, g_stride, count, n)
             if gated:
                 words, active = stack.bits(row0, row1)
+                blocks += stack.active_blocks(words, count)
                 self.mac.gated(transposed_words(words, count, k), active, target, weights)
             else:
                 patches, words, active = self._halves(stack, row0, row1)
+                blocks += stack.active_blocks(words, count)
                 chosen = active
                 if not (skip or self._plain(weights)):
                     words, chosen = stack.bits(row0, row1, inside=True)[0], 0
@@ -152,7 +161,8 @@ class WindowKernels:
             target = target._replace(init=target.out, init_stride=target.out_stride)
         if not skip:
             terms = images * window.terms() * window.channels
-        return Activity(stack.rows * k * n, terms * n, terms if gated else 0)
+        spikes = terms if gated else 0
+        return Activity(stack.rows * k * n, terms * n, spikes, blocks=blocks if skip else -1)
 
     def _halves(self, stack: _Stack, row0: int, row1: int) -> tuple[Shorts, Words, int]:
         """Return binary16 patches, the bits of those that are not zero, and their number."""

@@ -159,6 +159,37 @@ def popcount_rows(a, stride, rows, k, counts):
         counts[r] = total
 
 
+@kernel("int64(uint64[:, ::1], int64, int64, int64, int64)")
+def count_blocks(words, rows, full, rest, lines):
+    """Count the groups with a set bit: ``full`` of 16 bits in a row, then ``lines`` of ``rest``."""
+    total = 0
+    low8, low4 = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x000F000F000F000F)
+    low2, low1 = np.uint64(0x0003000300030003), np.uint64(0x0001000100010001)
+    keep_rest = (np.uint64(1) << np.uint64(rest)) - np.uint64(1)
+    for r in range(rows):
+        for q in range((full + 3) // 4):
+            word = words[r, q]
+            if not word:
+                continue
+            word |= (word >> np.uint64(8)) & low8
+            word |= (word >> np.uint64(4)) & low4
+            word |= (word >> np.uint64(2)) & low2
+            word = (word | (word >> np.uint64(1))) & low1
+            if full - 4 * q < 4:
+                word &= (np.uint64(1) << np.uint64(16 * (full - 4 * q))) - np.uint64(1)
+            total += count_bits(word)
+        if rest:
+            for i in range(lines):
+                place = 16 * full + i * rest
+                shift = place % 64
+                word = words[r, place // 64] >> np.uint64(shift)
+                if shift + rest > 64:
+                    word |= words[r, place // 64 + 1] << np.uint64(64 - shift)
+                if word & keep_rest:
+                    total += 1
+    return total
+
+
 @kernel("void(uint64[:, ::1], int64, int64, uint64[:, ::1])")
 def transpose_bits(words, rows, k, out):
     """Write the transpose of a bit matrix [rows, k] as words [k, ceil(rows/64)]."""

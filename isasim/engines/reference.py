@@ -23,6 +23,7 @@ from snncc.isasim.engines.checks import BIT, F16, F32, MAX, SUM32, check
 from snncc.isasim.engines.reference_lanes import run_lanes
 from snncc.isasim.engines.reference_memory import (
     Floats,
+    active_blocks,
     floats,
     halves,
     initial,
@@ -72,7 +73,7 @@ class ReferenceEngine:
             )
             store(target, result)
             active = int(gate.sum())
-            return Activity(rows * k * n, active * n, active)
+            return Activity(rows * k * n, active * n, active, blocks=active_blocks(gate))
         skip, trans = op.values[11:13]
         x = halves(sram, a, a_stride, rows, k)
         weights = halves(sram, w, w_stride, n, k).T if trans else halves(sram, w, w_stride, k, n)
@@ -80,14 +81,17 @@ class ReferenceEngine:
             x, weights, first, bool(skip), accumulator=self.numerics.accumulator
         )
         terms = (x != 0).sum(axis=1) if skip else np.full(rows, k)
-        outputs, computed = np.full(rows, n), -1
+        outputs, computed, out_blocks = np.full(rows, n), -1, -1
         if op.mnemonic == "bmac" and op.values[13] and k:
             mask = spikes(sram, op.values[14], op.values[15], rows, n)
             result = np.where(mask, result, first)
             outputs = mask.sum(axis=1)
             computed = int(outputs.sum())
+            out_blocks = active_blocks(mask)
         store(target, result)
-        return Activity(rows * k * n, int((terms * outputs).sum()), outputs=computed)
+        blocks = active_blocks(x != 0) if skip else -1
+        performed = int((terms * outputs).sum())
+        return Activity(rows * k * n, performed, 0, computed, blocks, out_blocks)
 
     def _outer(self, op: Resolved, sram: Sram) -> Activity:
         acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init = op.values[:10]
@@ -99,11 +103,13 @@ class ReferenceEngine:
             gate = spikes(sram, a, a_stride, rows, k)
             store(target, fp16.gated_mac_ordered(gate.T, grads, first, accumulator=kind))
             active = int(gate.sum())
-            return Activity(rows * k * n, active * n, active)
+            return Activity(rows * k * n, active * n, active, blocks=active_blocks(gate))
         skip = bool(op.values[10])
         x = halves(sram, a, a_stride, rows, k)
         store(target, fp16.mac_ordered(x.T, grads, first, skip, accumulator=kind))
-        return Activity(rows * k * n, (int((x != 0).sum()) if skip else rows * k) * n)
+        blocks = active_blocks(x != 0) if skip else -1
+        performed = (int((x != 0).sum()) if skip else rows * k) * n
+        return Activity(rows * k * n, performed, blocks=blocks)
 
     def _elements(
         self, sram: Sram, kind: int, base: int, stride: int, rows: int, n: int

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa import fp16
-from snncc.isasim.engines.base import Sram
+from snncc.isasim.engines.base import BLOCK, Sram
 from snncc.isasim.engines.regions import BIAS, KEEP
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -33,6 +33,22 @@ def halves(sram: Sram, base: int, stride: int, rows: int, n: int) -> Floats:
 def floats(sram: Sram, base: int, stride: int, rows: int, n: int) -> Floats:
     """Return a copy of binary32 rows."""
     return view(sram, np.float32, base, stride, rows, n).astype(np.float32)
+
+
+def active_blocks(active: Bits, taps: int = 1) -> int:
+    """Return the groups of ``BLOCK`` inputs of one row and tap with an active one.
+
+    With taps, the whole blocks of channels of all taps come first, then what is left of each tap.
+    """
+    rows, k = active.shape
+    line = k // taps
+    full = taps * (line // BLOCK) * BLOCK
+    found = 0
+    if rows and full:
+        found += int(active[:, :full].reshape(rows, -1, BLOCK).any(axis=2).sum())
+    if rows and k > full:
+        found += int(active[:, full:].reshape(rows, taps, -1).any(axis=2).sum())
+    return found
 
 
 def spikes(sram: Sram, base: int, stride: int, rows: int, n: int) -> Bits:

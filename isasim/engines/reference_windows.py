@@ -18,6 +18,7 @@ from snncc.isasim.engines.footprint_windows import pool_result
 from snncc.isasim.engines.reference_memory import (
     Bits,
     Floats,
+    active_blocks,
     halves,
     initial,
     spikes,
@@ -106,16 +107,18 @@ def _macw(op: Resolved, sram: Sram, kind: Accumulator) -> Activity:
     skip, trans = v[12:14] if not gated else (1, 0)
     weights = halves(sram, w, w_stride, n, k).T if trans else halves(sram, w, w_stride, k, n)
     stack = Stack(sram, BIT if gated else F16, (a, a_stride, a_image), window, images)
-    terms = 0
+    terms = blocks = 0
     for part, x, inside in stack.patches():
         terms += int((x != 0).sum() if skip else inside.sum())
+        blocks += active_blocks(x != 0, window.taps)
         if gated:
             mask = x != 0
             result[part] = fp16.gated_mac_ordered(mask, weights, result[part], accumulator=kind)
         else:
             result[part] = _accumulate(x, inside, weights, result[part], bool(skip), kind)
     store(target, result)
-    return Activity(rows * k * n, terms * n, terms if gated else 0)
+    spikes = terms if gated else 0
+    return Activity(rows * k * n, terms * n, spikes, blocks=blocks if skip else -1)
 
 
 def _outerw(op: Resolved, sram: Sram, kind: Accumulator) -> Activity:
@@ -128,16 +131,18 @@ def _outerw(op: Resolved, sram: Sram, kind: Accumulator) -> Activity:
     skip = bool(gated or v[11])
     grads = halves(sram, g, g_stride, rows, n)
     stack = Stack(sram, BIT if gated else F16, (a, a_stride, a_image), window, images)
-    terms = 0
+    terms = blocks = 0
     for part, x, inside in stack.patches():
         terms += int((x != 0).sum() if skip else inside.sum())
+        blocks += active_blocks(x != 0, window.taps)
         if gated:
             mask = np.asarray(x.T != 0)
             result = fp16.gated_mac_ordered(mask, grads[part], result, accumulator=kind)
         else:
             result = _accumulate(x.T, inside.T, grads[part], result, skip, kind)
     store(target, result)
-    return Activity(rows * k * n, terms * n, terms if gated else 0)
+    spikes = terms if gated else 0
+    return Activity(rows * k * n, terms * n, spikes, blocks=blocks if skip else -1)
 
 
 def _pool(op: Resolved, sram: Sram, saturate: bool) -> Activity:

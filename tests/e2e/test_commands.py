@@ -161,7 +161,7 @@ def test_compile_statistics(tmp_path: Path) -> None:
 
 
 def test_trace(program: Path, tmp_path: Path) -> None:
-    for name in ("t.txt", "t.jsonl", "t.json"):
+    for name in ("t.txt", "t.jsonl", "t.json", "t.pftrace"):
         path = tmp_path / name
         assert snncc("run", program, "-i", BATCH, "--trace", path).exit_code == 0
         assert path.stat().st_size > 1000

@@ -224,7 +224,7 @@ def test_a_neuron_is_what_its_equations_say() -> None:
             scalar.put_h(place, state)
     activity = select_engine("reference").execute(op, memory)
     assert (memory == expected).all()
-    assert activity == (steps * rows * cols, steps * rows * cols, spikes, -1)
+    assert activity == (steps * rows * cols, steps * rows * cols, spikes, -1, -1, -1)
     assert 0 < spikes < steps * rows * cols
 
 
