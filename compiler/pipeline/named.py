@@ -15,7 +15,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     # The configuration first: it decides which parameters live; import leaves ops that nobody uses.
     "frontend": ("configure", "dce"),
     # Spikes and stopped gradients are gone after legalize-ew, so everything is derived before it.
-    "phases": (*_PHASES, "dce"),
+    "phases": (*_PHASES, "dce", "fuse-elementwise"),
     # Tiles are cut along the axes that are fastest in memory, so the orders come first.
     "tile": ("assign-layouts", "outline-scans", "cut-tiles"),
     "map": ("assign-cores", "insert-barriers"),

@@ -105,10 +105,17 @@ def copy_tensor(context: TilingContext, op: Op, value: Value, type_: Type, targe
 
 
 def copy_views(context: TilingContext, op: Op, x: View, out: View) -> None:
-    """Copy one tensor over another of the same shape."""
+    """Copy a tensor into another one of the same shape; numbers may change their format."""
     w = ProgramWriter()
-    kind = {"f16": "h", "f32": "f", "bit": "m"}[x.dtype]
-    w.add(f"st.{kind}", (w.add(f"ld.{kind}", imm=0),), imm=1)
+    if x.dtype == out.dtype:
+        kind = {"f16": "h", "f32": "f", "bit": "m"}[x.dtype]
+        value = w.add(f"ld.{kind}", imm=0)
+    else:
+        value = _load_number(w, x.dtype, 0)
+        kind = {"f16": "h", "f32": "f"}[out.dtype]
+        if x.dtype == "f32":
+            value = w.add("f2h", (value,))
+    w.add(f"st.{kind}", (value,), imm=1)
     feeds = [Feed("in", x, x.dtype), Feed("out", out, out.dtype)]
     _work(context, op, w, feeds, out, x.steps, "copy")
 

@@ -15,6 +15,7 @@ from snncc.compiler.passes.tiling._handlers import Handler, unsupported
 from snncc.compiler.passes.tiling._lanes import ProgramWriter, f32_bits
 from snncc.compiler.passes.tiling._matmul import GRANULE, write_back_program
 from snncc.compiler.passes.tiling._orders import natural
+from snncc.compiler.passes.tiling._readout import copy_views
 from snncc.compiler.passes.tiling._sizes import candidates, share
 from snncc.compiler.passes.tiling._views import View, row_bytes
 from snncc.isa.micro import MicroProgram
@@ -203,14 +204,26 @@ def reduce_split(op: Op, order: tuple[int, ...]) -> tuple[int, int, int] | None:
     )
 
 
+def _like(x: View, out: View) -> View:
+    """Return a result's memory cut into rows and columns as its operand's is."""
+    row = row_bytes(out.dtype, x.cols)
+    step = x.rows * row if x.steps > 1 else 0
+    return View(out.dram, out.dtype, x.steps, x.rows, x.cols, step, row, out.start)
+
+
 def _reduce(context: TilingContext, op: Op) -> None:
     value, kind = op.operands[0], op.str_attr("kind")
     shape = value.type.step_shape
     split = reduce_split(op, context.order(value) or natural(len(shape)))
     x = context.view(value)
-    if split is None or op.result.type.dtype == "bit":
+    if split is None:
         unsupported(op)
     outer, summed, inner = split
+    if summed == 1:
+        copy_views(context, op, x, _like(x, context.view(op.result)))
+        return
+    if op.result.type.dtype == "bit":
+        unsupported(op)
     images = outer * x.steps
     wide = op.bool_attr("wide", False)
     if inner == 1:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.diag import fail
-from snncc.compiler.ir.core import Block, Func, Location, Module, Type, Value, op
+from snncc.compiler.ir.core import Block, Func, Location, Module, Op, Type, Value, op
 from snncc.compiler.passes.tiling import (
     _batched,
     _conv,
@@ -64,6 +64,7 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
         if handler is None:
             unsupported(each)
             continue
+        tiling.cores = cores_for(each, cores)
         handler(tiling, each)
     for store, value, target in plan.copies:
         copy_tensor(tiling, store, value, target.type, declared[id(target)])
@@ -75,6 +76,33 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
     module.attrs["cores"] = cores
     module.attrs["microprograms"] = dict(tiling.programs)
     return True
+
+
+MIN_WORK = 4096
+"""Elements (or 16 multiply-accumulates) that are worth starting one more core for."""
+PRODUCTS = {
+    "phase.linear",
+    "phase.linear_dx",
+    "phase.linear_dw",
+    "phase.conv",
+    "phase.conv_dx",
+    "phase.conv_dw",
+    "phase.conv_transpose",
+    "phase.matmul",
+}
+
+
+def cores_for(each: Op, cores: int) -> int:
+    """Return how many cores an op is dealt out to: few for little work.
+
+    Starting a task costs every core some twenty instructions and a barrier.
+    """
+    work = sum(v.type.size for v in (*each.operands, *each.results))
+    if each.name in PRODUCTS:
+        rows = each.operands[0].type.size
+        second = each.operands[1].type
+        work = max(work, rows * second.size // max(1, second.step_shape[0]) // 16)
+    return max(1, min(cores, -(-work // MIN_WORK)))
 
 
 def _declare(body: Block, plan: TensorPlan, tiling: TilingContext) -> dict[int, Value]:
