@@ -73,7 +73,9 @@ def run(
         arrays = _model_inputs(inputs, mode, where)
         loaded = api.load(path, config=settings, x_shape=arrays["x"].shape, dt=dt)
         if numerics != "fp16":
-            result = api.run(loaded, **arrays, numerics=numerics, spikes=spikes, where=where)
+            result = api.run(
+                loaded, arrays["x"], arrays.get("y"), numerics=numerics, spikes=spikes, where=where
+            )
             _finish(result, output, stats)
             return
         kind = "train" if "y" in arrays else "infer"
@@ -104,7 +106,13 @@ def run(
 
         tracers = open_tracers(trace, made.object_file, files)
         result = api.run(
-            made, **arrays, spikes=spikes, options=options, tracers=tracers, where=where
+            made,
+            arrays["x"],
+            arrays.get("y"),
+            spikes=spikes,
+            options=options,
+            tracers=tracers,
+            where=where,
         )
     _finish(result, output, stats)
     if check_races and result.races:

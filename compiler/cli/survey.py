@@ -18,6 +18,7 @@ from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.isa.machine import Machine
 
 PIPELINE = "frontend,phases,tile"
+COLUMNS = 4
 CONSTANTS = ("beta", "tau", "rate", "a_syn", "threshold", "reset_value", "v_rest", "v_min")
 WORDS = ("dynamics", "synapse", "compare", "reset", "delay", "norm_input", "reset_gradient")
 # What the neuron dialect takes an absent attribute for; not worth a column.
@@ -192,19 +193,23 @@ def _training(module: Module, config: Config) -> dict[str, Value]:
 
 
 def _neuron_table(neurons: Mapping[str, Mapping[str, Value]]) -> list[str]:
-    keys = list(dict.fromkeys(k for values in neurons.values() for k in values))
-    rows: list[Sequence[str]] = [["", *neurons]]
-    for key in keys:
-        cells = [
-            f"{_show(v[key].value)} ({v[key].origin})" if key in v else "-"
-            for v in neurons.values()
+    """Return tables of at most four layers side by side."""
+    names = list(neurons)
+    lines: list[str] = []
+    for start in range(0, len(names), COLUMNS):
+        part = names[start : start + COLUMNS]
+        keys = list(dict.fromkeys(k for name in part for k in neurons[name]))
+        rows: list[Sequence[str]] = [["", *part]]
+        for key in keys:
+            found = [neurons[name].get(key) for name in part]
+            cells = [f"{_show(v.value)} ({v.origin})" if v else "-" for v in found]
+            rows.append([key, *cells])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines += [
+            "  " + "  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows
         ]
-        rows.append([key, *cells])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  " + "  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return lines
 
 
 def _show(value: Attribute) -> str:
