@@ -21,6 +21,9 @@ from snncc.compiler.frontend.shapes import MAX_FOLD
 from snncc.compiler.frontend.unroll import Rolled, roll_model
 from snncc.compiler.ir.core import Attribute, Module
 
+TIME_NAMES = frozenset(
+    {"t", "time", "steps", "timesteps", "time_steps", "num_steps", "seq", "sequence", "seq_len"}
+)
 _RULES = (builtins, onnx_loops, onnx_rules)  # importing them registers their operators
 
 
@@ -176,6 +179,15 @@ def _input_dims(
                         f"axis {i} of input {info.name!r} is open and nothing says how many steps",
                         str(path),
                         help="set timesteps in the configuration",
+                    )
+                size = steps
+            elif d.lower() in TIME_NAMES:
+                if steps is None:
+                    fail(
+                        "E0108",
+                        f"axis {i} ({d}) of input {info.name!r} is open: how many steps?",
+                        str(path),
+                        help="set timesteps and time_axis in the configuration",
                     )
                 size = steps
             elif i == 0 or (i == 1 and axis == 0):

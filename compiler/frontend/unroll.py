@@ -77,8 +77,11 @@ def roll_model(
     result = Rolled(held, time_inputs=time_inputs, states=states, step_graph=bool(states))
     final = _Final(roller)
     wanted = set(v.id for v in states.values())
-    for name, v in zip(flat.output_names, flat.outputs, strict=True):
-        lay = layouts.find(v) if held > 1 else None
+    found: dict[int, Output] = {}
+    places = [layouts.find(v) if held > 1 else None for v in flat.outputs]
+    # results over time first: what they define helps to read those of the last step
+    for k in sorted(range(len(places)), key=lambda k: places[k] is None):
+        name, v, lay = flat.output_names[k], flat.outputs[k], places[k]
         if held == 1:
             node = roller.tuple_(0, (v,))
             lay = Lay(0)
@@ -86,8 +89,9 @@ def roll_model(
             node = roller.stacked(v, lay)
         else:
             node = final.node(v)
-        result.outputs.append(Output(name, node, lay, v.shape, v.id in wanted))
+        found[k] = Output(name, node, lay, v.shape, v.id in wanted)
         roller.run()
+    result.outputs = [found[k] for k in range(len(places))]
     run_checks(roller)
     return result
 
@@ -288,6 +292,9 @@ class _Final:
         node = v.node
         if v.const is not None or node is None:
             return r.static(v)
+        for entry in r.places.get(v.id, []):
+            if any(e is v and entry.start + i == steps - 1 for i, e in enumerate(entry.vals)):
+                return self._over_time("last", entry.node, v.shape)
         x = node.val(0)
         lay = r.layouts.find(x) if node.op in REDUCES or index_of(v) else None
         if lay is not None and node.op in REDUCES:
@@ -316,7 +323,7 @@ class _Final:
         """Whether the terms are one value at different steps, not parts of one step."""
         last = terms[-1].node
         same = [t for t in terms if t.node is not None and last and t.node.op == last.op]
-        return len(same) >= len(terms) - 1
+        return len(same) >= max(len(terms) - 1, 2)
 
     def _reduce(self, v: Val, x: Val, lay: Lay) -> RNode | None:
         node = v.node
