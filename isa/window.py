@@ -52,6 +52,8 @@ class Window(NamedTuple):
 
     def problem(self) -> str:
         """Return what makes the window illegal, or nothing."""
+        if min(self[:7]) > 0 and min(self[-2:]) > 0:
+            return ""
         needed = self._asdict()
         for name in ("mul_h", "mul_w", "base_h", "base_w", "step_h", "step_w"):
             del needed[name]
