@@ -205,7 +205,7 @@ def compile(
     result = compile_module(
         module,
         machine,
-        CompileOptions(PIPELINE, level),
+        CompileOptions(PIPELINE, level, verify_each=level == 0),
         context=context,
         observers=observers,
         metadata={

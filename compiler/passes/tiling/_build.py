@@ -7,7 +7,7 @@ emitted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -97,7 +97,7 @@ class TaskBuilder:
         return made.result
 
     @contextmanager
-    def loop(self, trips: int, *, parallel: bool = False) -> Iterator[Loop]:
+    def loop(self, trips: int, *, parallel: bool = False) -> Generator[Loop]:
         """Open a loop; a sequential loop of one iteration leaves no op."""
         loop = Loop(trips)
         if trips == 1 and not parallel:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Value
 from snncc.compiler.passes.tiling._build import At, TaskBuilder
+from snncc.compiler.passes.tiling._context import TilingContext
 
 BLOCK = 16
 
@@ -151,3 +152,12 @@ class KernelTensor:
             BLOCK * self.row,
             (channels, row, self.row),
         )
+
+
+def kernel_of(context: TilingContext, value: Value) -> KernelTensor:
+    """Return a weight (or its gradient) in kernel order."""
+    outputs, channels, *kernel = value.type.shape
+    taps = 1
+    for d in kernel:
+        taps *= d
+    return KernelTensor(context.tensors[value], outputs, channels, taps)

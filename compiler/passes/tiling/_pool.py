@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
-from snncc.compiler.passes.tiling._conv import Stack, load_images, stack_of
 from snncc.compiler.passes.tiling._handlers import Handler, unsupported
 from snncc.compiler.passes.tiling._lanes import ProgramWriter, f32_bits
 from snncc.compiler.passes.tiling._sizes import candidates, share
+from snncc.compiler.passes.tiling._stacks import Stack, load_images, stack_of
 from snncc.compiler.passes.tiling._views import row_bytes
 from snncc.compiler.passes.tiling._windows import Window, geometry_of, window_attr
 from snncc.isa.micro import MicroProgram
 
 GRANULE = 16
+TileBody = Callable[[At, int, At, int], None]
+"""Called with (first image, images, first channel, channels)."""
 
 
 def _divide_program(count: int, from_half: bool) -> MicroProgram:
@@ -44,9 +48,8 @@ def _image_tile(context: TilingContext, per_image: int, images: int) -> int:
     return min(room, share(images, 1, context.cores))
 
 
-def _over(b: TaskBuilder, images: int, i: int, channels: int, c: int, body: object) -> None:
+def _over(b: TaskBuilder, images: int, i: int, channels: int, c: int, body: TileBody) -> None:
     """Deal images out; loop over channel tiles inside."""
-    assert callable(body)
     b.tiles(
         images,
         i,

@@ -15,8 +15,10 @@ from snncc.compiler.ir.core import Block, Func, Location, Module, Op, Type, Valu
 from snncc.compiler.passes.tiling import (
     _batched,
     _conv,
+    _conv_gradient,
     _loss,
     _moves,
+    _norm,
     _pool,
     _readout,
     _steps,
@@ -31,7 +33,7 @@ from snncc.isa.machine import Machine
 
 __all__ = ["Options", "run"]
 
-for _family in (_readout, _loss, _moves, _sums, _batched, _conv, _pool):
+for _family in (_readout, _loss, _moves, _norm, _sums, _batched, _conv, _conv_gradient, _pool):
     HANDLERS.update(_family.HANDLERS)
 HANDLERS.update(_steps.HANDLERS_OF_STEPS)
 
