@@ -63,7 +63,7 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
 
 def read_nir(path: Path) -> tuple[NirGraph, str]:
     """Return the graph of a file and the version of NIR that wrote it."""
-    if sys.modules.get("h5py", "") is None or importlib.util.find_spec("h5py") is None:
+    if importlib.util.find_spec("h5py") is None:
         fail("E0026", "reading NIR files needs the package h5py", str(path),
              help='pip install h5py (or "snncc[nir]")')  # fmt: skip
     try:

@@ -1,4 +1,4 @@
-"""Reads one NIR file in a process of its own: ``python nir_worker.py FILE`` writes an npz to stdout.
+"""Reads one NIR file in a process of its own: ``python nir_worker.py FILE`` writes an npz.
 
 A file may be cut off, half-written or hostile, so the links, types and sizes are looked at before
 anything is read: no link may leave the file, and all arrays together may be :data:`GENEROUS` times
@@ -42,6 +42,8 @@ def refuse(code: str, message: str, name: str) -> NoReturn:
 
 
 class Reader:
+    """Reads groups and datasets and counts what it takes."""
+
     def __init__(self, h5: Any, limit: int) -> None:
         self.h5 = h5
         self.left = limit

@@ -36,11 +36,11 @@ def braille(path: Path, x: Array) -> Array:
     nodes = read_nir(path)[0].nodes
 
     def get(name: str, key: str) -> Array:
-        array = nodes[name].values.get(key)
-        return np.asarray(np.zeros(()) if array is None else array, np.float64)
+        return np.asarray(nodes[name].values.get(key, np.zeros(())), np.float64)
 
     def affine(name: str, value: Array) -> Array:
-        return np.asarray(value @ get(name, "weight").T + get(name, "bias"))
+        product: Array = np.matmul(value, get(name, "weight").T)
+        return product + get(name, "bias")
 
     batch, states = x.shape[1], dict[str, tuple[Array, Array, Array]]()
     for name in ("lif1.lif", "lif2"):
@@ -51,7 +51,7 @@ def braille(path: Path, x: Array) -> Array:
         i, v, _ = states[name]
         i = i + 1e-4 / get(name, "tau_syn") * (get(name, "w_in") * current - i)
         v = v + 1e-4 / get(name, "tau_mem") * (get(name, "r") * i - v)
-        s = (v > get(name, "v_threshold")).astype(np.float64)
+        s = np.asarray(v > get(name, "v_threshold"), np.float64)
         states[name] = (i, v * (1 - s), s)
         return s
 
