@@ -1,6 +1,6 @@
 """Windowed tile operations: convolution, pooling and their gradients; transposition.
 
-The attribute ``window`` of these operations holds the numbers of a :class:`snncc.isa.window.Window`.
+The attribute ``window`` of these operations is a :class:`snncc.isa.window.Window`.
 """
 
 from __future__ import annotations
