@@ -78,8 +78,13 @@ def same(expected: Arrays, found: Arrays, what: str) -> None:
             )
 
 
-def check_all(module: Module, inputs: Arrays, target: Machine, order: int = 0) -> ObjectFile:
-    """Compare all stages and engines on one machine; CompileError when it does not fit."""
+def check_all(
+    module: Module, inputs: Arrays, target: Machine, order: int = 0, *, races: bool = True
+) -> ObjectFile:
+    """Compare all stages and engines on one machine; CompileError when it does not fit.
+
+    ``races``: let the simulator look for races as well, which takes most of the time.
+    """
     work = clone(module)
     run_passes(work, "tile", target)
     expected = evaluate(clone(module), "step", inputs)
@@ -88,7 +93,7 @@ def check_all(module: Module, inputs: Arrays, target: Machine, order: int = 0) -
     same(expected, evaluate_tiled(work, inputs, order=order + 1), "mapped")
     run_passes(work, "lower", target)
     program = emit(work, target)
-    strict = Options(engine="fast", strict_init=True, check_races=True)
+    strict = Options(engine="fast", strict_init=True, check_races=races)
     same(expected, simulate(program, inputs, strict), "fast")
     plain = Options(engine="reference", timing=False, order_seed=order)
     same(expected, simulate(program, inputs, plain), "reference")
@@ -96,12 +101,18 @@ def check_all(module: Module, inputs: Arrays, target: Machine, order: int = 0) -
 
 
 def check_fitting(
-    module: Module, inputs: Arrays, cores: int, scratchpad: int, order: int = 0
+    module: Module,
+    inputs: Arrays,
+    cores: int,
+    scratchpad: int,
+    order: int = 0,
+    *,
+    races: bool = True,
 ) -> ObjectFile:
     """As :func:`check_all`, on the first machine of at least that scratchpad that it fits."""
     while True:
         try:
-            return check_all(module, inputs, machine(cores, scratchpad), order)
+            return check_all(module, inputs, machine(cores, scratchpad), order, races=races)
         except CompileError as error:
             if any(d.code != "E0401" for d in error.diagnostics) or scratchpad >= 1 << 20:
                 raise
