@@ -6,6 +6,7 @@ from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, Numerics, 
 from snncc.isasim.engines.checks import Footprint, check, overlapping
 from snncc.isasim.engines.fast_lanes import LaneKernels, steps_tangled
 from snncc.isasim.engines.fast_mac import MacKernels
+from snncc.isasim.engines.fast_sum import SumKernels
 from snncc.isasim.engines.fast_windows import WindowKernels
 from snncc.isasim.engines.reference import ReferenceEngine
 
@@ -36,6 +37,7 @@ class FastEngine:
         self._lanes = LaneKernels(numerics.saturate)
         mac = MacKernels(numerics.accumulator == "fp16")
         windows = WindowKernels(mac, numerics.saturate)
+        sums = SumKernels(self._reference, numerics.saturate)
         self._run = {
             "gacc": mac.gacc,
             "mac": mac.mac,
@@ -50,6 +52,8 @@ class FastEngine:
             "pool": windows.pool,
             "poolgrad": windows.poolgrad,
             "transpose": windows.transpose,
+            "colsum": sums.colsum,
+            "rowred": sums.rowred,
         }
 
     def execute(self, op: Resolved, sram: Sram) -> Activity:

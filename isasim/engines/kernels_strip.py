@@ -17,14 +17,14 @@ from numba.extending import intrinsic
 from snncc.isasim.engines.emit import F32, I32, I64, VF, Emit, i64
 
 
-def _start(e: Emit, init: Any, v: int, vectors: int, mask: Any) -> Any:
+def start_values(e: Emit, init: Any, v: int, vectors: int, mask: Any) -> Any:
     """Load accumulators into registers: +0 plus what memory holds."""
     address = e.at(init, 64 * v)
     loaded = e.masked_load(address, mask) if v == vectors - 1 else e.load(address, VF, 4)
     return e.b.fadd(loaded, e.floats(0.0))
 
 
-def _finish(e: Emit, value: Any, out: Any, v: int, vectors: int, mask: Any) -> None:
+def finish_values(e: Emit, value: Any, out: Any, v: int, vectors: int, mask: Any) -> None:
     address = e.at(out, 64 * v)
     if v == vectors - 1:
         e.masked_store(e.canonical(value), address, mask)
@@ -49,9 +49,9 @@ def gated_strip(tyctx, vectors, half, init, out, index, count, w, stride, tail):
             acc = [builder.fadd(x, e.load_half(e.at(base, 32 * v))) for v, x in enumerate(acc)]
             return [e.round16(x) for x in acc] if rounding else acc
 
-        first = [_start(e, init, v, width, mask) for v in range(width)]
+        first = [start_values(e, init, v, width, mask) for v in range(width)]
         for v, value in enumerate(e.loop(count, first, body)):
-            _finish(e, value, out, v, width, mask)
+            finish_values(e, value, out, v, width, mask)
         return context.get_dummy_value()
 
     return types.void(vectors, half, *[types.int64] * 7), codegen
@@ -77,10 +77,10 @@ def valued_strip(tyctx, vectors, half, init, out, index, values, count, w, strid
                 for v, x in enumerate(acc)
             ]
 
-        first = [_start(e, init, v, width, mask) for v in range(width)]
+        first = [start_values(e, init, v, width, mask) for v in range(width)]
         for v, value in enumerate(e.loop(count, first, body)):
             chosen = builder.select(e.load_mask(e.at(gate, 2 * v)), value, first[v])
-            _finish(e, chosen, out, v, width, mask)
+            finish_values(e, chosen, out, v, width, mask)
         return context.get_dummy_value()
 
     return types.void(vectors, half, *[types.int64] * 9), codegen
@@ -141,7 +141,7 @@ def dense_strip(
             return new
 
         first = [
-            _start(e, row_of(init, init_stride, r), v, width, mask)
+            start_values(e, row_of(init, init_stride, r), v, width, mask)
             for r in range(height)
             for v in range(width)
         ]
@@ -151,7 +151,7 @@ def dense_strip(
                 gates = e.load_mask(e.at(row_of(gate, gate_stride, r), 2 * v))
                 i = r * width + v
                 chosen = builder.select(gates, last[i], first[i])
-                _finish(e, chosen, row_of(out, out_stride, r), v, width, mask)
+                finish_values(e, chosen, row_of(out, out_stride, r), v, width, mask)
         return context.get_dummy_value()
 
     return types.void(rows, vectors, *[types.int64] * 11), codegen
