@@ -235,6 +235,10 @@ def _name_constants(core: Core, found: Neuron) -> None:
     """Replace computed constants by the exact ones of the file where they agree."""
     known = core.consts()
     for key, value in found.constants.values.items():
+        middle = float(np.mean(value))
+        if np.all(np.abs(value - middle) <= 1e-9 + 1e-12 * abs(middle)):
+            value = np.asarray(middle if abs(middle) > 1e-9 else 0.0)
+            found.constants.values[key] = value
         for n in known:
             if n.const is None or n.const.dtype.kind != "f":
                 continue

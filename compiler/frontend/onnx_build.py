@@ -341,10 +341,12 @@ class GraphBuilder:
         key = f"{f.domain}::{f.name}"
         if key in scope.functions or scope.depth > MAX_DEPTH:
             fail("E0106", f"{key} calls itself", self.where(name))
-        known: dict[str, AttrValue] = {a.name: self.attribute(a) for a in f.attribute_proto}
-        known.update(attrs)
+        defaults: dict[str, AttrValue] = {a.name: self.attribute(a) for a in f.attribute_proto}
+        known = {**defaults, **attrs}
         env: Env = {k: v for k, v in zip(f.input, ins, strict=False) if v is not None}
-        hints = {**scope.hints, **{k: v for k, v in known.items() if k in TRAINING_HINTS}}
+        # a call's own attributes, then those of the calls around it, then the function's defaults
+        hints = {k: v for k, v in {**defaults, **scope.hints, **attrs}.items()
+                 if k in TRAINING_HINTS}  # fmt: skip
         inner = Scope(env, known, f"{name}/", hints, scope.depth + 1, (*scope.functions, key))
         self.run(f.node, inner)
         return [self._bound(env, o, name) for o in f.output]

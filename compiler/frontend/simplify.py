@@ -41,7 +41,7 @@ def _constant(node: RNode, array: Arr) -> bool:
 def _rewrite(node: RNode) -> bool:
     op, ins = node.op, node.ins
     if op in ELEMENTWISE:
-        return _elementwise(node)
+        return _hoist_last(node) or _elementwise(node)
     if op == "View":
         x = ins[0]
         if x.shape == node.shape:
@@ -69,6 +69,20 @@ def _rewrite(node: RNode) -> bool:
     if op == "TimeReduce" and ins[0].op == "Add" and node.attrs.get("kind") == "last":
         return _accumulator(node, ins[0])
     return False
+
+
+def _hoist_last(node: RNode) -> bool:
+    """The last value of f is f of the last values: neurons see the whole sequence."""
+    moving = [i for i in node.ins if i.op != "Const"]
+    if not moving or any(
+        i.op != "TimeReduce" or i.attrs.get("kind") != "last" or i.shape != i.ins[0].shape
+        for i in moving
+    ):
+        return False
+    inner = RNode(node.op, node.shape, node.dtype, [], dict(node.attrs), val=node.val)
+    inner.ins = [i if i.op == "Const" else resolve(i.ins[0]) for i in node.ins]
+    node.op, node.ins, node.attrs = "TimeReduce", [inner], {"kind": "last"}
+    return True
 
 
 def _accumulator(node: RNode, add: RNode) -> bool:

@@ -223,7 +223,7 @@ def _walk(v: Val) -> Iterator[Val]:
 
 def _family(v: Val, outputs: list[Val], steps: int | None) -> list[Val]:
     """Return the values that compute what ``v`` computes at other steps, ``v`` last."""
-    for depth in (4, 8, 16, 32, MAX_DEPTH):
+    for depth in (2, 3, 4, 8, 16, 32, MAX_DEPTH):
         hashes = _families([v], depth)
         found = sorted((x for x in _walk(v) if hashes[x.id] == hashes[v.id]), key=lambda x: x.id)
         if steps is None or len(found) <= steps:
