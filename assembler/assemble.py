@@ -94,9 +94,12 @@ class Reader:
                 self._last = line
                 try:
                     self._line(line)
+                except Fatal:
+                    raise
                 except Problem as problem:
                     self.report(line, problem)
-        except Fatal:
+        except Fatal as problem:
+            self.report(problem.line or self._last, problem)
             self.sink.raise_if_errors()
         block = self.state.block
         if block is not None:
@@ -168,8 +171,7 @@ class Reader:
         row, texts, inst = known
         if self.state.instructions >= MAX_INSTRUCTIONS:
             message = f"more than {MAX_INSTRUCTIONS} instructions"
-            self.report(line, Problem("E0716", message))
-            raise Fatal("E0716", "")
+            raise Fatal("E0716", message, line=line)
         self.state.instructions += len(section.cores)
         if block:
             section.blocks.append((len(section.items), line))

@@ -87,9 +87,8 @@ class _Builder:
         low, high = extent(entry)
         size = self._size(entry.space)
         if low < 0 or (size is not None and high > size):
-            message = (
-                f"tensor {entry.name} covers bytes {low}..{high} of {size or 0} of {entry.space}"
-            )
+            room = f"; {entry.space} has {size}" if size is not None else ""
+            message = f"tensor {entry.name} covers bytes {low}..{high}{room}"
             self.report(line, Problem("E0713", message, help="`snncc targets` shows the sizes"))
 
     def _size(self, space: str) -> int | None:

@@ -11,7 +11,7 @@ from typing import Final
 from snncc.assembler.names import Names, Scope, pack_real
 from snncc.assembler.nodes import Expr, Text
 from snncc.assembler.source import Problem
-from snncc.assembler.state import MAX_DATA, Values
+from snncc.assembler.state import Values
 from snncc.isa.container import ObjectFileError, read_file
 from snncc.isa.fp16 import packed_bytes
 
@@ -54,11 +54,7 @@ def _integer(kind: str, value: Expr, names: Names, scope: Scope) -> bytes:
 
 
 def _fill(part: Values, names: Names, scope: Scope) -> bytes:
-    count_node = part.values[0]
-    count = names.value(count_node, scope)
-    if not 0 <= count <= MAX_DATA:
-        message = f"count {count} is outside 0..{MAX_DATA}"
-        raise Problem("E0712", message, count_node.start, count_node.end)
+    count = names.value(part.values[0], scope)
     if len(part.values) == 1:
         return bytes(count)
     return _integer("bytes", part.values[1], names, scope) * count

@@ -93,13 +93,14 @@ def define(state: State, line: Line, take: Taker, name: Name, found: Definition)
 
 def _symbol(state: State, line: Line, take: Taker) -> None:
     name = take.next("a name")
-    kind = take.word(take.next("a kind"), "a kind")
+    kind_value = take.next("a kind")
+    kind = take.word(kind_value, "a kind")
     value = take.expression(take.next("a value"), "a value")
     core = take.keyword("core")
     number = take.integer(core, "core", -1, MAX_CORE) if core else -1
     if kind not in _KINDS:
         hint = suggestion(kind, dict.fromkeys(_KINDS))
-        raise take.wrong(f"'{kind}' is none of {', '.join(_KINDS)}{hint}")
+        raise take.wrong(f"'{kind}' is none of {', '.join(_KINDS)}{hint}", kind_value)
     if isinstance(name, Name):
         define(state, line, take, name, Definition(kind, line, value, take.column))
     text = take.word(name, "a name")

@@ -96,11 +96,8 @@ class Expander:
 
     def _push(self, line: Line, lines: Iterator[Line]) -> None:
         if len(self._stack) >= MAX_LEVELS:
-            self._report(
-                line,
-                Problem("E0709", f"macros and repeats are nested more than {MAX_LEVELS} deep"),
-            )
-            raise Fatal("E0709", "")
+            message = f"macros and repeats are nested more than {MAX_LEVELS} deep"
+            raise Fatal("E0709", message, line=line)
         self._stack.append(lines)
 
     def _body(self, opening: Line, word: str, start: int, end: int) -> tuple[Line, ...]:
@@ -168,15 +165,13 @@ class Expander:
         self._budget -= 1
         if self._budget < 0:
             message = f"macros and repeats make more than {MAX_EXPANDED} lines"
-            self._report(line, Problem("E0709", message))
-            raise Fatal("E0709", "")
+            raise Fatal("E0709", message, line=line)
         if "\\" not in line.raw:
             return line.rewritten(line.raw, call)
         text = _PARAMETER.sub(lambda m: values.get(m[1], m[0]), line.raw)
         if len(text) > MAX_LINE:
             message = f"a macro makes a line of {len(text)} characters; at most {MAX_LINE}"
-            self._report(line, Problem("E0709", message))
-            raise Fatal("E0709", "")
+            raise Fatal("E0709", message, line=line)
         return line.rewritten(text, call)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 from snncc.assembler.arguments import Taker
@@ -10,6 +11,7 @@ from snncc.assembler.source import Line, Problem
 from snncc.assembler.state import Block, MachineText, State
 from snncc.isa.machine import Machine, MachineError, load_machine, parse_machine
 
+_shipped = functools.lru_cache(maxsize=8)(load_machine)  # a description takes milliseconds to check
 _HELP = "`snncc targets` lists the machines"
 
 
@@ -29,7 +31,7 @@ def machine(state: State, line: Line, take: Taker) -> None:
         return
     try:
         if isinstance(value, Name):
-            found = load_machine(value.name)
+            found = _shipped(value.name)
         elif isinstance(value, Text) and value.text.endswith(".toml"):
             found = load_machine(state.folder / value.text)
         else:
@@ -66,7 +68,7 @@ def open_machine(state: State, line: Line, text: str, column: int) -> None:
         except MachineError as error:
             if not (given["name"] and digest):
                 message = "; ".join(error.problems[:5])
-                raise Problem("E0711", message, help=_HELP) from None
+                raise Problem("E0711", message, help=_HELP, line=line) from None
             state.machine = MachineText(None, name, digest, toml)
             return
         own_name = name if given["name"] else found.name

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from snncc.assembler.arguments import Taker
 from snncc.assembler.data import INTEGERS, REALS, bit_bytes, include
 from snncc.assembler.names import Definition
-from snncc.assembler.nodes import Name, Number, Text, Value
+from snncc.assembler.nodes import Expr, Name, Number, Text, Value
 from snncc.assembler.operands import is_resource
 from snncc.assembler.source import Line, Problem
 from snncc.assembler.state import Data, State, Tensor, Values
@@ -166,19 +166,20 @@ def _values(word: str, size: int) -> Callable[[State, Line, Taker], None]:
         values = tuple(take.expression(v, "a number") for v in [take.next("a number"), *take.rest])
         take.rest.clear()
         data.parts.append(Values(line, take.column, word, values))
-        state.grow(size * len(values))
+        state.grow(size * len(values) * len(data.cores))
 
     return run
 
 
 def _fill(state: State, line: Line, take: Taker) -> None:
     data = _open(state, ".fill")
-    values = [take.expression(take.next("a count"), "a count")]
+    value = take.next("a count")
+    count = take.integer(value, "count", 0, _FAR)
+    state.grow(count * len(data.cores))
+    values: list[Expr] = [Number(count, value.start, value.end)]
     if take.rest:
         values.append(take.expression(take.next("a byte"), "a byte"))
     data.parts.append(Values(line, take.column, "fill", tuple(values)))
-    if isinstance(values[0], Number):
-        state.grow(values[0].value)
 
 
 def _bits(state: State, line: Line, take: Taker) -> None:
@@ -190,7 +191,7 @@ def _bits(state: State, line: Line, take: Taker) -> None:
         data.parts.append(bit_bytes(value))
     except Problem as problem:
         raise problem.shifted(take.column) from None
-    state.grow(len(value.text) // 8)
+    state.grow(len(value.text) // 8 * len(data.cores))
 
 
 def hexadecimal(state: State, line: Line, text: str, column: int) -> None:
@@ -201,7 +202,7 @@ def hexadecimal(state: State, line: Line, text: str, column: int) -> None:
         message = "expected pairs of hexadecimal digits"
         raise Problem("E0707", message, column, column + len(text))
     data.parts.append(bytes.fromhex(digits))
-    state.grow(len(digits) // 2)
+    state.grow(len(digits) // 2 * len(data.cores))
 
 
 def _incbin(state: State, line: Line, take: Taker) -> None:
@@ -212,11 +213,12 @@ def _incbin(state: State, line: Line, take: Taker) -> None:
     size = take.integer(take.rest.pop(0), "size", 0, _FAR) if take.rest else -1
     digest = take.word(take.rest.pop(0), "a SHA-256") if take.rest else ""
     try:
-        data.parts.append(include(state.folder, path, offset, size, digest))
+        found = include(state.folder, path, offset, size, digest)
     except Problem as problem:
         problem.start, problem.end = take.place(path_value)
         raise
-    state.grow(max(0, size))
+    data.parts.append(found)
+    state.grow(len(found) * len(data.cores))
 
 
 def _ref(state: State, line: Line, take: Taker) -> None:

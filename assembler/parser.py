@@ -185,6 +185,8 @@ def _syntax(text: str, error: UnexpectedInput) -> Problem:
     before = text[:at].rstrip()
     if before and (before[-1].isalnum() or before[-1] in '_$)]"'):
         expected = "an operator, ',' or the end of the line"
+        if at == len(text):
+            expected = "an operator or a closing bracket"
     if got.startswith("'\"") or got == "'\"'":
         expected = "a string that ends with a quote on the same line"
     return Problem("E0701", f"expected {expected}, got {got}", at, at + max(1, len(got) - 2))

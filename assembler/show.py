@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -23,33 +24,32 @@ _RUN: Final = 2  # rows of one byte value that become a .fill
 
 def machine_lines(program: ObjectFile) -> Iterator[str]:
     """Yield the directive of the machine: its name, or its description."""
+    yield from _machine_lines(program.machine_name, program.machine_hash, program.machine_toml)
+
+
+@functools.lru_cache(maxsize=8)
+def _machine_lines(name: str, digest: str, toml: str) -> list[str]:
     try:
-        found = parse_machine(program.machine_toml)
-        facts = (found.name, found.hash)
-        own = facts == (program.machine_name, program.machine_hash)
+        found = parse_machine(toml)
+        own = (found.name, found.hash) == (name, digest)
         if own and found.name in list_machines():
             shipped = load_machine(found.name)
-            if shipped.to_toml() == program.machine_toml:
-                yield f".machine {word(found.name)}"
-                return
-            if shipped.with_(cores=found.cores).to_toml() == program.machine_toml:
-                yield f".machine {word(found.name)}, cores={found.cores}"
-                return
+            if shipped.to_toml() == toml:
+                return [f".machine {word(found.name)}"]
+            if shipped.with_(cores=found.cores).to_toml() == toml:
+                return [f".machine {word(found.name)}, cores={found.cores}"]
     except MachineError:
         own = False
-    if own:
-        yield ".machine text"
-    else:
-        name, digest = quoted(program.machine_name), quoted(program.machine_hash)
-        yield f".machine text, name={name}, hash={digest}"
-    for line in program.machine_toml.split("\n"):
+    facts = "" if own else f", name={quoted(name)}, hash={quoted(digest)}"
+    lines = [f".machine text{facts}"]
+    for line in toml.split("\n"):
         if not line:
-            yield "|"
+            lines.append("|")
         elif line.isprintable():
-            yield f"| {line}"
+            lines.append(f"| {line}")
         else:
-            yield f"|{quoted(line)}"
-    yield ".end"
+            lines.append(f"|{quoted(line)}")
+    return [*lines, ".end"]
 
 
 def metadata_lines(program: ObjectFile) -> Iterator[str]:
