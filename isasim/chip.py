@@ -167,12 +167,13 @@ class Chip:
             self.in_flight[channel] = self.in_flight.get(channel, 0) + 1
         return numbers
 
-    def receive(self, core: Core, op: Resolved) -> Message:
-        """Take the first message for ``recv`` or ``recvadd`` and store it; give its credit back."""
+    def receive(self, core: Core, op: Resolved, store: bool = True) -> Message:
+        """Take the first message for ``recv`` or ``recvadd``, store it, give its credit back."""
         source, tag = op[1][0], op[1][1]
         box = core.inbox[source, tag]
         message = box[0]
-        movement.receive(op, core.sram, message[1])
+        if store:
+            movement.receive(op, core.sram, message[1])
         box.popleft()
         self.in_flight[source, core.index] -= 1
         return message

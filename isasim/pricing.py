@@ -65,7 +65,8 @@ def _sizes(names: tuple[str, ...]) -> Callable[[tuple[int, ...]], Any]:
 
 
 _NAMES: Final = {row.mnemonic: tuple(f.name for f in row.operands) for row in TABLE}
-_SIZES: Final = {name: _sizes(names) for name, names in _NAMES.items()}
+SIZES: Final = {name: _sizes(names) for name, names in _NAMES.items()}
+"""Per mnemonic: the operands that say how much, of all operands."""
 
 
 class Pricing:
@@ -118,9 +119,9 @@ class Pricing:
         name, values, captured, micro = op
         if micro is None:
             done = self._counted(name, activity)
-            key: Any = (name, _SIZES[name](values), captured, done)
+            key: Any = (name, SIZES[name](values), captured, done)
         else:
-            done, key = (-1,), (name, _SIZES[name](values), micro)
+            done, key = (-1,), (name, SIZES[name](values), micro)
         found = self._known.get(key)
         if found is None:
             found = self._remember(key, _price(self._cost(op, Activity(*done))))
@@ -142,7 +143,7 @@ class Pricing:
 
     def move(self, op: Resolved) -> Price:
         """Return the price of a DMA instruction."""
-        key = (op[0], _SIZES[op[0]](op[1]))
+        key = (op[0], SIZES[op[0]](op[1]))
         found = self._known.get(key)
         if found is None:
             one = self._cost(op, Activity())

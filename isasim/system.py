@@ -24,6 +24,7 @@ from snncc.isa.layout import extent, read_tensor, write_tensor
 from snncc.isa.machine import Machine, parse_machine
 from snncc.isa.objfile import ObjectFile, ObjectFileError, TensorEntry
 from snncc.isa.objload import pieces
+from snncc.isasim.activity import Expected, Recorder, Recording
 from snncc.isasim.chip import POISON, Chip
 from snncc.isasim.counters import Counters
 from snncc.isasim.decode import decode_core
@@ -57,6 +58,10 @@ class Options:
     """Untimed runs only: draw a legal order at random."""
     timeline: bool = False
     """Also count how busy everything was over time."""
+    source: Expected | Recording | None = None
+    """Compute no values: this says how active the instructions are (needs ``timing``)."""
+    record: bool = False
+    """Keep what every instruction did, as :attr:`System.recorder` (needs ``timing``)."""
     poison: bool = True
     """Refill the scratchpads before every run; a program that never reads what it did not write
     (``strict_init`` tells) gives the same bits without."""
@@ -111,7 +116,11 @@ class System:
                 f"code for core {beyond[0]}; machine {m.name} has {m.cores} cores"
             )
         self.tensors = {t.name: t for t in program.tensors}
-        self.dram: npt.NDArray[np.uint8] = np.full(self._dram_bytes(dram_bytes), POISON, np.uint8)
+        self.values = self.options.source is None
+        size = self._dram_bytes(dram_bytes)
+        self.dram: npt.NDArray[np.uint8] = (
+            np.full(size, POISON, np.uint8) if self.values else np.zeros(size, np.uint8)
+        )  # without values, no page of it is ever touched
         micro = [prepare(p) for p in program.micro]
         groups = frozenset({"base", *m.extensions})
         codes = [decode_core(c, micro, groups) for c in sorted(program.cores, key=_core_of)]
@@ -138,9 +147,12 @@ class System:
             if self._races or self._initial or tracers
             else None
         )
+        self.recorder = Recorder(self.engine) if self.options.record else None
         self._timeline = Timeline() if self.options.timeline else None
         self._watch()
-        self._load(Path(folder))
+        self._sram_initial = False
+        if self.values:
+            self._load(Path(folder))
 
     def _watch(self) -> None:
         """Tell tracers and the timeline who takes the DRAM bus and the links."""
@@ -229,7 +241,7 @@ class System:
         options, chip, pricing = self.options, self.chip, self.pricing
         self._bus.reset()
         self._mesh.reset()
-        if options.poison:
+        if options.poison and self.values:
             chip.poison()
         if self._initial:
             self._initial.reset()
@@ -237,8 +249,9 @@ class System:
             self._load_scratchpads()
         if self._hooks:
             self._hooks.begin()
-        if self._timeline is not None:
-            self._timeline.reset()
+        for each in (self._timeline, self.recorder, options.source):
+            if each is not None:
+                each.reset()
         starts = [
             self._bus.request(0, pricing.transfer(fetched))[1] + pricing.load_latency
             if fetched > 0
@@ -253,6 +266,7 @@ class System:
             timed = Timed(
                 chip, self.engine, pricing, counters, self._bus, self._mesh,
                 options.max_instructions, self._hooks, self._timeline,
+                options.source or self.recorder, self.values,
             )  # fmt: skip
             fault = timed.run()
             cycles, ends = timed.end, timed.ends

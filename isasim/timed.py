@@ -11,6 +11,7 @@ from collections import deque
 from heapq import heappop, heappush, heappushpop
 from typing import Final
 
+from snncc.isasim.activity import Source
 from snncc.isasim.chip import Chip, Core
 from snncc.isasim.counters import USE_BITS, Counters
 from snncc.isasim.decode import (
@@ -42,6 +43,7 @@ class Timed:
     def __init__(
         self, chip: Chip, engine: Engine, pricing: Pricing, counters: Counters, dram: Dram,
         mesh: Mesh, limit: int, hooks: Hooks | None, timeline: Timeline | None = None,
+        source: Source | None = None, values: bool = True,
     ) -> None:  # fmt: skip
         self.chip = chip
         self.engine = engine
@@ -53,6 +55,8 @@ class Timed:
         self.limit = limit
         self.hooks = hooks
         self.timeline = timeline
+        self.source = source
+        self.values = values
         self.heap: list[int] = []
         self.free = [0] * (chip.count * 8)
         self.drained = [0] * (chip.count * 8)
@@ -89,7 +93,7 @@ class Timed:
         table, counters, hooks = self.table, self.counters, self.hooks
         execute, price = self.engine.execute, self.pricing.engine
         stalls, busy, waited = counters.stalls, counters.busy, counters.waited
-        timeline = self.timeline
+        timeline, source = self.timeline, self.source
         core, slot, pc = self.chip.cores[0], 0, 0
         pending = -1  # the next event of the unit just served; saves a push and a pop
         try:
@@ -119,7 +123,7 @@ class Timed:
                 if kind == ENGINE_KIND:
                     if hooks is not None:
                         hooks.before(core, slot, entry)
-                    activity = execute(op, core.sram)
+                    activity = execute(op, core.sram) if source is None else source(core, pc, op)
                     cost = price(op, activity)
                     end = time + cost[0]
                     drained[actor] = max(drained[actor], end + cost[1])
@@ -270,7 +274,8 @@ class Timed:
         actor = core.index << 3 | slot
         if self.hooks is not None:
             self.hooks.before(core, slot, entry)
-        self.chip.move(core, op)
+        if self.values:
+            self.chip.move(core, op)
         price = self.pricing.move(op)
         end = time + price[0]
         transfer = price.transfer
@@ -297,7 +302,7 @@ class Timed:
             if self.hooks is not None:
                 self.hooks.before(core, slot, entry)
             price = self.pricing.send(op, self.mesh.links(core.index, targets))
-            data = chip.payload(core, op)
+            data = chip.payload(core, op) if self.values else b""
             begin, done, arrivals = self.mesh.send(core.index, targets, time, price.transfer)
             clock = self.hooks.sent(core, slot, entry) if self.hooks is not None else None
             numbers = chip.deliver(core, op, data, targets, arrivals, clock)
@@ -326,7 +331,7 @@ class Timed:
             return -1
         if self.hooks is not None:
             self.hooks.before(core, slot, entry)
-        message = chip.receive(core, op)
+        message = chip.receive(core, op, store=self.values)
         if self.hooks is not None:
             self.hooks.received(core, slot, entry, message, time)
         self.counters.stalls[actor]["message"] += waited

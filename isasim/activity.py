@@ -1,0 +1,226 @@
+"""How active instructions are when nothing is computed: recorded in a full run, or expected.
+
+A source answers for one execution of an instruction what an engine would have counted.  With the
+recording of a full run (:class:`Recording`: every execution) a run without values has exactly the
+same cycles and counters; with densities per layer and phase (:class:`Expected`) it has the blocks
+and terms to be expected.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.isasim.chip import Core
+from snncc.isasim.engines.base import LANE_MNEMONICS, Activity, Engine, Resolved
+from snncc.isasim.engines.regions import BIT
+from snncc.isasim.pricing import SIZES
+
+Source: TypeAlias = Callable[[Core, int, Resolved], Activity]
+"""Takes core, address and instruction."""
+
+DEFAULT_DENSITY: Final = 0.1
+_FORMAT: Final = 1
+_COLUMNS: Final = len(Activity._fields)
+
+
+class ActivityError(ValueError):
+    """A recording does not fit the program, or is none."""
+
+
+class Recorder:
+    """Executes with an engine and keeps what was counted."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.found: dict[tuple[int, int], list[Activity]] = {}
+
+    def reset(self) -> None:
+        """A run begins."""
+        self.found.clear()
+
+    def __call__(self, core: Core, pc: int, op: Resolved) -> Activity:
+        """Execute an instruction."""
+        activity = self.engine.execute(op, core.sram)
+        key = (core.index, pc)
+        kept = self.found.get(key)
+        if kept is None:
+            kept = self.found[key] = []
+        kept.append(activity)
+        return activity
+
+    def write(self, out: BinaryIO | str | Path, program: str = "") -> None:
+        """Write the recording as npz; ``program`` says what it belongs to."""
+        keys = sorted(self.found)
+        rows = [row for key in keys for row in self.found[key]]
+        places = [(core, pc, len(self.found[core, pc])) for core, pc in keys]
+        arrays: dict[str, Any] = {
+            "activity": np.array(rows, np.int64).reshape(-1, _COLUMNS),
+            "places": np.array(places, np.int64).reshape(-1, 3),
+            "format": np.int64(_FORMAT),
+            "program": np.frombuffer(program.encode(), np.uint8),
+        }
+        np.savez_compressed(out, **arrays)
+
+
+class Recording:
+    """Plays a recording back: the n-th execution of an address gets what was counted then."""
+
+    def __init__(self, places: npt.NDArray[np.int64], activity: npt.NDArray[np.int64]) -> None:
+        self.found: dict[tuple[int, int], list[Activity]] = {}
+        rows = [Activity(*row) for row in activity.tolist()]
+        begin = 0
+        for core, pc, count in places.tolist():
+            self.found[core, pc] = rows[begin : begin + count]
+            begin += count
+        if begin != len(rows) or (places.size and int(places[:, 2].min()) < 0):
+            raise ActivityError("the recording is damaged: its parts have different lengths")
+        self._next: dict[tuple[int, int], int] = {}
+
+    @classmethod
+    def read(cls, data: bytes, program: str = "") -> Recording:
+        """Read what :meth:`Recorder.write` wrote."""
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as box:
+                places, activity = box["places"], box["activity"]
+                written, made = int(box["format"]), box["program"].tobytes().decode()
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ActivityError(f"this is no recording: {error}") from None
+        if written != _FORMAT or places.ndim != 2 or activity.ndim != 2:
+            raise ActivityError("this recording has another format")
+        if places.shape[1] != 3 or activity.shape[1] != _COLUMNS:
+            raise ActivityError("this recording has another format")
+        if program and made and program != made:
+            raise ActivityError("the recording is of another program")
+        return cls(places.astype(np.int64), activity.astype(np.int64))
+
+    def reset(self) -> None:
+        """A run begins."""
+        self._next.clear()
+
+    def __call__(self, core: Core, pc: int, op: Resolved) -> Activity:
+        """Return what the instruction did."""
+        key = (core.index, pc)
+        turn = self._next.get(key, 0)
+        self._next[key] = turn + 1
+        kept = self.found.get(key, ())
+        if turn >= len(kept):
+            raise ActivityError(
+                f"core {core.index} {16 * pc:08x} ({core.code.text(pc)}) runs more often than in "
+                f"the recording ({len(kept)} times)"
+            )
+        return kept[turn]
+
+
+class Expected:
+    """Expects a density: by layer and phase, by layer, or one for all.
+
+    Spikes and inputs of which zeros are skipped are as dense as their layer and phase; so are the
+    outputs that a mask leaves, of dense inputs.  Keys are ``(layer, phase)``; an empty phase or layer stands for all.
+    """
+
+    def __init__(
+        self, densities: Mapping[tuple[str, str], float], default: float = DEFAULT_DENSITY
+    ) -> None:
+        for key, density in {**densities, ("", "default"): default}.items():
+            if not 0.0 <= density <= 1.0:
+                name = " ".join(x for x in key if x)
+                raise ActivityError(f"density {density:g} of {name} is not between 0 and 1")
+        self.densities = dict(densities)
+        self.default = default
+        self._known: dict[Any, Activity] = {}
+        self._at: dict[tuple[int, int], float] = {}
+
+    @classmethod
+    def from_stats(cls, stats: Mapping[str, Any], default: float = DEFAULT_DENSITY) -> Expected:
+        """Take the densities of the layers that ``--stats`` wrote."""
+        layers = stats.get("layers")
+        if not isinstance(layers, list):
+            raise ActivityError("these statistics have no layers")
+        found: dict[tuple[str, str], float] = {}
+        for layer in layers:
+            try:
+                if layer["macs"]["dense"]:
+                    found[str(layer["name"]), str(layer["phase"])] = float(layer["density"])
+            except (KeyError, TypeError, ValueError):
+                raise ActivityError("a layer of these statistics has no density") from None
+        return cls(found, default)
+
+    def reset(self) -> None:
+        """A run begins."""
+
+    def density(self, core: Core, pc: int) -> float:
+        """Return what is expected of an address."""
+        key = (core.index, pc)
+        found = self._at.get(key)
+        if found is None:
+            line = core.code.program.source(pc)
+            layer, phase = (line.layer, line.phase) if line else ("", "")
+            found = self.default
+            for choice in ((layer, phase), (layer, ""), ("", phase)):
+                if choice in self.densities:
+                    found = self.densities[choice]
+                    break
+            self._at[key] = found
+        return found
+
+    def __call__(self, core: Core, pc: int, op: Resolved) -> Activity:
+        """Return what is to be expected."""
+        density = self.density(core, pc)
+        key = (op[0], SIZES[op[0]](op[1]), op[2] if op[3] is None else (), density)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = _expected(op, density)
+        return found
+
+
+def _expected(op: Resolved, density: float) -> Activity:
+    name, v = op.mnemonic, op.values
+    if name in LANE_MNEMONICS:
+        elements = v[1] * v[2] * v[3]
+        return Activity(elements, elements)
+    if name in ("gaccw", "macw", "bmacw"):
+        window, images, n = op.window, v[7], v[8]
+        skip = name == "gaccw" or v[12]
+        return _windowed(images, n, density, bool(skip), name == "gaccw", window)
+    if name in ("gouterw", "outerw"):
+        skip = name == "gouterw" or v[11]
+        return _windowed(v[7], v[8], density, bool(skip), name == "gouterw", op.window)
+    if name in ("gacc", "mac", "bmac", "gouter", "outer"):
+        rows, k, n = v[6:9]
+        gated = name.startswith("g")
+        if name == "bmac" and v[13]:
+            outputs = round(density * rows * n)
+            return Activity(rows * k * n, outputs * k, 0, outputs)
+        skip = gated or v[10 if name == "outer" else 11]
+        inputs = round(density * rows * k) if skip else rows * k
+        return Activity(rows * k * n, inputs * n, inputs if gated else 0)
+    if name == "pool":
+        window, images, kind = op.window, v[5], v[7]
+        terms = images * window.terms() * window.channels
+        ones = round(density * terms) if kind == BIT else 0
+        return Activity(images * window.positions * window.depth, ones if ones else terms, ones)
+    if name == "poolgrad":
+        window = op.window
+        dense = v[10] * window.positions * window.depth
+        return Activity(dense, v[10] * window.positions * window.channels)
+    if name == "transpose":
+        return Activity(v[4] * v[5], v[4] * v[5])
+    rows, n, kind = (v[4], v[5], v[6]) if name == "rowred" else (v[3], v[4], v[5])
+    ones = round(density * rows * n) if kind == BIT else 0
+    return Activity(rows * n, ones if kind == BIT else rows * n, ones)
+
+
+def _windowed(
+    images: int, n: int, density: float, skip: bool, gated: bool, window: Any
+) -> Activity:
+    rows, k = images * window.positions, window.depth
+    inside = images * window.terms() * window.channels
+    terms = min(inside, round(density * rows * k)) if skip else inside
+    return Activity(rows * k * n, terms * n, terms if gated else 0)
