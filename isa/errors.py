@@ -116,6 +116,12 @@ define(
     "`snncc demo` compares with the shipped PyTorch reference and found a difference.",
 )
 
+define(
+    "E0033",
+    "bad densities",
+    "A run without values needs densities from 0 to 1, statistics with layers, or the recording "
+    "of a full run of the same program (`--record`).",
+)
 define("E0032", "not enough memory", "The model does not fit the memory of this computer.")
 
 # --- E01xx reading models and IR text (E0101..E0149 models, E0150..E0199 IR text) --------------

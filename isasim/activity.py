@@ -35,9 +35,9 @@ class ActivityError(ValueError):
 
 
 class Recorder:
-    """Executes with an engine and keeps what was counted."""
+    """Keeps what was counted; ``engine`` executes (a system gives it its own)."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine | None = None) -> None:
         self.engine = engine
         self.found: dict[tuple[int, int], list[Activity]] = {}
 
@@ -47,6 +47,7 @@ class Recorder:
 
     def __call__(self, core: Core, pc: int, op: Resolved) -> Activity:
         """Execute an instruction."""
+        assert self.engine is not None
         activity = self.engine.execute(op, core.sram)
         key = (core.index, pc)
         kept = self.found.get(key)
@@ -122,7 +123,8 @@ class Expected:
     """Expects a density: by layer and phase, by layer, or one for all.
 
     Spikes and inputs of which zeros are skipped are as dense as their layer and phase; so are the
-    outputs that a mask leaves, of dense inputs.  Keys are ``(layer, phase)``; an empty phase or layer stands for all.
+    outputs that a mask leaves, of dense inputs.  Keys are ``(layer, phase)``; an empty phase or
+    layer stands for all.
     """
 
     def __init__(

@@ -26,6 +26,10 @@ class Tracer(Protocol):
         """A run begins."""
         ...
 
+    def before(self, core: Core, slot: int, pc: int, time: int) -> None:
+        """A unit is about to execute an instruction that touches memory."""
+        ...
+
     def instruction(
         self, core: Core, slot: int, pc: int, start: int, end: int, footprint: Footprint
     ) -> None:
@@ -83,8 +87,10 @@ class Hooks:
         for tracer in self.tracers:
             tracer.finish(end)
 
-    def before(self, core: Core, slot: int, entry: Entry) -> None:
+    def before(self, core: Core, slot: int, entry: Entry, time: int) -> None:
         """An instruction that touches memory is about to execute; may trap."""
+        for tracer in self.tracers:
+            tracer.before(core, slot, entry[1], time)
         op: Resolved = entry[2]
         found = check(op, core.sram.size, self.dram_bytes)
         for region in (*found[0], *found[1]):

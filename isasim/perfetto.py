@@ -106,6 +106,9 @@ class PerfettoTrace:
         ):
             left.clear()
 
+    def before(self, core: Core, slot: int, pc: int, time: int) -> None:
+        """Nothing to do."""
+
     def _process(self, pid: int, name: str) -> int:
         uuid = pid << 8 | 255
         if uuid not in self._named:

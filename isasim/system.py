@@ -60,8 +60,8 @@ class Options:
     """Also count how busy everything was over time."""
     source: Expected | Recording | None = None
     """Compute no values: this says how active the instructions are (needs ``timing``)."""
-    record: bool = False
-    """Keep what every instruction did, as :attr:`System.recorder` (needs ``timing``)."""
+    recorder: Recorder | None = None
+    """Keeps what every instruction did (needs ``timing``)."""
     poison: bool = True
     """Refill the scratchpads before every run; a program that never reads what it did not write
     (``strict_init`` tells) gives the same bits without."""
@@ -147,7 +147,8 @@ class System:
             if self._races or self._initial or tracers
             else None
         )
-        self.recorder = Recorder(self.engine) if self.options.record else None
+        if self.options.recorder is not None:
+            self.options.recorder.engine = self.engine
         self._timeline = Timeline() if self.options.timeline else None
         self._watch()
         self._sram_initial = False
@@ -249,7 +250,7 @@ class System:
             self._load_scratchpads()
         if self._hooks:
             self._hooks.begin()
-        for each in (self._timeline, self.recorder, options.source):
+        for each in (self._timeline, options.recorder, options.source):
             if each is not None:
                 each.reset()
         starts = [
@@ -266,7 +267,7 @@ class System:
             timed = Timed(
                 chip, self.engine, pricing, counters, self._bus, self._mesh,
                 options.max_instructions, self._hooks, self._timeline,
-                options.source or self.recorder, self.values,
+                options.source or options.recorder, self.values,
             )  # fmt: skip
             fault = timed.run()
             cycles, ends = timed.end, timed.ends
@@ -289,8 +290,24 @@ class System:
             sum(counters.executed),
             tuple(self._races.races) if self._races else (),
             leftovers(chip) if fault is None else (),
-            lambda: collect(chip, counters, timing, self.machine, pricing),
+            lambda: {
+                **collect(chip, counters, timing, self.machine, pricing),
+                "memory": self._memory_map(),
+            },
         )
+
+    def _memory_map(self) -> Stats:
+        """Return what lies where in the DRAM."""
+        tensors: list[Stats] = []
+        for t in self.program.tensors:
+            if t.space == "dram":
+                low, high = extent(t)
+                tensors.append({"name": t.name, "role": t.role, "start": low, "end": high})
+        return {
+            "dram_bytes": self.dram.size,
+            "scratchpad_bytes": self.machine.scratchpad.bytes,
+            "tensors": sorted(tensors, key=lambda t: (t["start"], t["end"])),
+        }
 
     def _load_scratchpads(self) -> None:
         for item in self.program.initial:

@@ -122,7 +122,7 @@ class Timed:
                     free[actor] = ready = issue  # not counted twice when it must try again
                 if kind == ENGINE_KIND:
                     if hooks is not None:
-                        hooks.before(core, slot, entry)
+                        hooks.before(core, slot, entry, time)
                     activity = execute(op, core.sram) if source is None else source(core, pc, op)
                     cost = price(op, activity)
                     end = time + cost[0]
@@ -273,7 +273,7 @@ class Timed:
         op = entry[2]
         actor = core.index << 3 | slot
         if self.hooks is not None:
-            self.hooks.before(core, slot, entry)
+            self.hooks.before(core, slot, entry, time)
         if self.values:
             self.chip.move(core, op)
         price = self.pricing.move(op)
@@ -300,7 +300,7 @@ class Timed:
             if core.credit_wait:
                 return -1
             if self.hooks is not None:
-                self.hooks.before(core, slot, entry)
+                self.hooks.before(core, slot, entry, time)
             price = self.pricing.send(op, self.mesh.links(core.index, targets))
             data = chip.payload(core, op) if self.values else b""
             begin, done, arrivals = self.mesh.send(core.index, targets, time, price.transfer)
@@ -330,7 +330,7 @@ class Timed:
             heappush(self.heap, box[0][0] << SHIFT | actor)
             return -1
         if self.hooks is not None:
-            self.hooks.before(core, slot, entry)
+            self.hooks.before(core, slot, entry, time)
         message = chip.receive(core, op, store=self.values)
         if self.hooks is not None:
             self.hooks.received(core, slot, entry, message, time)

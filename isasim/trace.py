@@ -57,6 +57,9 @@ class TextTrace:
         names = ", ".join(f"#{n}" for n in numbers)
         self.out.write(f"{time:>10} {'':>10} | core {core.index} {SLOTS[slot]} | {what} {names}\n")
 
+    def before(self, core: Core, slot: int, pc: int, time: int) -> None:
+        """Nothing to do."""
+
     def semaphore(
         self, core: Core, slot: int, pc: int, sem: int, n: int, time: int, posted: bool
     ) -> None:
@@ -104,6 +107,9 @@ class JsonTrace:
         """Write one object."""
         event = "sent" if sent else "received"
         self._write({"core": core.index, "event": event, "messages": list(numbers), "time": time})
+
+    def before(self, core: Core, slot: int, pc: int, time: int) -> None:
+        """Nothing to do."""
 
     def semaphore(
         self, core: Core, slot: int, pc: int, sem: int, n: int, time: int, posted: bool
@@ -188,6 +194,9 @@ class EventTrace:
                     "ts": (time + self._offset) * self.scale,
                 }
             )  # fmt: skip
+
+    def before(self, core: Core, slot: int, pc: int, time: int) -> None:
+        """Nothing to do."""
 
     def semaphore(
         self, core: Core, slot: int, pc: int, sem: int, n: int, time: int, posted: bool

@@ -133,7 +133,7 @@ class Untimed:
                 kind = kinds[pc]
                 if kind == ENGINE_KIND:
                     if hooks is not None:
-                        hooks.before(core, slot, entry)
+                        hooks.before(core, slot, entry, 0)
                     activity = execute(op, sram)
                     counters.dense[index][pc] += activity[0]
                     counters.performed[index][pc] += activity[1]
@@ -150,7 +150,7 @@ class Untimed:
                     self._post(core, slot, op[0], op[1], entry)
                 elif kind == LOCAL_KIND or kind == DMA_KIND:
                     if hooks is not None:
-                        hooks.before(core, slot, entry)
+                        hooks.before(core, slot, entry, 0)
                     self.chip.move(core, op)
                 elif not self._message(core, slot, entry):
                     return None
@@ -175,7 +175,7 @@ class Untimed:
             if core.credit_wait:
                 return False
             if hooks is not None:
-                hooks.before(core, slot, entry)
+                hooks.before(core, slot, entry, 0)
             clock = hooks.sent(core, slot, entry) if hooks is not None else None
             data = chip.payload(core, op)
             numbers = chip.deliver(core, op, data, targets, [0] * len(targets), clock)
@@ -194,7 +194,7 @@ class Untimed:
             core.recv_wait = (source, tag)
             return False
         if hooks is not None:
-            hooks.before(core, slot, entry)
+            hooks.before(core, slot, entry, 0)
         message = chip.receive(core, op)
         if hooks is not None:
             hooks.received(core, slot, entry, message, 0)

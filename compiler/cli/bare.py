@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from snncc.compiler.cli.api import Program
+from snncc.compiler.cli.debug import debug_chip, make_debugger
 from snncc.compiler.cli.files import npz_bytes, read_npz, write_bytes, write_text
+from snncc.compiler.cli.inspection import Inspection
 from snncc.compiler.cli.interface import InputLayout, Interface
 from snncc.compiler.cli.simulate import Chip
 from snncc.compiler.cli.tracing import open_tracers
@@ -30,6 +32,7 @@ def run_bare(
     trace: str | None,
     options: Options,
     debug: bool,
+    asked: Inspection,
 ) -> None:
     """Run a program as it is: inputs go to tensors of their names, all tensors come back."""
     nothing = Interface(path.stem, "bare", 1, 1, InputLayout(()))
@@ -37,14 +40,17 @@ def run_bare(
     arrays = read_npz(inputs, names) if inputs else {}
     with ExitStack() as files:
         tracers = open_tracers(trace, program, files)
+        debugger = make_debugger(asked.commands) if debug else None
+        if debugger is not None:
+            tracers.append(debugger)
         chip = Chip(program, nothing, options=options, folder=path.parent, tracers=tracers)
         for name, value in arrays.items():
             try:
                 chip.system.write_tensor(name, value)
             except LayoutError as error:
                 fail("E0022", str(error), inputs or "")
-        if debug:
-            _debugger(chip)
+        if debugger is not None:
+            debug_chip(chip, debugger)
             return
         result = chip.start()
     found = {
@@ -54,6 +60,7 @@ def run_bare(
     }
     if output:
         write_bytes(output, npz_bytes(found))
+    asked.finish(program, options, result.stats if asked.report else None)
     if stats:
         write_text(stats, json.dumps(result.stats, indent=1) + "\n")
     if "-" not in (output, stats):
@@ -63,14 +70,19 @@ def run_bare(
         fail("E0904", f"{len(result.races)} races: {result.races[0]}", str(path))
 
 
-def debug_program(program: Program, arrays: dict[str, Any], options: Options) -> None:
+def debug_program(
+    program: Program, arrays: dict[str, Any], options: Options, commands: str | None
+) -> None:
     """Load inputs into a compiled program and start the debugger."""
-    chip = Chip(program.object_file, program.interface, options=options, folder=program.folder)
+    debugger = make_debugger(commands)
+    chip = Chip(
+        program.object_file,
+        program.interface,
+        options=options,
+        folder=program.folder,
+        tracers=[debugger],
+    )
     chip.write_input(program.interface.x.name, program.interface.check_x(arrays["x"], "x"))
     if chip.trains and "y" in arrays:
         chip.write_input("y", program.interface.check_y(arrays["y"], chip.classes, "y"))
-    _debugger(chip)
-
-
-def _debugger(chip: Chip) -> None:
-    fail("E0029", "the interactive debugger is not there yet", help="use --trace FILE.jsonl")
+    debug_chip(chip, debugger)

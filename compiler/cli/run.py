@@ -10,6 +10,12 @@ from typing import Any
 
 import click
 
+from snncc.compiler.cli.inspection import (
+    Inspection,
+    costs,
+    inspection_options,
+    run_timing_only,
+)
 from snncc.compiler.cli.options import CORES, ENGINE, TARGET, config_options, read_config
 
 NUMERICS = ("fp16", "float32", "float64")
@@ -43,8 +49,9 @@ NUMERICS = ("fp16", "float32", "float64")
 @click.option("--check-races", is_flag=True, help="Prove that all accesses are ordered.")
 @click.option("--strict-init", is_flag=True, help="Trap on reads of memory never written.")
 @click.option("--max-instructions", type=click.IntRange(1), help="Stop after so many (exit 4).")
-@click.option("--debug", is_flag=True, help="Interactive debugger.")
+@click.option("--debug", is_flag=True, help="Interactive debugger; `help` lists its commands.")
 @click.option("--dt", type=float, help="Time step of a .nir file, in its unit.")
+@inspection_options
 def run(
     program: str, inputs: str | None, output: str | None, config: str | None, target: str | None,
     cores: int | None, engine: str, numerics: str, mode: str | None, spikes: bool,
@@ -56,6 +63,8 @@ def run(
     \b
       snncc run net.snnx --inputs batch.npz -o out.npz --stats stats.json
       snncc run net.onnx --config net.toml --inputs batch.npz --numerics float32 -o ref.npz
+      snncc run net.snnx --inputs batch.npz --report run.html --trace run.pftrace
+      snncc run net.snnx --timing-only --density 0.1 --stats stats.json
 
     OUT.npz holds float32 arrays of the exact values: logits, loss, out/OUTPUT, grad/INITIALIZER in
     the file's own layout, and param/INITIALIZER after the update when there is an optimizer.
@@ -65,10 +74,18 @@ def run(
     from snncc.compiler.cli.files import read_npz
     from snncc.compiler.diag import fail
 
+    asked = Inspection.take(flags, debug)
     settings = read_config(config, flags)
     path = Path(program)
-    options = _options(engine, check_races, strict_init, max_instructions)
+    options = asked.options(_options(engine, check_races, strict_init, max_instructions), stats)
     where = inputs or program
+    if asked.timing_only and is_model(path):
+        arrays = read_npz(inputs, ("x", "y")) if inputs else {}
+        shape = arrays["x"].shape if "x" in arrays else None
+        loaded = api.load(path, config=settings, x_shape=shape, dt=dt)
+        made = api.compile(loaded, target=target or "", cores=cores, mode=mode or "train")
+        run_timing_only(made.object_file, asked, options, stats, trace)
+        return
     if is_model(path):
         arrays = _model_inputs(inputs, mode, where)
         loaded = api.load(path, config=settings, x_shape=arrays["x"].shape, dt=dt)
@@ -87,10 +104,13 @@ def run(
             fail("E0024", "neither a model nor a program", program, help=help_)
         _refuse(config, target, cores, numerics, settings)
         raw = api.read_program(program)
+        if asked.timing_only:
+            run_timing_only(raw, asked, options, stats, trace)
+            return
         if "interface" not in raw.metadata or not inputs:
             from snncc.compiler.cli.bare import run_bare
 
-            run_bare(raw, path, inputs, output, stats, trace, options, debug)
+            run_bare(raw, path, inputs, output, stats, trace, options, debug, asked)
             return
         made = api.load_program(path)
         arrays = read_npz(inputs, ("x", "y"))
@@ -99,7 +119,7 @@ def run(
     if debug:
         from snncc.compiler.cli.bare import debug_program
 
-        debug_program(made, arrays, options)
+        debug_program(made, arrays, options, asked.commands)
         return
     with ExitStack() as files:
         from snncc.compiler.cli.tracing import open_tracers
@@ -114,6 +134,7 @@ def run(
             tracers=tracers,
             where=where,
         )
+    asked.finish(made.object_file, options, result.stats)
     _finish(result, output, stats)
     if check_races and result.races:
         fail("E0904", f"{len(result.races)} races: {result.races[0]}", program)
@@ -183,11 +204,4 @@ def summary(result: Any, stream: Any) -> None:
         shown = f"{float(value):.6g}" if value.ndim == 0 else f"|max| {abs(value).max():.4g}"
         print(f"{name:32} {shape:>16}  {shown}", file=stream)
     if result.stats is not None:
-        s = result.stats
-        traffic = sum(s["dram_bytes"].values())
-        print(
-            f"{s['cycles']} cycles ({s['seconds'] * 1e6:.4g} us), "
-            f"{s['energy_pj']['total'] / 1e6:.4g} uJ, DRAM {traffic} bytes, "
-            f"{s['macs']['performed']} of {s['macs']['dense']} MACs",
-            file=stream,
-        )
+        costs(result.stats, stream)

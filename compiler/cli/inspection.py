@@ -1,0 +1,153 @@
+"""Options of `snncc run` that look at a run or leave out its values, and what they need."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from snncc.compiler.diag import fail
+
+if TYPE_CHECKING:
+    from snncc.isa.objfile import ObjectFile
+    from snncc.isasim.activity import Expected, Recording
+    from snncc.isasim.system import Options
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--report", help="Write a page (HTML) that shows where time and energy went."),
+    click.option(
+        "--timing-only", is_flag=True, help="Compute no values: time and energy at given densities."
+    ),
+    click.option(
+        "--density", type=float, help="Density where --activity says none.  [default: 0.1]"
+    ),
+    click.option(
+        "--activity", help="Densities: a recording (--record), or --stats JSON of another run."
+    ),
+    click.option("--record", help="Write what every instruction did, for --activity (.npz)."),
+    click.option("--commands", help="Commands for --debug from a file; - is stdin."),
+)
+
+
+def inspection_options(command: F) -> F:
+    """Add the options."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass
+class Inspection:
+    """What was asked for."""
+
+    report: str | None
+    timing_only: bool
+    density: float | None
+    activity: str | None
+    record: str | None
+    commands: str | None
+
+    @classmethod
+    def take(cls, flags: dict[str, Any], debug: bool) -> Inspection:
+        """Take the options out of the flags of a command."""
+        found = cls(**{f.name: flags.pop(f.name) for f in fields(cls)})
+        if not found.timing_only and (found.density is not None or found.activity):
+            raise click.UsageError("--density and --activity go with --timing-only")
+        if found.commands and not debug:
+            raise click.UsageError("--commands goes with --debug")
+        if found.timing_only and found.record:
+            raise click.UsageError("--record needs values, --timing-only has none")
+        return found
+
+    def options(self, options: Options, stats: str | None) -> Options:
+        """Return the simulator's options for a run with values."""
+        from snncc.isasim.activity import Recorder
+
+        recorder = Recorder() if self.record else None
+        return replace(options, timeline=bool(stats or self.report), recorder=recorder)
+
+    def source(self, program: ObjectFile) -> Expected | Recording:
+        """Return where the densities come from."""
+        from snncc.compiler.cli.files import read_bytes
+        from snncc.isasim.activity import DEFAULT_DENSITY, ActivityError, Expected, Recording
+
+        default = DEFAULT_DENSITY if self.density is None else self.density
+        try:
+            if self.activity is None:
+                return Expected({}, default)
+            data = read_bytes(self.activity)
+            if data[:1] == b"{":
+                return Expected.from_stats(json.loads(data), default)
+            return Recording.read(data, program_hash(program))
+        except (ActivityError, ValueError) as error:
+            fail("E0033", str(error), self.activity or "--density")
+
+    def finish(self, program: ObjectFile, options: Options, stats: Any) -> None:
+        """Write the recording and the report of a run."""
+        from snncc.compiler.cli.files import write_bytes
+
+        if self.record and options.recorder is not None:
+            out = io.BytesIO()
+            options.recorder.write(out, program_hash(program))
+            write_bytes(self.record, out.getvalue())
+        if self.report and stats is not None:
+            from snncc.compiler.cli.report import write_report
+
+            write_report(self.report, stats)
+
+
+def program_hash(program: ObjectFile) -> str:
+    """Return a digest of the code: what a recording depends on."""
+    digest = hashlib.sha256(program.isa.encode())
+    for core in program.cores:
+        digest.update(repr((core.core, [(i.insn.mnemonic, i.values) for i in core.code])).encode())
+    return digest.hexdigest()
+
+
+def run_timing_only(
+    program: ObjectFile, asked: Inspection, options: Options, stats: str | None, trace: str | None
+) -> None:
+    """Run a program without values."""
+    from contextlib import ExitStack
+
+    from snncc.compiler.cli.files import write_text
+    from snncc.compiler.cli.interface import InputLayout, Interface
+    from snncc.compiler.cli.simulate import Chip
+    from snncc.compiler.cli.tracing import open_tracers
+    from snncc.isasim.activity import ActivityError
+
+    options = replace(options, source=asked.source(program), timeline=bool(stats or asked.report))
+    with ExitStack() as files:
+        tracers = open_tracers(trace, program, files)
+        nothing = Interface("", "bare", 1, 1, InputLayout(()))
+        chip = Chip(program, nothing, options=options, tracers=tracers)
+        try:
+            result = chip.start()
+        except ActivityError as error:
+            fail("E0033", str(error), asked.activity or "")
+    found = result.stats
+    if stats:
+        write_text(stats, json.dumps(found, indent=1) + "\n")
+    asked.finish(program, options, found)
+    if stats != "-":
+        costs(found, sys.stderr if trace == "-" else sys.stdout)
+
+
+def costs(stats: Any, stream: Any) -> None:
+    """Print what a step cost, in one line."""
+    traffic = sum(stats["dram_bytes"].values())
+    macs = stats["macs"]
+    print(
+        f"{stats['cycles']} cycles ({stats['seconds'] * 1e6:.4g} us), "
+        f"{stats['energy_pj']['total'] / 1e6:.4g} uJ, DRAM {traffic} bytes, "
+        f"{macs['performed']} of {macs['dense']} MACs",
+        file=stream,
+    )

@@ -1,0 +1,111 @@
+"""`snncc run` with --timing-only, --record, --debug and --trace: from outside."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.common import BATCH, CONFIG, DIGITS, refused, snncc
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("p") / "net.snnx"
+    words = ("compile", DIGITS, "--config", CONFIG, "-o", path, "--cores", "2", "--spikes")
+    assert snncc(*words).exit_code == 0
+    return path
+
+
+def stats_of(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_a_recorded_run_and_a_run_without_values_have_equal_statistics(
+    program: Path, tmp_path: Path
+) -> None:
+    record, full, again = tmp_path / "a.npz", tmp_path / "f.json", tmp_path / "t.json"
+    words = ("run", program, "-i", BATCH, "--stats", full, "--record", record)
+    assert snncc(*words).exit_code == 0
+    words = ("run", program, "--timing-only", "--activity", record, "--stats", again)
+    done = snncc(*words)
+    assert done.exit_code == 0, done.output
+    found, expected = stats_of(again), stats_of(full)
+    assert {k for k in expected if found[k] != expected[k]} <= {"versions"}
+    assert f"{expected['cycles']} cycles" in done.stdout
+
+
+def test_densities_of_another_run_come_close(program: Path, tmp_path: Path) -> None:
+    full, again = tmp_path / "f.json", tmp_path / "t.json"
+    assert snncc("run", program, "-i", BATCH, "--stats", full).exit_code == 0
+    words = ("run", program, "--timing-only", "--activity", full, "--stats", again)
+    assert snncc(*words).exit_code == 0
+    a, b = stats_of(full), stats_of(again)
+    assert b["cycles"] == pytest.approx(a["cycles"], rel=0.05)
+    assert b["macs"]["performed"] == pytest.approx(a["macs"]["performed"], rel=0.01)
+    assert b["dram_bytes"] == a["dram_bytes"]
+    assert b["energy_pj"]["total"] == pytest.approx(a["energy_pj"]["total"], rel=0.02)
+
+
+def test_a_model_needs_no_inputs_without_values(tmp_path: Path) -> None:
+    cycles: list[int] = []
+    for density in ("0.02", "0.5"):
+        path = tmp_path / "s.json"
+        words = ("run", DIGITS, "--config", CONFIG, "--cores", "1", "--timing-only")
+        done = snncc(*words, "--density", density, "--stats", path)
+        assert done.exit_code == 0, done.output
+        cycles.append(stats_of(path)["cycles"])
+    assert cycles[0] < cycles[1]
+
+
+def test_mistakes(program: Path, tmp_path: Path) -> None:
+    junk = tmp_path / "junk.npz"
+    junk.write_bytes(b"junk")
+    refused(snncc("run", program, "--timing-only", "--activity", junk), "E0033")
+    refused(snncc("run", program, "--timing-only", "--density", "2"), "E0033")
+    junk.write_text('{"layers": 1}')
+    refused(snncc("run", program, "--timing-only", "--activity", junk), "E0033")
+    assert snncc("run", program, "-i", BATCH, "--density", "0.1").exit_code == 2
+    assert snncc("run", program, "-i", BATCH, "--commands", "-").exit_code == 2
+    words = ("run", program, "--timing-only", "--record", tmp_path / "r.npz")
+    assert snncc(*words).exit_code == 2
+
+
+def test_a_debugging_session_from_a_file_and_from_stdin(program: Path, tmp_path: Path) -> None:
+    script = tmp_path / "session.txt"
+    script.write_text("break layer lif1 unit fp\nc\nwhere\nprint x numbers 0\nwaits\ndelete\nc\n")
+    words = ("run", program, "-i", BATCH, "--debug")
+    one = snncc(*words, "--commands", script)
+    two = snncc(*words, stdin=script.read_bytes())
+    assert one.exit_code == two.exit_code == 0, one.output
+    assert one.stdout == two.stdout
+    assert "breakpoint 1: cycle" in one.stdout
+    assert "lif1 fp" in one.stdout
+    assert "x[0] f16 64" in one.stdout
+    assert "halt after" in one.stdout
+
+
+def test_an_unfinished_trace_is_not_left_behind(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snncc.isasim.perfetto import PerfettoTrace
+    from snncc.isasim.trace import JsonTrace, TextTrace
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name, sink in (("t.pftrace", PerfettoTrace), ("t.jsonl", JsonTrace), ("t", TextTrace)):
+        monkeypatch.setattr(sink, "finish", interrupt)
+        path = tmp_path / name
+        path.write_text("old")
+        done = snncc("run", program, "-i", BATCH, "--trace", path)
+        assert done.exit_code == 130
+        assert path.read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["t", "t.jsonl", "t.pftrace"]
+
+
+def test_the_trace_of_a_run_that_stops_is_kept(program: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    words = ("run", program, "-i", BATCH, "--trace", path, "--max-instructions", "300")
+    assert snncc(*words).exit_code == 4
+    assert " | core 0 " in path.read_text()

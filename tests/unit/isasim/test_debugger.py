@@ -1,0 +1,173 @@
+"""The debugger, driven by scripts."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+
+from snncc.isa.objfile import ObjectFile, TensorEntry
+from snncc.isasim.debug_commands import COMMANDS, HELP
+from snncc.isasim.debug_views import raster
+from snncc.isasim.debugger import Debugger
+from snncc.isasim.system import Options, System
+from unit.isasim.programs import Asm, program
+from unit.isasim.test_observers import busy_program
+
+
+def session(script: Iterable[str], file: ObjectFile | None = None) -> list[str]:
+    """Run a script; return what was said, without the questions."""
+    lines = iter(script)
+    said: list[str] = []
+    debugger = Debugger(lambda prompt: next(lines, None), said.append)
+    built = file or busy_program()
+    system = System(built, Options(engine="reference"), tracers=[debugger])
+    system.dram[:] = 0
+    debugger.attach(system)
+    debugger.run()
+    return [line for text in said for line in text.splitlines()]
+
+
+def loaded() -> ObjectFile:
+    """A core that loads a spike tensor ten times and deadlocks at the end, if asked."""
+    asm = Asm()
+    for value in (0, 1, 8, 64):
+        asm.reg(value)
+    with asm.loop(2), asm.loop(5):
+        asm.copy("ld", 64, 0, 8)
+        asm.copy("st", 8, 64, 8)
+    asm.wait("fp", 3)
+    asm.wait("seq", 4)
+    tensors = [
+        TensorEntry("net.spikes", "spikes", "bit", (2, 2, 16), 0),
+        TensorEntry("copy", "other", "f16", (4,), 8),
+    ]
+    return program(asm.done(), tensors=tensors)
+
+
+def test_it_stops_before_the_first_instruction_and_runs_to_the_end() -> None:
+    said = session([])
+    assert "core 0 dma 000000a0: ld" in said[0] or " dma " in said[0]
+    assert said[-1].startswith("halt after ")
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("unit vpu", ("core 0 vpu", "wait vpu")),
+        ("core 2 unit noc", ("core 2 noc", "wait noc")),
+        ("layer fc1 phase bp", ("fc1 bp", "")),
+        ("line 3", ("net.snn:3", "")),
+        ("file net.snn line 2", ("net.snn:2", "")),
+    ],
+)
+def test_breakpoints(words: str, wanted: tuple[str, str]) -> None:
+    said = session([f"break {words}", "continue", "delete", "c"])
+    assert said[1].startswith("1: break ")
+    assert said[2].startswith("breakpoint 1: cycle ")
+    assert all(text in said[2] for text in wanted)
+    assert said[-1].startswith("halt")
+
+
+def test_break_at_an_address_and_loops_with_their_turns() -> None:
+    at = next(
+        i for i, inst in enumerate(loaded().cores[0].code)
+        if inst.insn.mnemonic == "st"
+    )  # fmt: skip
+    said = session([f"break at {16 * at:#x}", *["c"] * 8, "where", "q"], loaded())
+    tail = said[-4:]
+    assert f"{16 * at:08x}: st" in tail[0]
+    assert "turn 2 of 5" in tail[1]
+    assert "turn 1 of 2" in tail[2]
+    assert tail[3].strip() == "executed 7 times before"
+
+
+def test_stepping_counts_instructions_of_any_or_of_the_same_unit() -> None:
+    said = session(["break core 1 unit dma", "c", "delete", "n", "n 2", "s", "q"])
+    units = [line.split("core ")[1].split()[:2] for line in said if "cycle " in line]
+    assert units[1:4] == [["1", "dma"]] * 3
+    assert not said[-1].startswith("halt")
+
+
+def test_watching_memory_and_tensors() -> None:
+    said = session(
+        ["watch copy", "watch core 0 0x40 8", "watch dram 0 1", "stops", "c", "c", "q"], loaded()
+    )
+    assert said[1] == "1: watch copy: dram 0x8..0xf"
+    assert said[4:7] == said[1:4]
+    assert said[7].startswith("watch 2: memory written by")
+    assert ": ld " in said[7]
+    assert said[8].startswith("watch 1: copy written by")
+
+
+def test_tensors_as_spikes_and_numbers() -> None:
+    said = session(["print spikes", "p net.spikes numbers 1,0", "p copy", "tensors sp"], loaded())
+    assert said[1] == "net.spikes bit 2x2x16"
+    assert said[2:8] == ["  [0]", *["  " + "." * 16] * 2, "  [1]", *["  " + "." * 16] * 2]
+    assert said[8].strip() == "0 of 64 active (0.0 %)"
+    assert "net.spikes[1, 0] bit 16" in said
+    assert any(line.strip().startswith("net.spikes") and "spikes" in line for line in said)
+    marks = raster(np.array([[0, 1, 3], [0, 0, 12]]))
+    assert marks == [".#3", "..+", "3 of 6 active (50.0 %)"]
+    long = raster(np.ones((100, 200)))
+    assert long[0].endswith(" ..")
+    assert "36 more rows" in long[-2]
+
+
+def test_who_waits_for_whom_also_after_a_deadlock() -> None:
+    said = session(["c", "waits", "where", "regs", "queue"], loaded())
+    assert any("deadlock" in line for line in said)
+    waits = [line for line in said if "waits for sem" in line]
+    assert any("core 0 fp" in line and "sem3 >= 1 (it is 0)" in line for line in waits)
+    assert any("head" in line and "wait fp" in line for line in said)
+    running = session(["break unit vpu", "c", "waits", "regs 1", "queue 1", "list 0 0x20", "q"])
+    assert any("sequencer at" in line for line in running)
+    assert any("turns left" in line for line in running)
+    assert any(": li " in line for line in running)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("fly", "no command 'fly'"),
+        ("break core", "pairs"),
+        ("break moon 1", "break knows"),
+        ("break unit xx", "units are seq, dma"),
+        ("break at 3", "no multiple of 16"),
+        ("break layer fc9", "there are fc1"),
+        ("break line 77", "there are 1, 2, 3"),
+        ("break core x", "must be a number"),
+        ("watch", "say `dram ADDRESS"),
+        ("watch core 0 1", "watch TENSOR"),
+        ("watch nothing", "no tensor 'nothing'"),
+        ("watch core 77 0 4", "core 77 has no program"),
+        ("watch dram 0x7fffffff 4", "is outside"),
+        ("delete 9", "no breakpoint 9"),
+        ("step 0", "must be positive"),
+        ("print", "print TENSOR"),
+        ("mem dram 0 4 f12", "no type 'f12'"),
+        ("mem dram 0", "mem core N|dram"),
+        ("regs 9", "core 9 has no program"),
+        ('print "', "No closing quotation"),
+    ],
+)
+def test_mistakes_are_said_and_change_nothing(line: str, text: str) -> None:
+    said = session([line, "stops"])
+    assert said[1].startswith("error: ")
+    assert text in said[1]
+    assert said[2] == "no breakpoints"
+    assert said[-1].startswith("halt")
+
+
+def test_print_checks_its_index_and_nothing_steps_after_the_end() -> None:
+    said = session(["print copy 9,9", "c", "step", "mem dram 8 4 f16"], loaded())
+    assert any("has shape 4" in line for line in said)
+    assert any("the program has ended" in line for line in said)
+    assert said[-1].strip() == "[0 0 0 0]"
+
+
+def test_help_names_every_command_and_prefixes_work() -> None:
+    said = session(["help", "cont"])
+    assert all(any(line.startswith(name) for line in said) for name in COMMANDS if name != "help")
+    assert len(HELP.splitlines()) < 40
+    assert said[-1].startswith("halt")
+    assert session(["", "# a comment", "q"])[-1].startswith("cycle")
