@@ -1,17 +1,22 @@
 """Give DRAM tensors and scratchpad buffers their addresses.
 
-DRAM: one after the other, 64-byte aligned.  Scratchpad: the buffers of a task one after the other;
-tasks share the space, since a task starts only when the one before is through.
+DRAM: 64-byte aligned; temporary tensors share memory when a barrier lies between their lives.
+Scratchpad: the buffers of a task one after the other; tasks share the space, since a task starts
+only when the one before is through.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from snncc.compiler.diag import fail
-from snncc.compiler.ir.core import Module, Op
+from snncc.compiler.ir.core import Block, Module, Op, Value
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 from snncc.isa.machine import Machine
 
 ALIGNMENT = 64
+FOREVER = 1 << 60
+"""The last epoch of what the outside may read."""
 
 
 def _aligned(value: int) -> int:
@@ -22,17 +27,11 @@ def _aligned(value: int) -> int:
 def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Assign addresses in DRAM and scratchpad."""
     machine = context.machine
-    dram = 0
-    for op in module.func("step").body.ops:
-        if op.name == "tile.steps":
-            for inner in op.regions[0].ops:
-                if inner.name == "tile.task":
-                    _scratchpad(inner, machine)
-        if op.name == "tile.dram":
-            op.attrs["address"] = dram
-            dram = _aligned(dram + op.int_attr("bytes"))
-        elif op.name == "tile.task":
+    body = module.func("step").body
+    for op in module.walk():
+        if op.name == "tile.task":
             _scratchpad(op, machine)
+    dram = _allocate_dram(body)
     module.attrs["dram_bytes"] = dram
     if isinstance(machine, Machine) and dram > machine.dram.bytes:
         fail(
@@ -42,6 +41,70 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
             help="use a smaller batch, fewer time steps, or a machine with more DRAM",
         )
     return True
+
+
+@dataclass
+class _Life:
+    """From the first to the last epoch (time between barriers) in which a tensor is touched."""
+
+    op: Op
+    first: int = -1
+    last: int = -1
+
+    @property
+    def size(self) -> int:
+        """Aligned bytes."""
+        return _aligned(self.op.int_attr("bytes"))
+
+
+def _lives(body: Block) -> list[_Life]:
+    """Return the lives of all DRAM tensors, in order of declaration."""
+    lives: dict[Value, _Life] = {}
+    epoch = 0
+    for op in body.ops:
+        if op.name == "tile.dram":
+            lives[op.result] = _Life(op)
+            continue
+        for inner in op.walk():
+            for v in inner.operands:
+                if v in lives:
+                    life = lives[v]
+                    life.first = epoch if life.first < 0 else life.first
+                    life.last = FOREVER if op.name == "tile.export" else max(life.last, epoch)
+        epoch += op.name == "tile.barrier"
+    return list(lives.values())
+
+
+def _allocate_dram(body: Block) -> int:
+    """Place DRAM tensors; return the bytes needed.
+
+    A temporary tensor may take the place of one that was last touched before a barrier that comes
+    before its own first use, so that no two cores can disagree about what lies there.
+    """
+    lives = _lives(body)
+    top = 0
+    for life in lives:
+        if life.op.str_attr("role") != "temp":
+            life.op.attrs["address"] = top
+            top += life.size
+    placed: list[_Life] = []
+    high = top
+    temporary = [life for life in lives if life.op.str_attr("role") == "temp"]
+    for life in sorted(temporary, key=lambda one: (one.first, -one.size)):
+        blocking = sorted(
+            (other.op.int_attr("address"), other.size)
+            for other in placed
+            if other.last >= life.first and life.last >= other.first
+        )
+        at = top
+        for start, size in blocking:
+            if at + life.size <= start:
+                break
+            at = max(at, start + size)
+        life.op.attrs["address"] = at
+        high = max(high, at + life.size)
+        placed.append(life)
+    return high
 
 
 def _scratchpad(task: Op, machine: object) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from snncc.compiler.ir.core import Attribute, Block, Module, Op, Type, Value, op
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
+ENDS = {"phase.output", "phase.store"}
+"""Ops that only name a value: their place does not matter."""
 MAX_STREAMS = 20
 MAX_OPS = 120
 
@@ -67,7 +69,7 @@ def _joins(body: Block, first: Op, second: Op) -> bool:
         return False
     place = body.ops.index(second)
     return all(
-        user is second or (user in body.ops and body.ops.index(user) > place)
+        user is second or user.name in ENDS or (user in body.ops and body.ops.index(user) > place)
         for user in _users(first)
     )
 
@@ -125,6 +127,10 @@ def _join(body: Block, first: Op, second: Op) -> None:
         [r.name for r in (*kept, *second.results)],
     )
     body.insert_before(second, made)
+    for user in _users(first):
+        if user.name in ENDS and body.ops.index(user) < body.ops.index(made):
+            body.ops.remove(user)
+            body.ops.insert(body.ops.index(made) + 1, user)
     for old, new in zip((*kept, *second.results), made.results, strict=True):
         for user, index in list(old.uses):
             if user is not second:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from snncc.compiler.ir.core import Attribute, Op
 from snncc.compiler.passes.tiling._build import At
@@ -121,6 +122,7 @@ def bands(window: Window, rows: int) -> Iterator[Band]:
         yield pending
 
 
+@lru_cache(maxsize=4096)
 def band_rows(window: Window, rows: int) -> int:
     """Return the most input rows that a band of ``rows`` output rows needs."""
     return max(b.window.in_h for b in bands(window, rows))
