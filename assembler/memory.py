@@ -138,6 +138,11 @@ def _data(state: State, line: Line, take: Taker) -> None:
             offset = take.expression(take.next("an offset"), "an offset")
             raise take.wrong("a tensor has its own address", offset)
     else:
+        if isinstance(first, Name) and first.name not in _SPACES:
+            tensors = [t.entry.name for t in state.tensors[:1000]]
+            hint = suggestion(first.name, dict.fromkeys([*_SPACES, *tensors]))
+            message = f"'{first.name}' is neither dram, sram nor a tensor defined above{hint}"
+            raise take.wrong(message, first)
         space, core = _place(state, take, first)
         cores = _cores(state, take, space, core)
         address = take.expression(take.next("an address"), "an address")

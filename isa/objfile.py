@@ -88,7 +88,7 @@ def to_bytes(program: ObjectFile) -> bytes:
         Section("TENS", 0, objjson.dump([objjson.tensor_to(t) for t in program.tensors])),
         Section("INIT", 0, objjson.dump(initial)),
         Section("BLOB", 0, bytes(blob)),
-        Section("LINE", 0, objjson.dump(objjson.lines_to(program.cores))),
+        Section("LINE", 0, objjson.dump(objjson.lines_to(sorted(program.cores, key=_core)))),
         Section("META", 0, objjson.dump(dict(program.metadata))),
     ]
     box = Container(program.isa, program.machine_hash, program.machine_name, tuple(sections))
