@@ -65,7 +65,7 @@ class Graph:
         graph = helper.make_graph(nodes, "g", infos[0], infos[1], tensors)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
         model.ir_version = 9
-        onnx.save(model, str(path))
+        path.write_bytes(model.SerializeToString())
         return path
 
 
@@ -135,9 +135,10 @@ def run_module(module: Module, x: Array) -> dict[str, Array]:
 
 def quiet() -> Any:
     """Return onnxruntime options without its warnings."""
-    import onnxruntime
+    import importlib
 
-    options = onnxruntime.SessionOptions()
+    runtime: Any = importlib.import_module("onnxruntime")  # its types are partly unknown
+    options = runtime.SessionOptions()
     options.log_severity_level = 3
     return options
 
@@ -146,7 +147,7 @@ def run_file(path: Path, x: Array) -> dict[str, Array]:
     """Run a file with onnxruntime; further inputs are zero."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), quiet())
+    session: Any = onnxruntime.InferenceSession(str(path), quiet())
     feeds = {i.name: np.zeros(i.shape, np.float32) for i in session.get_inputs()[1:]}
     feeds[session.get_inputs()[0].name] = x
     names = [o.name for o in session.get_outputs()]
@@ -157,7 +158,7 @@ def run_steps(path: Path, xs: Array, pairs: Mapping[str, str]) -> dict[str, Arra
     """Run a step graph with onnxruntime over time; ``pairs``: state input -> output."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), quiet())
+    session: Any = onnxruntime.InferenceSession(str(path), quiet())
     first, *rest = session.get_inputs()
     names = [o.name for o in session.get_outputs()]
     states = {i.name: np.zeros(i.shape, np.float32) for i in rest}

@@ -34,6 +34,8 @@ MAX_NODES = 400_000
 MAX_DEPTH = 40
 MAX_TRIPS = 10_000
 SMALL = 64
+FUNCTION_HELP = "export the function with the model (FunctionProto), or use the standard operators"
+PYTHON_HELP = "a Python function does not survive the export; export in eval mode (model.eval())"
 STANDARD = ("", "ai.onnx")
 TRAINING_HINTS = frozenset({"surrogate", "surrogate_alpha", "surrogate_slope", "detach_reset"})
 
@@ -317,8 +319,7 @@ class GraphBuilder:
                     "E0106",
                     f"no function body for {n.domain}::{n.op_type} in the file",
                     self.where(name),
-                    help="export the function with the model (FunctionProto), "
-                    "or use the standard operators",
+                    help=PYTHON_HELP if n.domain == "prim" else FUNCTION_HELP,
                 )
             return made
         special = RULES.get(n.op_type)

@@ -24,6 +24,7 @@ from snncc.compiler.frontend.stepops import convert, data_operands
 from snncc.compiler.frontend.timing import Lay, Layouts, count_steps, cut_values, index_of
 
 MAX_DEPTH = 64
+MAX_EXACT = 10
 
 
 @dataclass(slots=True)
@@ -153,7 +154,7 @@ def pair_states(flat: FlatGraph) -> dict[int, Val]:
             score += _likeness(v.name, flat.output_names[j])
             score += 1.0 if len(rest) - i == len(flat.outputs) - j else 0.0
             scores.append((score, i, j))
-    return {rest[i].id: flat.outputs[j] for i, j in _assign(scores, len(rest)).items()}
+    return {rest[i].id: flat.outputs[j] for i, j in _assign(scores).items()}
 
 
 def _likeness(a: str, b: str) -> float:
@@ -165,20 +166,27 @@ def _likeness(a: str, b: str) -> float:
     return 1.5 * common / max(len(a), len(b), 1)
 
 
-def _assign(scores: list[tuple[float, int, int]], count: int) -> dict[int, int]:
+def _assign(scores: list[tuple[float, int, int]]) -> dict[int, int]:
     """Return the assignment of inputs to outputs with the highest total score."""
-    import networkx as nx
-
-    graph: nx.Graph[tuple[str, int]] = nx.Graph()
+    table: dict[int, list[tuple[float, int]]] = {}
     for score, i, j in scores:
-        graph.add_edge(("in", i), ("out", j), weight=score)
-    pairs = nx.max_weight_matching(graph)
-    out: dict[int, int] = {}
-    for a, b in pairs:
-        if a[0] == "out":
-            a, b = b, a
-        out[a[1]] = b[1]
-    return out
+        table.setdefault(i, []).append((score, j))
+    if len(table) > MAX_EXACT:
+        out: dict[int, int] = {}
+        for _, i, j in sorted(scores, reverse=True):
+            if i not in out and j not in out.values():
+                out[i] = j
+        return out
+    best: dict[frozenset[int], tuple[float, dict[int, int]]] = {frozenset(): (0.0, {})}
+    for i, options in table.items():
+        grown = dict(best)
+        for used, (total, pairs) in best.items():
+            for score, j in options:
+                key = used | {j}
+                if j not in used and total + score > grown.get(key, (-1.0, {}))[0]:
+                    grown[key] = (total + score, {**pairs, i: j})
+        best = grown
+    return max(best.values(), key=lambda found: found[0])[1]
 
 
 # ---------------------------------------------------------------------- results without time axis

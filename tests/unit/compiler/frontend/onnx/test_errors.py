@@ -16,10 +16,10 @@ from snncc.compiler.diag import CompileError
 from snncc.compiler.frontend.onnx_import import import_onnx
 
 
-def refused(path: Path, code: str, **options: int) -> str:
+def refused(path: Path, code: str, steps: int | None = None, time_axis: int | None = None) -> str:
     start = time.perf_counter()
     with pytest.raises(CompileError) as caught:
-        import_onnx(path, **options)
+        import_onnx(path, steps=steps, time_axis=time_axis)
     assert time.perf_counter() - start < 5
     assert caught.value.diagnostics[0].code == code, str(caught.value)
     return str(caught.value)
@@ -50,7 +50,8 @@ def test_truncated(tmp_path: Path, keep: float) -> None:
 
 
 def edit(path: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
-    model = onnx.load(str(path))
+    model = onnx.ModelProto()
+    model.ParseFromString(path.read_bytes())
     change(model)
     path.write_bytes(model.SerializeToString())
     return path

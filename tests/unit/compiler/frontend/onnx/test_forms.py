@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from onnx_models import BETA, THETA, Form, agree, leaky_net, load, neurons, run_file, run_module
@@ -54,6 +54,8 @@ def check(form: Form, path: Path, seed: int | None) -> None:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(form=FORMS, seed=st.one_of(st.none(), st.integers(0, 1000)))
 def test_every_form(tmp_path: Path, form: Form, seed: int | None) -> None:
+    # with the same input at every step and the last spikes alone, three steps show nothing to roll
+    assume(form.steps > 3 or form.per_step_input or form.output != "last")
     check(form, tmp_path / "m.onnx", seed)
 
 
