@@ -40,10 +40,14 @@ HANDLERS.update(_steps.HANDLERS_OF_STEPS)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Limits; 0 means what the machine has."""
+    """Limits; 0 means what the machine has.
+
+    ``min_work``: elements (or 16 multiply-accumulates) that are worth starting one more core for.
+    """
 
     scratchpad: int = 0
     cores: int = 0
+    min_work: int = 4096
 
 
 @compiler_pass(takes="phased", gives="tiled", options=Options)
@@ -66,7 +70,7 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
         if handler is None:
             unsupported(each)
             continue
-        tiling.cores = cores_for(each, cores)
+        tiling.cores = cores_for(each, cores, options.min_work)
         handler(tiling, each)
     for store, value, target in plan.copies:
         copy_tensor(tiling, store, value, target.type, declared[id(target)])
@@ -80,8 +84,6 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
     return True
 
 
-MIN_WORK = 4096
-"""Elements (or 16 multiply-accumulates) that are worth starting one more core for."""
 PRODUCTS = {
     "phase.linear",
     "phase.linear_dx",
@@ -94,7 +96,7 @@ PRODUCTS = {
 }
 
 
-def cores_for(each: Op, cores: int) -> int:
+def cores_for(each: Op, cores: int, min_work: int) -> int:
     """Return how many cores an op is dealt out to: few for little work.
 
     Starting a task costs every core some twenty instructions and a barrier.
@@ -104,7 +106,7 @@ def cores_for(each: Op, cores: int) -> int:
         rows = each.operands[0].type.size
         second = each.operands[1].type
         work = max(work, rows * second.size // max(1, second.step_shape[0]) // 16)
-    return max(1, min(cores, -(-work // MIN_WORK)))
+    return max(1, min(cores, -(-work // max(1, min_work))))
 
 
 def _declare(body: Block, plan: TensorPlan, tiling: TilingContext) -> dict[int, Value]:

@@ -10,7 +10,7 @@ from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Value
 from snncc.isa.spec import REGISTERS, STREAMS
 from snncc.isasim.system import Options
-from whole_stack import check_all, compiled, machine, run_passes, same, simulate
+from whole_stack import TILE, check_all, compiled, machine, run_passes, same, simulate
 
 
 def many_streams(count: int) -> Made:
@@ -74,7 +74,7 @@ def test_every_buffer_of_a_task_has_a_place_of_its_own() -> None:
     made = dense(2, 3, 50, 60)
     work = clone(made.module)
     target = machine(4, 4096)
-    run_passes(work, "tile,map,allocate", target)
+    run_passes(work, f"{TILE},map,allocate", target)
     for task in work.func("step").body.ops:
         if task.name != "tile.task":
             continue

@@ -11,13 +11,13 @@ from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module, Value
 from snncc.isasim.system import Options
-from whole_stack import compiled, machine, run_passes, same, simulate
+from whole_stack import TILE, compiled, machine, run_passes, same, simulate
 
 
 def mapped(module: Module, cores: int, scratchpad: int = 0) -> Module:
     """Return the mapped stage of a copy."""
     work = clone(module)
-    run_passes(work, "tile,map", machine(cores, scratchpad))
+    run_passes(work, f"{TILE},map", machine(cores, scratchpad))
     return work
 
 
@@ -49,7 +49,7 @@ def test_every_barrier_is_needed() -> None:
 def test_no_core_is_idle_while_there_are_iterations() -> None:
     made = dense(1, 64, 64, 640)
     tiled = clone(made.module)
-    run_passes(tiled, "tile", machine(20, 8192))
+    run_passes(tiled, TILE, machine(20, 8192))
     trips = {
         task.int_attr("id"): sum(
             o.int_attr("trips") for o in task.regions[0].ops if o.name == "tile.parallel"

@@ -13,7 +13,7 @@ from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Value, seq, tensor
 from snncc.isa.machine import Machine
-from whole_stack import check_all, check_fitting, compiled, machine, run_passes, same
+from whole_stack import TILE, check_all, check_fitting, compiled, machine, run_passes, same
 
 
 @pytest.mark.parametrize(
@@ -228,6 +228,6 @@ def test_a_product_of_binary32_is_refused() -> None:
 def test_iterations_may_run_in_any_order() -> None:
     made = dense(3, 4, 50, 70)
     expected = evaluate(clone(made.module), "step", made.inputs)
-    run_passes(made.module, "tile", machine(7, 2048))
+    run_passes(made.module, TILE, machine(7, 2048))
     for order in range(5):
         same(expected, evaluate_tiled(made.module, made.inputs, order=order), f"order {order}")
