@@ -15,6 +15,7 @@ from snncc.compiler.config_check import Surrogate, suggest
 from snncc.compiler.config_schema import SURROGATES
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.core import Attribute, Module, Op
+from snncc.compiler.ir.neuron_constants import constants, promote
 from snncc.compiler.passes.graph._spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.registry import NoOptions, compiler_pass
@@ -199,8 +200,10 @@ def _reset_gradient(op: Op, config: Config) -> None:
 
 
 def _parameters(module: Module, config: Config, sink: DiagnosticSink) -> None:
+    wanted = config.texts("parameters.train")
+    promote(module, lambda name: any(fnmatchcase(name, pattern) for pattern in wanted))
     params = [op for op in module.walk() if op.name == "graph.param"]
-    names = [op.str_attr("name") for op in params]
+    names = [op.str_attr("name") for op in params] + [name for name, _, _ in constants(module)]
     for path, train in (("parameters.train", True), ("parameters.freeze", False)):
         for pattern in config.texts(path):
             fitting = [op for op in params if fnmatchcase(op.str_attr("name"), pattern)]
