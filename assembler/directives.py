@@ -29,6 +29,7 @@ from snncc.isa.spec import OperandError
 
 MAX_CORE: Final = 1 << 20
 _KINDS: Final = ("label", "sram", "dram", "sem", "const")
+_DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _META: Final = re.compile(r'\s*([\w.$-]+|"(?:[^"\\]|\\.)*")\s*=')
 
 
@@ -142,8 +143,12 @@ def _loc(state: State, line: Line, take: Taker) -> None:
 
 
 def _line(state: State, line: Line, take: Taker) -> None:
-    at = _attribution(state)
-    at.number = take.integer(take.next("a line number"), "line", 0, 1 << 32)
+    number = take.integer(take.next("a line number"), "line", 0, 1 << 32)
+    _set_line(_attribution(state), number)
+
+
+def _set_line(at: Attribution, number: int) -> None:
+    at.number = number
     at.automatic, at.pending = False, True
 
 
@@ -263,6 +268,11 @@ def run(state: State, line: Line, column: int, word: str) -> None:
     if word == ".hex":
         memory.hexadecimal(state, line, text, start)
         return
+    if word == ".line":  # as common as instructions in what the disassembler writes: kept quick
+        digits = text.strip()
+        if _DIGITS.fullmatch(digits):
+            _set_line(_attribution(state), int(digits))
+            return
     if word == ".meta":
         _meta(state, line, text, start)
         return
