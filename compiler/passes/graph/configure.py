@@ -199,14 +199,21 @@ def _reset_gradient(op: Op, config: Config) -> None:
         _origin(op, "reset_gradient", "default")
 
 
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a pattern means a parameter; one with wildcards means all roles of a name."""
+    return fnmatchcase(name, pattern) or (
+        "*" in pattern and fnmatchcase(name.partition("#")[0], pattern)
+    )
+
+
 def _parameters(module: Module, config: Config, sink: DiagnosticSink) -> None:
     wanted = config.texts("parameters.train")
-    promote(module, lambda name: any(fnmatchcase(name, pattern) for pattern in wanted))
+    promote(module, lambda name: any(_fits(name, pattern) for pattern in wanted))
     params = [op for op in module.walk() if op.name == "graph.param"]
     names = [op.str_attr("name") for op in params] + [name for name, _, _ in constants(module)]
     for path, train in (("parameters.train", True), ("parameters.freeze", False)):
         for pattern in config.texts(path):
-            fitting = [op for op in params if fnmatchcase(op.str_attr("name"), pattern)]
+            fitting = [op for op in params if _fits(op.str_attr("name"), pattern)]
             if not fitting:
                 sink.error(
                     "E0354",
