@@ -116,6 +116,7 @@ define(
     "`snncc demo` compares with the shipped PyTorch reference and found a difference.",
 )
 
+define("E0034", "not a run", "`snncc report` takes the JSON that `snncc run --stats` wrote.")
 define(
     "E0033",
     "bad densities",

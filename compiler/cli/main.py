@@ -18,7 +18,7 @@ COMMANDS = {
     "dis": (_HERE + "assembly", "dis", "Show a program as assembly text."),
     "isa": (_HERE + "reference", "isa", "Show the instruction set."),
     "targets": (_HERE + "reference", "targets", "List the machines, or show one."),
-    "report": (_HERE + "reference", "report", "Print generated reference pages."),
+    "report": (_HERE + "report", "report", "Show where a run's time and energy went (HTML)."),
     "completion": (_HERE + "reference", "completion", "Print a shell completion script."),
 }
 

@@ -1,4 +1,4 @@
-"""`snncc isa`, `targets`, `report` and `completion`: what the tools know, printed."""
+"""`snncc isa`, `targets` and `completion`: what the tools know, printed."""
 
 from __future__ import annotations
 
@@ -91,16 +91,6 @@ def targets(name: str | None, keys: bool, as_json: bool) -> None:
         )
         click.echo(f"{mark} {m.name:14} {size}  {m.description}")
     click.echo("* default", err=True)
-
-
-@click.command(short_help="Print generated reference pages.")
-@click.argument("what", type=click.Choice(["errors", "config"]))
-@click.option("--format", "kind", type=click.Choice(["md", "json"]), default="md")
-def report(what: str, kind: str) -> None:
-    """Print a generated page: all error codes, or all keys of a training configuration."""
-    from snncc.compiler.cli import pages
-
-    sys.stdout.write(pages.PAGES[what, kind]())
 
 
 _SHELLS = {

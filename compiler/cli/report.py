@@ -1,0 +1,87 @@
+"""`snncc report`: a run as an HTML page, or generated reference pages."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+PAGES = ("errors", "config")
+NEEDED = ("cycles", "seconds", "instructions", "energy_pj", "dram_bytes", "noc_bytes", "macs")
+
+
+@click.command(short_help="Show where a run's time and energy went (HTML).")
+@click.argument("run", metavar="RUN|errors|config")
+@click.argument("other", required=False, metavar="[OTHER]")
+@click.option("-o", "--output", help="The page; - is stdout.  [default: RUN.html]")
+@click.option("--format", "kind", type=click.Choice(["md", "json"]), help="Of errors and config.")
+def report(run: str, other: str | None, output: str | None, kind: str | None) -> None:
+    """Make one self-contained page of a run: what the bottleneck is, time, energy, bytes by layer.
+
+    RUN is what `snncc run --stats S.json` wrote, or a folder with a stats.json; OTHER is compared
+    with it.  `errors` and `config` print reference pages instead.
+
+    \b
+      snncc run net.snnx --inputs batch.npz --stats a.json
+      snncc report a.json -o a.html
+      snncc report a.json b.json -o comparison.html
+    """
+    if run in PAGES and not Path(run).exists():
+        from snncc.compiler.cli import pages
+
+        sys.stdout.write(pages.PAGES[run, kind or "md"]())
+        return
+    if kind is not None:
+        raise click.UsageError("--format goes with errors and config")
+    stats = read_stats(run)
+    second = read_stats(other) if other else None
+    target = output or str(Path(run).with_suffix(".html") if run != "-" else "-")
+    write_report(target, stats, second, (_short(run), _short(other or "")))
+    if target != "-":
+        from snncc.compiler.cli.report_facts import headline
+
+        click.echo(f"{target}: {headline(stats)}", err=True)
+
+
+def write_report(
+    path: str, stats: Any, other: Any = None, names: tuple[str, str] = ("run", "other")
+) -> None:
+    """Write the page of a run."""
+    from snncc.compiler.cli.files import write_text
+    from snncc.compiler.cli.report_page import page
+    from snncc.compiler.diag import fail
+
+    try:
+        text = page(stats, other, names)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        what = f"the statistics are damaged: {type(error).__name__} {error}"
+        fail("E0034", what, names[0])
+    write_text(path, text)
+
+
+def read_stats(path: str) -> Any:
+    """Return the statistics of a run."""
+    from snncc.compiler.cli.files import read_bytes
+    from snncc.compiler.diag import fail
+
+    file = Path(path, "stats.json") if Path(path).is_dir() else Path(path)
+    data = read_bytes(str(file))
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        fail("E0034", f"this is no JSON: {error}", path, help="give what --stats wrote")
+    missing = [
+        k for k in (*NEEDED, "units", "layers") if not isinstance(found, dict) or k not in found
+    ]
+    if missing:
+        what = f"no statistics of a run: {', '.join(missing)} missing"
+        fail("E0034", what, path, help="give what `snncc run --stats` wrote")
+    return found
+
+
+def _short(path: str) -> str:
+    name = Path(path).stem
+    return Path(path).parent.name if name == "stats" and Path(path).parent.name else name
