@@ -50,6 +50,17 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     return True
 
 
+def _layer_of(op: Op) -> str:
+    """Return the layer's name: its own, or what its weight is called without the last part."""
+    layer = op.attrs.get("layer")
+    if isinstance(layer, str):
+        return layer
+    for v in op.operands[1:]:
+        if isinstance(v.owner, Op) and v.owner.name == "graph.param":
+            return v.owner.str_attr("name").partition("#")[0].rpartition(".")[0]
+    return ""
+
+
 class _Split:
     def __init__(self, module: Module, training: Training, main: Func, step: Func) -> None:
         self.module, self.training, self.main, self.step = module, training, main, step
@@ -65,9 +76,9 @@ class _Split:
                 self.single(group.ops[0])
 
     def builder(self, op: Op, phase: str = "fp") -> Builder:
-        layer = op.attrs.get("layer")
         common: dict[str, Attribute] = {"phase": phase}
-        if isinstance(layer, str):
+        layer = _layer_of(op)
+        if layer:
             common["layer"] = layer
         return Builder(self.step.body, op.loc, None, **common)
 
