@@ -166,7 +166,7 @@ def load(
 
 def _load(path: Path, request: Request) -> Model:
     imported = import_model(path, request)
-    return Model(path, request.config, imported.module, request, imported.warnings)
+    return Model(path, imported.config, imported.module, request, imported.warnings)
 
 
 def load_program(path: str | Path) -> Program:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from snncc.compiler.config import Config
-from snncc.compiler.diag import Diagnostic, DiagnosticSink, fail
+from snncc.compiler.config_check import suggest
+from snncc.compiler.config_schema import BY_PATH
+from snncc.compiler.diag import CompileError, Diagnostic, DiagnosticSink, fail
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module
 from snncc.compiler.passes.graph._spike_input import spike_input
@@ -36,6 +38,8 @@ class Imported:
     """A graph module with what was noticed on the way."""
 
     module: Module
+    config: Config
+    """The request's; where it says nothing, the model file's own training settings."""
     warnings: tuple[Diagnostic, ...] = ()
 
 
@@ -58,7 +62,7 @@ def import_model(path: Path, request: Request) -> Imported:
         return _import_onnx(path, request)
     if suffix == ".nir":
         return _import_nir(path, request)
-    fail("E0024", f"reading {suffix} files is not supported yet", str(path))
+    return _import_dsl(path, request)
 
 
 def _import_onnx(path: Path, request: Request) -> Imported:
@@ -77,7 +81,7 @@ def _import_onnx(path: Path, request: Request) -> Imported:
     sink.raise_if_errors()
     if config.flag("input.spikes"):
         spike_input(module)
-    return Imported(module, tuple(sink.warnings))
+    return Imported(module, config, tuple(sink.warnings))
 
 
 def _import_nir(path: Path, request: Request) -> Imported:
@@ -97,7 +101,36 @@ def _import_nir(path: Path, request: Request) -> Imported:
     sink.raise_if_errors()
     if config.flag("input.spikes"):
         spike_input(module)
-    return Imported(module, tuple(sink.warnings))
+    return Imported(module, config, tuple(sink.warnings))
+
+
+def _import_dsl(path: Path, request: Request) -> Imported:
+    from snncc.compiler.frontend.dsl_import import SHORT, import_dsl
+
+    config, sink = request.config, DiagnosticSink()
+    if config.integer("time_axis") not in (None, 0):
+        fail("E0354", "the time axis of a .snn model is 0: x is [T, B, ...]", config.file)
+    module, settings = import_dsl(
+        path,
+        steps=config.integer("timesteps"),
+        batch=request.batch,
+        x_shape=request.x_shape,
+        sink=sink,
+    )
+    for said in settings:
+        if said.path not in BY_PATH:
+            fail("E0121", f"there is no setting {said.path!r}", said.key,
+                 help=suggest(said.path, (*SHORT, *BY_PATH)) or "docs/dsl.md")  # fmt: skip
+        if config.said(said.path):
+            continue
+        try:
+            config = config.override({said.path: said.value}, "metadata")
+        except CompileError as error:
+            fail("E0122", error.diagnostics[0].message, said.span)
+    sink.raise_if_errors()
+    if config.flag("input.spikes"):
+        spike_input(module)
+    return Imported(module, config, tuple(sink.warnings))
 
 
 def batch_and_steps(config: Config, request: Request) -> tuple[int | None, int | None]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from snncc.compiler.config import load_config
+from snncc.compiler.cli.build import Request, import_model, is_model
+from snncc.compiler.config import Config, load_config
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.parser import MAX_CHARACTERS, Parsed
 from snncc.compiler.ir.printer import print_module
@@ -26,11 +27,12 @@ from snncc.isa.machine_parts import MachineError
 
 HELP = """Run named passes on textual IR.
 
-IN is a .snnir file with its arrays beside it (NAME.npz or resources.npz), or - for stdin. The
-result goes to stdout, or to the file named by -o.
+IN is a .snnir file with its arrays beside it (NAME.npz or resources.npz), a model (.onnx, .nir,
+.snn), or - for stdin. The result goes to stdout, or to the file named by -o.
 
 \b
   snncc opt net.snnir -p 'canonicalize,dce'
+  snncc opt net.snn -o net.snnir
   snncc opt dumps/002-dce.snnir -p default --print-ir-diff -o out.snnir
 """
 
@@ -110,10 +112,10 @@ def opt(
     time_passes: bool,
 ) -> None:
     """Run the command."""
-    parsed = _read(source, resources)
+    context = _context(target, config, mode)
+    parsed = _read(source, resources, context)
     module = parsed.module
     steps = plan(pipeline, module.stage, level, stop_after)
-    context = _context(target, config, mode)
     words = ["snncc", "opt", source.name, "-p", pipeline]
     context.command = shell(*words, context.flags)
     observers: list[Observer] = []
@@ -150,10 +152,14 @@ def opt(
 command = opt
 
 
-def _read(source: Path, resources: tuple[Path, ...]) -> Parsed:
+def _read(source: Path, resources: tuple[Path, ...], context: PassContext) -> Parsed:
     if str(source) == "-":
         data = sys.stdin.buffer.read(MAX_CHARACTERS + 1)
         return parse_text(data.decode("utf-8", "replace"), "<stdin>", resources)
+    if is_model(source):
+        imported = import_model(source, Request(context.config or Config()))
+        context.config = imported.config
+        return Parsed(imported.module, {})
     return read_module(source, resources)
 
 

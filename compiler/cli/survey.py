@@ -64,6 +64,7 @@ def survey(
     try:
         imported = import_model(Path(model), Request(config, batch, None, dt))
         found.warnings += imported.warnings
+        config = imported.config
         found.module, _ = lower(imported.module, "configure", config=config, mode="train")
         found.nodes = [_line(op) for op in found.module.walk() if op.name not in _QUIET]
         found.neurons = {

@@ -57,6 +57,8 @@ def train(
 
     settings = read_config(config, flags)
     loaded = api.load(model, config=settings, batch=batch or settings.integer("training.batch"))
+    if batch is None and not settings.said("training.batch"):
+        loaded = loaded.with_batch(loaded.config.integer("training.batch") or loaded.batch)
     show_warnings(loaded.warnings)
     run = api.prepare_training(
         loaded, data_name, epochs=epochs, target=target or "", cores=cores, engine=engine

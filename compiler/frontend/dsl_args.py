@@ -45,7 +45,7 @@ class Args:
         """Return the place of an argument, or of the call."""
         return self.spans.get(name, self.call.span)
 
-    def int(self, name: str) -> int:
+    def whole(self, name: str) -> int:
         """Return a whole number."""
         value = self.values[name]
         return value if isinstance(value, int) else 0

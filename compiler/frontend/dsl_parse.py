@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput
@@ -122,13 +123,19 @@ def parse(text: str, name: str) -> Program:
     """Parse a text."""
     source = SourceFile(name, text)
     try:
-        tree = cast("Node", _parser().parse(text))
+        tree = _tree(text)
     except UnexpectedCharacters as error:
-        at = error.pos_in_stream
+        at = int(error.pos_in_stream or 0)
         fail("E0120", f"{text[at]!r} has no place here", Span(source, at, at + 1))
     except UnexpectedInput as error:
         fail(*_syntax(source, error))
     return Program(source, _Reader(source).items(tree.children, 0))
+
+
+def _tree(text: str) -> Node:
+    lark: Any = _parser()  # its parse() is hardly typed
+    tree: Node = lark.parse(text)
+    return tree
 
 
 def _syntax(source: SourceFile, error: UnexpectedInput) -> tuple[str, str, Span]:
@@ -136,7 +143,8 @@ def _syntax(source: SourceFile, error: UnexpectedInput) -> tuple[str, str, Span]
     found = str(token) if isinstance(token, Token) else ""
     start = token.start_pos if isinstance(token, Token) else None
     at = len(source.text.rstrip()) if not found or start is None else start
-    wanted = sorted({WORDS.get(t, t.lower()) for t in getattr(error, "expected", ())})
+    expected = [str(t) for t in cast("Iterable[object]", getattr(error, "expected", ()))]
+    wanted = sorted({WORDS.get(t, t.lower()) for t in expected})
     said = f"{found!r} has no place here" if found else "the file ends too early"
     if wanted:
         said += f"; expected {', '.join(wanted[:-1])}{' or ' if wanted[1:] else ''}{wanted[-1]}"

@@ -1,7 +1,7 @@
 """Reads the text form of the IR (grammar: docs/design/ir.md); every fault is a diagnostic.
 
 Written by hand because a generated LALR parser needs more than the whole time budget for it
-(docs/adr/0010-hand-written-ir-parser.md).  A wrong name is reported and reading goes on; a syntax
+(docs/adr/0006-hand-written-ir-parser.md).  A wrong name is reported and reading goes on; a syntax
 error ends it.
 """
 
