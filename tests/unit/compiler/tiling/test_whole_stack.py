@@ -12,7 +12,7 @@ from snncc.compiler.ir.core import Module
 from strategies_networks import random_inputs, random_network
 from whole_stack import check_fitting
 
-STEPS, NETWORKS, PART = 100, 100, 10
+STEPS, NETWORKS, PART = 60, 100, 10
 SCRATCHPADS = (512, 1024, 2048, 4096, 32768)
 
 
