@@ -12,7 +12,7 @@ import io
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -146,7 +146,7 @@ class Expected:
         if not isinstance(layers, list):
             raise ActivityError("these statistics have no layers")
         found: dict[tuple[str, str], float] = {}
-        for layer in layers:
+        for layer in cast("list[Any]", layers):
             try:
                 if layer["macs"]["dense"]:
                     found[str(layer["name"]), str(layer["phase"])] = float(layer["density"])

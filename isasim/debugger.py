@@ -1,8 +1,8 @@
 """A debugger: stops a run where somebody wants to look, and says what there is to see.
 
 It is a :class:`~snncc.isasim.hooks.Tracer`.  ``prompt`` is asked for a command whenever the run
-stops and returns None to go on to the end; ``say`` gets the answers.  The commands themselves are
-in :mod:`snncc.isasim.debug_commands`.
+stops and returns None to go on to the end; ``say`` gets the answers; ``execute`` is
+:func:`snncc.isasim.debug_commands.execute`.
 """
 
 from __future__ import annotations
@@ -110,9 +110,11 @@ NOWHERE: Final = -1
 class Debugger:
     """Stops, counts executions, and lets commands look around."""
 
-    def __init__(self, prompt: Prompt, say: Say) -> None:
+    def __init__(self, prompt: Prompt, say: Say, execute: Callable[[Debugger, str], bool]) -> None:
         self.prompt = prompt
         self.say = say
+        self.execute = execute
+        """Does one command; True when the run goes on."""
         self.stops: dict[int, Breakpoint | Watch] = {}
         self.system: System | None = None
         self.result: Result | None = None
@@ -185,8 +187,6 @@ class Debugger:
             self._ask()
 
     def _ask(self) -> None:
-        from snncc.isasim.debug_commands import execute
-
         self._steps = 0
         while True:
             line = self.prompt("(snncc) ")
@@ -194,7 +194,7 @@ class Debugger:
                 self._steps = NOWHERE
                 return
             try:
-                if execute(self, line):
+                if self.execute(self, line):
                     return
             except DebugError as error:
                 self.say(f"error: {error}")

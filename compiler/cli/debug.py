@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from snncc.compiler.cli.files import read_bytes
 from snncc.compiler.cli.simulate import Chip
+from snncc.isasim.debug_commands import execute
 from snncc.isasim.debugger import Debugger
 
 REPEATED = ("s", "n", "c", "step", "next", "continue")
@@ -15,7 +16,7 @@ REPEATED = ("s", "n", "c", "step", "next", "continue")
 def make_debugger(commands: str | None) -> Debugger:
     """Return a debugger that asks the terminal, or reads its commands from a file."""
     prompt = _script(commands) if commands or not sys.stdin.isatty() else _terminal()
-    return Debugger(prompt, lambda text: print(text, flush=True))
+    return Debugger(prompt, lambda text: print(text, flush=True), execute)
 
 
 def debug_chip(chip: Chip, debugger: Debugger) -> None:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeAlias
@@ -56,7 +56,7 @@ def write_bytes(path: str, data: bytes) -> None:
 
 
 @contextmanager
-def writing(path: str, keep: tuple[type[BaseException], ...] = ()) -> Iterator[BinaryIO]:
+def writing(path: str, keep: tuple[type[BaseException], ...] = ()) -> Generator[BinaryIO]:
     """Open a file to write piece by piece; it appears when all is written.
 
     An error or an interrupt leaves what was there before; the errors in ``keep`` do not.

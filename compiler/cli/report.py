@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -73,13 +73,12 @@ def read_stats(path: str) -> Any:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
         fail("E0034", f"this is no JSON: {error}", path, help="give what --stats wrote")
-    missing = [
-        k for k in (*NEEDED, "units", "layers") if not isinstance(found, dict) or k not in found
-    ]
+    there = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    missing = [k for k in (*NEEDED, "units", "layers") if k not in there]
     if missing:
         what = f"no statistics of a run: {', '.join(missing)} missing"
         fail("E0034", what, path, help="give what `snncc run --stats` wrote")
-    return found
+    return there
 
 
 def _short(path: str) -> str:

@@ -47,7 +47,8 @@ def resources(stats: Stats) -> list[Resource]:
     """Return the resources of a run, the busiest first."""
     cycles = max(1, stats["cycles"])
     found: list[Resource] = []
-    for key, unit in stats["units"].items():
+    units: Mapping[str, Any] = stats["units"]
+    for key, unit in units.items():
         shares = [core["busy"] / cycles for core in unit["cores"]] or [0.0]
         name = UNITS.get(key, key)
         found.append(Resource(key, name, max(shares), sum(shares) / len(shares)))

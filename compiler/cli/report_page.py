@@ -150,7 +150,8 @@ def _resources(stats: Stats) -> str:
 def _stalls(stats: Stats) -> str:
     causes = [c for c in CAUSES if any(u["stall"].get(c) for u in stats["units"].values())]
     rows: list[list[str]] = []
-    for name, unit in stats["units"].items():
+    units: Stats = stats["units"]
+    for name, unit in units.items():
         parts = {"busy": float(unit["busy"])}
         parts |= {CAUSES[c]: float(unit["stall"].get(c, 0)) for c in causes}
         whole = sum(parts.values())

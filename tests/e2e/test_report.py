@@ -106,7 +106,7 @@ def test_what_is_no_run(tmp_path: Path, stats: Any) -> None:
     for text in ("", "[]", "{}", "nonsense", "[" * 100_000):
         path.write_text(text)
         refused(snncc("report", path), "E0034")
-    damaged = {**stats, "units": [], "layers": 3}
+    damaged: dict[str, Any] = {**stats, "units": [], "layers": 3}
     path.write_text(json.dumps(damaged))
     refused(snncc("report", path), "E0034")
     refused(snncc("report", tmp_path / "none.json"), "E0005")

@@ -1,6 +1,6 @@
 """The sums of the statistics add up: by layer and phase, by mnemonic, by unit and by cause."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,10 +22,11 @@ def stats() -> Stats:
 
 def leaves(value: Any) -> Any:
     """Return a nested table with its numbers, without densities and names."""
-    if isinstance(value, dict):
-        kept = {k: leaves(v) for k, v in value.items() if k not in ("name", "phase", "density")}
-        return {k: v for k, v in kept.items() if k != "unit"}
-    return value
+    if not isinstance(value, dict):
+        return value
+    table = cast("dict[str, Any]", value)
+    left_out = ("name", "phase", "density", "unit")
+    return {k: leaves(v) for k, v in table.items() if k not in left_out}
 
 
 def added(parts: list[Any]) -> Any:
@@ -117,7 +118,7 @@ def test_counted_blocks_decide_what_an_instruction_costs() -> None:
         "bias",
         "init",
     )
-    operands = dict(zip(names, values, strict=True))
+    operands: dict[str, int] = dict(zip(names, values, strict=True))
     for price, blocks in zip(found, (1, 10, -1), strict=True):
         assert price.cycles == cost("gacc", operands, machine, Activity(320, blocks)).cycles
     assert found[0].buffer < found[2].buffer < found[1].buffer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snncc.isa.objfile import ObjectFile, TensorEntry
-from snncc.isasim.debug_commands import COMMANDS, HELP
+from snncc.isasim.debug_commands import COMMANDS, HELP, execute
 from snncc.isasim.debug_views import raster
 from snncc.isasim.debugger import Debugger
 from snncc.isasim.system import Options, System
@@ -18,7 +18,7 @@ def session(script: Iterable[str], file: ObjectFile | None = None) -> list[str]:
     """Run a script; return what was said, without the questions."""
     lines = iter(script)
     said: list[str] = []
-    debugger = Debugger(lambda prompt: next(lines, None), said.append)
+    debugger = Debugger(lambda prompt: next(lines, None), said.append, execute)
     built = file or busy_program()
     system = System(built, Options(engine="reference"), tracers=[debugger])
     system.dram[:] = 0
