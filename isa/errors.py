@@ -197,6 +197,29 @@ define(
     "NIR gives time constants but no time step, and this file has no hint at it. `--dt` says it, "
     "in the unit of the time constants.",
 )
+define("E0120", "network syntax", "The text does not follow the grammar of docs/dsl.md.")
+define(
+    "E0121",
+    "unknown layer or option",
+    "The network language has no such layer, option or setting, or one that is needed is missing. "
+    "docs/dsl.md lists them.",
+)
+define("E0122", "bad value in a network", "An option or setting has a value that does not fit it.")
+define(
+    "E0123",
+    "name in a network",
+    "A name is used before a line defines it, or defined twice.",
+)
+define(
+    "E0124",
+    "layer does not fit",
+    "A layer of a .snn file cannot take what the line before gives: the message has the shapes.",
+)
+define(
+    "E0125",
+    "weights of a network",
+    "The npz file that a .snn file names is missing, damaged, or lacks a parameter of this shape.",
+)
 define("E0150", "IR syntax", "The text does not follow the grammar of docs/design/ir.md.")
 define("E0151", "unknown value", "The operand names a value that no op or argument defines here.")
 define("E0152", "name defined twice", "Two values, functions or resources share a name.")

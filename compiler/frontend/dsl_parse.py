@@ -125,7 +125,7 @@ def parse(text: str, name: str) -> Program:
     try:
         tree = _tree(text)
     except UnexpectedCharacters as error:
-        at = int(error.pos_in_stream or 0)
+        at = int(cast("int", getattr(error, "pos_in_stream", 0)))
         fail("E0120", f"{text[at]!r} has no place here", Span(source, at, at + 1))
     except UnexpectedInput as error:
         fail(*_syntax(source, error))

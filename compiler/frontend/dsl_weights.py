@@ -1,0 +1,29 @@
+"""First weights of a .snn network from an npz beside it."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from snncc.compiler.diag import fail
+from snncc.compiler.frontend.dsl_args import Args
+from snncc.compiler.frontend.dsl_net import Array
+
+
+def read_weights(args: Args, folder: Path) -> dict[str, Array]:
+    """Read the arrays; ``param/NAME``, as runs write them, is the same as ``NAME``."""
+    where = args.span("file")
+    path = (folder / args.word("file")).resolve()
+    if folder.resolve() not in path.parents:
+        fail("E0125", "the weights lie outside the model's folder", where)
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            found = {n.removeprefix("param/"): np.asarray(z[n]) for n in z.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        fail("E0125", f"cannot read the weights: {str(error)[:200]}", where)
+    for name, array in found.items():
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            fail("E0125", f"{name} does not hold finite numbers", where)
+    return found
