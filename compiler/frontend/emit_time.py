@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.frontend import emit_basic, emit_layers
 from snncc.compiler.frontend.batch import BatchAxes
 from snncc.compiler.frontend.elementwise import COMPARE
 from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits, hint
+from snncc.compiler.frontend.flat import Arr
 from snncc.compiler.frontend.fuse import Layer
 from snncc.compiler.frontend.metadata import Namer
 from snncc.compiler.frontend.neuron_attrs import neuron_attributes
@@ -54,6 +55,7 @@ def neuron(e: Emitter, node: RNode) -> None:
     x = e.fit(e.value(node.ins[0]), node, e.shape(node))
     if x.type.kind == "tensor":
         attrs["steps"] = e.steps  # the same input at every step
+    _warn_about_start(e, node, attrs, {name: array for name, array, _ in arrays})
     operands = [x]
     for name, array, source in arrays:
         slot = len(operands)
@@ -63,6 +65,28 @@ def neuron(e: Emitter, node: RNode) -> None:
     for result, tail in zip(reversed(made.results), ("v", "s"), strict=False):
         result.name = f"{hint(str(attrs['layer']))}.{tail}"
     e.results[node.id] = made
+
+
+def _warn_about_start(
+    e: Emitter, node: RNode, attrs: Mapping[str, Attribute], arrays: Mapping[str, Arr]
+) -> None:
+    """Warn of a membrane or current that starts elsewhere than at rest."""
+    rest = attrs.get("v_rest", 0.0)
+    for key, what in (("v_init", "membrane"), ("i_init", "current")):
+        array = arrays.get(key)
+        if array is not None:
+            value = f"values from {array.min():.4g} to {array.max():.4g}"
+        elif attrs.get(key, 0.0) in (0.0, rest if key == "v_init" else 0.0):
+            continue
+        else:
+            value = f"{attrs[key]:.4g}"
+        e.sink.warning(
+            "E0110",
+            f"the {what} of {attrs['layer']} starts from {value} that the exporter baked in",
+            e.where(node),
+            help="usually the state left over from a run before the export; reset the network "
+            "before you export it",
+        )
 
 
 @emits("Spikes")

@@ -84,3 +84,12 @@ def test_every_buffer_of_a_task_has_a_place_of_its_own() -> None:
                 assert each.int_attr("offset") == top
                 top += each.result.type.size * each.int_attr("slots")
         assert top <= 4096
+
+
+def test_a_program_that_is_too_large_for_its_memory() -> None:
+    tiny = machine(1).with_(dram_bytes=1 << 10)
+    with pytest.raises(CompileError) as caught:
+        compiled(dense(1, 1, 2, 2).module, tiny)
+    (found,) = caught.value.diagnostics
+    assert found.code == "E0603", found
+    assert "core 0 needs" in found.message

@@ -72,10 +72,14 @@ def test_synapse_and_decay() -> None:
 
 
 def test_baked_state_is_kept() -> None:
-    module = load(DATA / "sinabs_baked_state.T12.ts.onnx", steps=12, time_axis=1)
+    sink = DiagnosticSink()
+    module = import_onnx(DATA / "sinabs_baked_state.T12.ts.onnx", steps=12, time_axis=1, sink=sink)
     params = neurons(module)[0].attrs["params"]
     assert isinstance(params, tuple)
     assert "v_init" in params
+    assert {d.code for d in sink.warnings} == {"E0110"}
+    assert len(sink.warnings) == len(neurons(module))
+    assert "membrane" in sink.warnings[0].message
 
 
 def test_step_graph_without_steps_warns() -> None:
