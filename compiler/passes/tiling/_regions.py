@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Op, Value
 from snncc.compiler.passes.tiling._context import TilingContext
+from snncc.compiler.passes.tiling._fused import Producer
 from snncc.compiler.passes.tiling._lanes import ProgramWriter, RegionCompiler, f16_bits, f32_bits
 from snncc.compiler.passes.tiling._orders import KERNEL, Order
 from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work, phase_lane
@@ -61,8 +62,9 @@ def _fits(value: Value, domain: Domain, rank: int, order: Order) -> bool:
         return False
     dtype = value.type.dtype
     if dtype == "bit":  # packed rows are padded: cuts elsewhere need whole units
-        last = len(domain.shape) - 1
-        return trail == want_trail and (domain.cut == last or domain.shape[-1] % 16 == 0)
+        last = max(0, len(domain.shape) - 1)
+        whole = domain.cut < last and domain.shape[-1] % 16 == 0
+        return trail == want_trail and (domain.cut == last or whole)
     return dtype != "i32" or product_of(trail) == 1
 
 
@@ -123,8 +125,15 @@ def constant_of(value: Value) -> float | None:
 class RegionTiler:
     """Builds the lane work of one region op."""
 
-    def __init__(self, context: TilingContext, op: Op) -> None:
+    def __init__(
+        self,
+        context: TilingContext,
+        op: Op,
+        fused: Value | None = None,
+        producer: Producer | None = None,
+    ) -> None:
         self.context, self.op = context, op
+        self.fused, self.producer = fused, producer
         self.writer = ProgramWriter()
         self.region = RegionCompiler(self.writer)
         self.feeds: list[Feed] = []
@@ -151,6 +160,10 @@ class RegionTiler:
                 ("const.h", f16_bits(number)) if dtype == "f16" else ("const.f", f32_bits(number))
             )
             self.region.bind(arg, self.writer.add(name, imm=bits))
+            return
+        if operand is self.fused:
+            stream = self._feed(Feed("acc", None, "f32"))
+            self.region.bind(arg, self.writer.add("ld.acc", imm=stream))
             return
         use, row_form = self._use(operand, domain, steps)
         stream = self._feed(Feed("in", use, dtype, row_form))
@@ -208,6 +221,7 @@ class RegionTiler:
                 reverse,
                 phase_lane(phase),
                 name=name,
+                producer=self.producer,
             ),
         )
 

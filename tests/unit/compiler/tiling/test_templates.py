@@ -93,6 +93,18 @@ def test_results_that_nobody_wants_have_no_memory() -> None:
     check_all(made.module, made.inputs, machine(2))
 
 
+@pytest.mark.parametrize("columns", [1, 16, 17, 48])
+def test_spikes_without_rows(columns: int) -> None:
+    made = Made(1, 1)
+    x = made.input("x", tensor((columns,)))
+
+    def body(e: Builder, args: list[Value]) -> list[Value]:
+        return [e.one("ew.gt", args[0], e.one("ew.neg", args[0]))]
+
+    made.output(s=made.region("map", [x], [tensor((columns,), "bit")], body)[0])
+    check_all(made.module, made.inputs, machine(4))
+
+
 @pytest.mark.parametrize("kind", ["sum", "mean", "max", "last"])
 @pytest.mark.parametrize("dtype", ["f16", "bit"])
 def test_readouts(kind: str, dtype: str) -> None:
