@@ -10,12 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks import startup, trainstep
+from benchmarks import convnets, startup, trainstep
 from benchmarks.common import Case, Outcome, measure
 
 HERE = Path(__file__).resolve().parent
 
-SUITES: tuple[Callable[[], list[Case]], ...] = (trainstep.cases, startup.cases)
+SUITES: tuple[Callable[[], list[Case]], ...] = (
+    trainstep.cases,
+    convnets.cases,
+    startup.cases,
+)
 
 
 @dataclass(frozen=True, slots=True)

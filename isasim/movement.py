@@ -60,7 +60,7 @@ def copy(op: Resolved, source: Bytes, target: Bytes, sram: int, dram: int) -> No
     row = _row(size)
     rows: npt.NDArray[np.void] = np.ndarray((n0, n1), row, source, src, (src0, src1))
     written: npt.NDArray[np.void] = np.ndarray((n0, n1), row, target, dst, (dst0, dst1))
-    if _rows_disjoint(n0, dst0, n1, dst1, size):
+    if rows_disjoint(n0, dst0, n1, dst1, size):
         written[...] = rows
         return
     for i in range(n0):  # rows that overlap are written in order: the last one stays
@@ -90,7 +90,7 @@ def _inside(start: int, n0: int, s0: int, n1: int, s1: int, size: int, limit: in
     return low >= 0 and high <= limit
 
 
-def _rows_disjoint(n0: int, s0: int, n1: int, s1: int, size: int) -> bool:
+def rows_disjoint(n0: int, s0: int, n1: int, s1: int, size: int) -> bool:
     """Whether rows certainly share no byte (nested strides, in either order)."""
     inner = abs(s1) * (n1 - 1) + size
     outer = abs(s0) * (n0 - 1) + size

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -33,13 +33,17 @@ from snncc.isasim.faults import Fault, StopReason
 from snncc.isasim.hooks import Hooks, Tracer
 from snncc.isasim.initial import InitShadow
 from snncc.isasim.network import Dram, Link, Mesh
+from snncc.isasim.plan import replay_of
 from snncc.isasim.pricing import Pricing
 from snncc.isasim.races import Race, RaceChecker
 from snncc.isasim.reports import leftovers
-from snncc.isasim.stats import Stats, collect, snapshot
+from snncc.isasim.stats import Stats, Timing, collect, snapshot
 from snncc.isasim.timed import Timed
 from snncc.isasim.timeline import Timeline
 from snncc.isasim.untimed import Untimed
+
+if TYPE_CHECKING:
+    from snncc.isasim.replay import Replay
 
 Array: TypeAlias = npt.NDArray[Any]
 DEFAULT_LIMIT = 1_000_000_000
@@ -56,6 +60,9 @@ class Options:
     max_instructions: int = DEFAULT_LIMIT
     order_seed: int | None = None
     """Untimed runs only: draw a legal order at random."""
+    plan: bool = True
+    """Work out once what does not depend on data (:mod:`snncc.isasim.plan`), where that is possible
+    and nobody watches; same bits, times and statistics."""
     timeline: bool = False
     """Also count how busy everything was over time."""
     source: Expected | Recording | None = None
@@ -151,6 +158,8 @@ class System:
             self.options.recorder.engine = self.engine
         self._timeline = Timeline() if self.options.timeline else None
         self._watch()
+        self._planned = False
+        self._plan: Replay | None = None
         self._sram_initial = False
         if self.values:
             self._load(Path(folder))
@@ -261,6 +270,9 @@ class System:
         ]
         chip.reset(starts, seed)
         pricing.begin()
+        replay = self._replay(seed)
+        if replay is not None:
+            return self._repeat(replay, seed, starts)
         counters = Counters(chip, pricing.prices)
         ends: dict[int, int] = {}
         if options.timing:
@@ -290,11 +302,12 @@ class System:
             sum(counters.executed),
             tuple(self._races.races) if self._races else (),
             leftovers(chip) if fault is None else (),
-            lambda: {
-                **collect(chip, counters, timing, self.machine, pricing),
-                "memory": self._memory_map(),
-            },
+            lambda: self._collect(counters, timing),
         )
+
+    def _collect(self, counters: Counters, timing: Timing) -> Stats:
+        stats = collect(self.chip, counters, timing, self.machine, self.pricing)
+        return {**stats, "memory": self._memory_map()}
 
     def _memory_map(self) -> Stats:
         """Return what lies where in the DRAM."""
@@ -308,6 +321,36 @@ class System:
             "scratchpad_bytes": self.machine.scratchpad.bytes,
             "tensors": sorted(tensors, key=lambda t: (t["start"], t["end"])),
         }
+
+    def _replay(self, seed: int) -> Replay | None:
+        """Return the program's plan, made at the first run, if it has one and nobody watches."""
+        options = self.options
+        watchers = (self._hooks, self._timeline, options.source, options.recorder)
+        if any(w is not None for w in (*watchers, options.order_seed)) or not options.plan:
+            return None
+        if not self._planned:
+            self._planned = True
+            self._plan = replay_of(self.chip, self.engine, self.pricing, self._mesh, seed,
+                                   options.max_instructions)  # fmt: skip
+        found = self._plan
+        return found if found is not None and found.plan.seed in (None, seed) else None
+
+    def _repeat(self, replay: Replay, seed: int, starts: Sequence[int]) -> Result:
+        """Run the plan."""
+        times = replay.run(seed, starts, self._bus, self.options.timing)
+        fault = times.fault
+        timing = snapshot(
+            times.cycles, self._fetched, starts, times.ends, self._bus, self._mesh, None
+        )
+        return Result(
+            fault.reason if fault else StopReason.HALT,
+            fault,
+            times.cycles,
+            sum(replay.plan.executed),
+            (),
+            replay.plan.leftovers if fault is None else (),
+            lambda: self._collect(times.counters(), timing),
+        )
 
     def _load_scratchpads(self) -> None:
         for item in self.program.initial:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, Numerics, Resolved, Sram
 from snncc.isasim.engines.checks import Footprint, check, overlapping
 from snncc.isasim.engines.fast_lanes import LaneKernels, steps_tangled
@@ -58,12 +61,16 @@ class FastEngine:
 
     def execute(self, op: Resolved, sram: Sram) -> Activity:
         """Execute one instruction; see :class:`snncc.isasim.engines.base.Engine`."""
+        return self.bind(op, sram)()
+
+    def bind(self, op: Resolved, sram: Sram) -> Callable[[], Activity]:
+        """Check an instruction; return a function that executes it, any number of times."""
         found = check(op, sram.shape[0])
         if op.micro is not None and op.mnemonic in LANE_MNEMONICS:
-            if not (found[0] or found[1]) or steps_tangled(op, op.micro):
-                return self._reference.execute(op, sram)
-            return self._lanes(op, sram)
-        run = self._run.get(op.mnemonic)
-        if run is None or not found[1] or tangled(found):
-            return self._reference.execute(op, sram)
-        return run(op, sram)
+            if (found[0] or found[1]) and not steps_tangled(op, op.micro):
+                return self._lanes.bind(op, sram)
+        else:
+            run = self._run.get(op.mnemonic)
+            if run is not None and found[1] and not tangled(found):
+                return partial(run, op, sram)
+        return partial(self._reference.execute, op, sram)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -71,8 +72,8 @@ class LaneKernels:
         self._ready: Translation | None = None
         self._spare = np.zeros(4 * BLOCK + 1024, np.uint8)
 
-    def __call__(self, op: Resolved, sram: Sram) -> Activity:
-        """Run one lane instruction."""
+    def bind(self, op: Resolved, sram: Sram) -> Callable[[], Activity]:
+        """Return a function that runs one lane instruction."""
         _, steps, rows, cols, seed = op.values
         program = op.micro
         assert program is not None
@@ -80,23 +81,28 @@ class LaneKernels:
         elements = steps * rows * cols
         if rows > 1 and _contiguous(op, program):
             rows, cols = 1, rows * cols
-        memory, spare = sram.ctypes.data, self._spare.ctypes.data
-        fused = self._fused(program, elements) if cols >= FUSE_FROM else None
-        if fused is not None:
-            spikes = kf.run_fused(
-                fused.run.address, fused.uses, streams, steps, rows, cols, memory, spare
+        memory, spare = int(sram.ctypes.data), int(self._spare.ctypes.data)
+        number, wide = _signed(seed), cols >= FUSE_FROM
+
+        def run() -> Activity:
+            fused = self._fused(program, elements) if wide else None
+            if fused is not None:
+                spikes = kf.run_fused(
+                    fused.run.address, fused.uses, streams, steps, rows, cols, memory, spare
+                )
+                return Activity(elements, elements, int(spikes))
+            plan = translate(program, self.saturate)
+            if self._area.shape[0] < plan.bytes:
+                self._area = np.zeros(plan.bytes, np.uint8)
+                self._ready = None
+            self._constants(plan)
+            area = int(self._area.ctypes.data)
+            spikes = kl.run_lanes(
+                plan.code, plan.states, streams, steps, rows, cols, number, memory, area, spare
             )
             return Activity(elements, elements, int(spikes))
-        plan = translate(program, self.saturate)
-        if self._area.shape[0] < plan.bytes:
-            self._area = np.zeros(plan.bytes, np.uint8)
-            self._ready = None
-        self._constants(plan)
-        area, number = self._area.ctypes.data, _signed(seed)
-        spikes = kl.run_lanes(
-            plan.code, plan.states, streams, steps, rows, cols, number, memory, area, spare
-        )
-        return Activity(elements, elements, int(spikes))
+
+        return run
 
     def _fused(self, program: LaneProgram, elements: int) -> _Compiled | None:
         """Return the program compiled as one loop, once it has been used enough."""

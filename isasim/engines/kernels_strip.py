@@ -25,6 +25,7 @@ def start_values(e: Emit, init: Any, v: int, vectors: int, mask: Any) -> Any:
 
 
 def finish_values(e: Emit, value: Any, out: Any, v: int, vectors: int, mask: Any) -> None:
+    """Store accumulators, NaN canonical."""
     address = e.at(out, 64 * v)
     if v == vectors - 1:
         e.masked_store(e.canonical(value), address, mask)

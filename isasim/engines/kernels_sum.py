@@ -2,8 +2,8 @@
 # pyright: basic
 """Sums over rows and columns, strictly one term after the other.
 
-``colsum`` keeps up to 64 columns in registers and walks down the rows.  ``rowred`` has one chain per
-row; maxima compare integers that have the order of the numbers, as in :mod:`kernels_pool`.
+``colsum`` keeps up to 64 columns in registers and walks down the rows.  ``rowred`` has a chain for
+each row; maxima compare integers that have the order of the numbers, as in :mod:`kernels_pool`.
 """
 
 from __future__ import annotations
@@ -196,5 +196,3 @@ def reduce_rows(kind, red, dst, dst_stride, x, stride, rows, n, saturate):
             for r in range(high):
                 store_bits16(np.uint64(result[r]), dst + (row0 + r) * dst_stride)
     return ones_of(x, stride, rows, n) if kind == BIT_KIND else 0
-
-

@@ -1,0 +1,155 @@
+"""The values of a plan: every instruction bound to its memory, called one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.isa.spec import SEED_REGISTER
+from snncc.isasim.chip import Chip, Core
+from snncc.isasim.decode import DMA_KIND, ENGINE_KIND, LOCAL_KIND, SEND_KIND
+from snncc.isasim.engines import kernels_move as km
+from snncc.isasim.engines.base import Activity, Resolved
+from snncc.isasim.engines.fast import FastEngine
+from snncc.isasim.movement import rows_disjoint
+from snncc.isasim.plan import Item, Plan
+
+Row: TypeAlias = list[int]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+
+class _Staging:
+    """Room for messages under way; taken again when a message has been received."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.buffers: dict[int, Bytes] = {}
+        self.left: dict[int, int] = {}
+        self.spare: dict[int, list[Bytes]] = {}
+
+    def sent(self, place: int) -> int:
+        """Return the address for what an item sends."""
+        message = self.plan.sends[place]
+        spare = self.spare.get(message.size)
+        buffer = spare.pop() if spare else np.empty(message.size, np.uint8)
+        self.buffers[place] = buffer
+        self.left[place] = len(message.targets)
+        return int(buffer.ctypes.data)
+
+    def received(self, place: int) -> int:
+        """Return the address of what an item receives."""
+        source = self.plan.senders[self.plan.receives[place]]
+        buffer = self.buffers[source]
+        self.left[source] -= 1
+        if not self.left[source]:
+            self.spare.setdefault(buffer.size, []).append(buffer)
+        return int(buffer.ctypes.data)
+
+
+class Bound:
+    """The instructions of a plan that touch memory, ready to be called."""
+
+    def __init__(self, plan: Plan, chip: Chip, engine: FastEngine) -> None:
+        self.chip = chip
+        self.engine = engine
+        self.seed = 0
+        self.steps: list[tuple[Callable[[], Any], int]] = []
+        """What to call, and the item whose activity that returns (-1: none)."""
+        self._rows: list[Row] = []
+        self._pending = 0
+        self._staging = _Staging(plan)
+        self._known: dict[tuple[int, int, Resolved], Callable[[], Activity]] = {}
+        spans: list[tuple[int, int, int]] = []
+        for place in plan.order:
+            item = plan.items[place]
+            row = None if item.kind == ENGINE_KIND else self._move(place, item)
+            if row is not None:
+                self._rows += row
+                continue
+            self._flush(spans)
+            if item.kind == ENGINE_KIND:
+                self.steps.append((self._engine(item), place))
+            else:
+                self.steps.append((partial(chip.move, item.core, item.op), -1))
+        self._flush(spans)
+        table = np.array(self._rows, np.int64).reshape(-1, km.COLUMNS)
+        for at, low, high in spans:
+            self.steps[at] = (partial(km.move_rows, table, low, high), -1)
+        self._rows = []
+
+    def run(self, seed: int, found: list[Activity | None]) -> None:
+        """Execute everything; ``found`` gets the activity of every engine instruction."""
+        self.seed = seed
+        for call, place in self.steps:
+            if place < 0:
+                call()
+            else:
+                found[place] = call()
+
+    def _flush(self, spans: list[tuple[int, int, int]]) -> None:
+        """Let the moves collected so far be one step."""
+        if len(self._rows) > self._pending:
+            spans.append((len(self.steps), self._pending, len(self._rows)))
+            self.steps.append((int, -1))
+            self._pending = len(self._rows)
+
+    def _engine(self, item: Item) -> Callable[[], Activity]:
+        op, sram = item.op, item.core.sram
+        key = (item.core.index, item.pc, op)
+        found = self._known.get(key)
+        if found is None:
+            if op.micro is not None and self._draws(item):
+
+                def found() -> Activity:
+                    values = (*op.values[:4], self.seed)
+                    return self.engine.execute(op._replace(values=values), sram)
+
+            else:
+                found = self.engine.bind(op, sram)
+            self._known[key] = found
+        return found
+
+    def _draws(self, item: Item) -> bool:
+        """Whether a lane instruction draws random bits with the seed of the run."""
+        inst = item.core.code.program.code[item.pc]
+        draws = any(i.op.name == "rand" for i in item.op.micro.code)
+        return draws and inst["seed"] == SEED_REGISTER
+
+    def _move(self, place: int, item: Item) -> list[Row] | None:
+        """Return the rows of the table for a move; None: it needs more care."""
+        core, op = item.core, item.op
+        if item.kind == DMA_KIND or item.kind == LOCAL_KIND:
+            return self._copy(core, op)
+        base = int(core.sram.ctypes.data)
+        address, size = op[1][2:4]
+        if item.kind == SEND_KIND:
+            buffer = self._staging.sent(place)
+            return [[km.COPY, buffer, base + address, 1, 1, size, 0, 0, 0, 0]] if size else []
+        buffer = self._staging.received(place)
+        adds = op[0] == "recvadd"
+        what, size = (km.ADD, 4 * size) if adds else (km.COPY, size)
+        return [[what, base + address, buffer, 1, 1, size, 0, 0, 0, 0]] if size else []
+
+    def _copy(self, core: Core, op: Resolved) -> list[Row] | None:
+        base = int(core.sram.ctypes.data)
+        if op[0] == "fill":
+            dst, dst0, n0, size, pattern = op[1]
+            empty = not (n0 and size)
+            return [] if empty else [[km.FILL, base + dst, pattern, n0, 1, size, dst0, 0, 0, 0]]
+        dst, src, n0, n1, size, dst0, dst1, src0, src1 = op[1]
+        if not (n0 and n1 and size):
+            return []
+        if n1 > 1 and dst1 == size == src1:
+            size, n1 = size * n1, 1
+        if n0 > 1 and n1 == 1 and dst0 == size == src0:
+            size, n0 = size * n0, 1
+        if n0 * n1 > 1 and not rows_disjoint(n0, dst0, n1, dst1, size):
+            return None
+        dram = int(self.chip.dram.ctypes.data)
+        to = dram if op[0] == "st" else base
+        source = dram if op[0] == "ld" else base
+        return [[km.COPY, to + dst, source + src, n0, n1, size, dst0, dst1, src0, src1]]

@@ -1,0 +1,316 @@
+"""A plan: everything about a run that does not depend on data, worked out once.
+
+Control flow never depends on data, so each core issues the same resolved instructions in every run.
+They are recorded once, put into a legal order (a correct program is a Kahn network: any legal order
+gives the same bits) and checked; later runs repeat them without sequencers and queues.  There is no
+plan for a program that would trap, wait for ever, exceed a limit or is too long to be kept: the
+schedulers run such a program and report what happens.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from snncc.isa.spec import REG, SEED_REGISTER, SEMAPHORES
+from snncc.isasim.chip import Chip, Core
+from snncc.isasim.decode import POST_KIND, RECV_KIND, SEND_KIND, WAIT_KIND
+from snncc.isasim.engines.base import LANE_MNEMONICS, Engine
+from snncc.isasim.engines.checks import check
+from snncc.isasim.faults import Trap
+from snncc.isasim.network import Mesh
+from snncc.isasim.pricing import Pricing
+from snncc.isasim.sequencer import HALTED, WAITING, Sequencer
+
+if TYPE_CHECKING:
+    from snncc.isasim.replay import Replay
+
+MAX_STEPS: Final = 1 << 21
+"""Instructions of all cores that are followed before giving up."""
+MAX_ENTRIES: Final = 1 << 18
+"""Instructions of units that a plan keeps."""
+
+PUSH: Final = 0
+SEQ_WAIT: Final = 1
+SEQ_POST: Final = 2
+HALT: Final = 3
+
+Event: TypeAlias = tuple[int, int, int, int, int]
+"""What a sequencer does: number of the instruction, PUSH.., slot and item (or semaphore and n),
+address."""
+
+
+class Item(NamedTuple):
+    """An instruction of a unit."""
+
+    core: Core
+    slot: int
+    pc: int
+    kind: int
+    op: Any
+
+
+@dataclass
+class Message:
+    """A message: its bytes, and per target the core and the number of the message."""
+
+    size: int
+    targets: list[tuple[int, int]]
+
+
+@dataclass
+class Plan:
+    """What one run of a chip does."""
+
+    seed: int | None
+    """The only seed for which the plan holds; None: any."""
+    items: list[Item] = field(default_factory=list[Item])
+    """By core and slot, in program order."""
+    first: list[int] = field(default_factory=list[int])
+    """Per actor (core << 3 | slot): its first item; one more at the end."""
+    events: list[list[Event]] = field(default_factory=list[list[Event]])
+    """Per core of ``chip.cores``."""
+    order: list[int] = field(default_factory=list[int])
+    """Items that touch memory, in a legal order."""
+    sends: dict[int, Message] = field(default_factory=dict[int, Message])
+    receives: dict[int, int] = field(default_factory=dict[int, int])
+    """Item to the number of the message that it takes."""
+    senders: list[int] = field(default_factory=list[int])
+    """Per message: the item that sends it."""
+    counts: list[list[int]] = field(default_factory=list[list[int]])
+    executed: list[int] = field(default_factory=list[int])
+    sems: list[list[int]] = field(default_factory=list[list[int]])
+    registers: list[tuple[list[int], list[tuple[int, ...]]]] = field(
+        default_factory=list[tuple[list[int], list[tuple[int, ...]]]]
+    )
+    leftovers: tuple[str, ...] = ()
+
+    def finish(self, chip: Chip) -> None:
+        """Leave the cores as a run leaves them."""
+        for core, counts, executed, sems, (registers, streams) in zip(
+            chip.cores, self.counts, self.executed, self.sems, self.registers, strict=True
+        ):
+            core.halted = True
+            core.sems[:] = sems
+            core.seq.counts[:] = counts
+            core.seq.executed = executed
+            core.seq.registers[: len(registers)] = registers
+            core.seq.streams[:] = streams
+
+
+class NoPlan(Exception):
+    """The schedulers have to run this program."""
+
+
+def replay_of(
+    chip: Chip, engine: Engine, pricing: Pricing, mesh: Mesh, seed: int, limit: int
+) -> Replay | None:
+    """Return the prepared runs of a program, or None when it must be run step by step."""
+    if engine.name != "fast":
+        return None
+    plan = make_plan(chip, seed, limit)
+    if plan is None:
+        return None
+    from snncc.isasim.engines.fast import FastEngine
+    from snncc.isasim.replay import Replay
+
+    assert isinstance(engine, FastEngine)
+    return Replay(plan, chip, engine, pricing, mesh)
+
+
+def make_plan(chip: Chip, seed: int, limit: int) -> Plan | None:
+    """Return the plan of a program, or None when it must be run step by step."""
+    plan = Plan(None if _any_seed(chip) else seed)
+    try:
+        _record(plan, chip, seed)
+        if sum(plan.executed) > limit:
+            return None
+        _Order(plan, chip).run()
+        for item in plan.items:
+            if item.kind != WAIT_KIND and item.kind != POST_KIND:
+                check(item.op, chip.sram_bytes, chip.dram.size)
+    except (NoPlan, Trap):
+        return None
+    return plan
+
+
+def _any_seed(chip: Chip) -> bool:
+    """Whether the seed register is only read by lane instructions, as their seed."""
+    for core in chip.cores:
+        for inst in core.code.program.code:
+            row = inst.insn
+            for operand, value in zip(row.operands, inst.values, strict=True):
+                if operand.kind is REG and value == SEED_REGISTER:
+                    if row.mnemonic not in LANE_MNEMONICS or operand.name != "seed":
+                        return False
+    return True
+
+
+def _record(plan: Plan, chip: Chip, seed: int) -> None:
+    """Follow every sequencer from its start to its end."""
+    left, kept = MAX_STEPS, 0
+    plan.first = [0]
+    for core in chip.by_index:
+        if core is None:
+            plan.first += [len(plan.items)] * 8
+            continue
+        seq = Sequencer(core.code, MAX_ENTRIES, 1, core.seq.loop_depth)
+        seq.reset(0, seed)
+        events: list[Event] = []
+        while (status := seq.run(left - seq.executed)) == WAITING and seq.wait is not None:
+            events.append((seq.time, SEQ_WAIT, *seq.wait, seq.pc))
+            seq.wait = None
+        left -= seq.executed
+        kept += sum(map(len, seq.queues)) + len(seq.posts)
+        if status != HALTED or left < 0 or kept > MAX_ENTRIES:
+            raise NoPlan
+        events += [(time, SEQ_POST, sem, n, pc) for time, pc, sem, n, _ in seq.posts]
+        events.append((seq.executed - 1, HALT, 0, 0, seq.pc))
+        for slot, queue in enumerate(seq.queues):
+            for time, pc, op, _ in queue:
+                events.append((time, PUSH, slot, len(plan.items), pc))
+                plan.items.append(Item(core, slot, pc, core.kinds[pc], op))
+            plan.first.append(len(plan.items))
+        plan.events.append(sorted(events))
+        plan.counts.append(seq.counts)
+        plan.executed.append(seq.executed)
+        plan.registers.append((seq.registers, seq.streams))
+
+
+_DMA, _NOC = 1, 2
+_COMPUTE = (3, 4, 5, 6)
+
+
+class _Order:
+    """Finds a legal order: cores take turns, each goes on until it must wait."""
+
+    def __init__(self, plan: Plan, chip: Chip) -> None:
+        self.plan = plan
+        self.chip = chip
+        self.depth = chip.cores[0].seq.depth
+        self.sems = [[0] * SEMAPHORES for _ in range(chip.count)]
+        self.head = plan.first[:-1]
+        self.tail = plan.first[:-1]
+        self.boxes: dict[tuple[int, int, int], deque[tuple[int, int]]] = {}
+        self.flight: dict[tuple[int, int], int] = {}
+
+    def run(self) -> None:
+        plan, chip = self.plan, self.chip
+        places = [0] * len(chip.cores)
+        progress = True
+        while progress:
+            progress = False
+            for number, core in enumerate(chip.cores):
+                begin = len(plan.order), places[number]
+                places[number] = self._core(core, plan.events[number], places[number])
+                progress = progress or begin != (len(plan.order), places[number])
+        if any(at < len(events) for at, events in zip(places, plan.events, strict=True)):
+            raise NoPlan
+        if self.head != plan.first[1:]:
+            raise NoPlan
+        plan.sems = [self.sems[core.index] for core in chip.cores]
+        self._leftovers()
+
+    def _take(self, core: int, sem: int, n: int) -> bool:
+        if self.sems[core][sem] < n:
+            return False
+        self.sems[core][sem] -= n
+        return True
+
+    def _post(self, core: Core, sem: int, n: int) -> None:
+        self.sems[core.index][sem] += n
+        if self.sems[core.index][sem] > core.semaphore_max:
+            raise NoPlan
+
+    def _core(self, core: Core, events: list[Event], at: int) -> int:
+        """Run a core until it must wait for others.
+
+        Whatever can compute does so before the next transfer: tiles are then used while the host
+        has them in its cache.
+        """
+        first = core.index << 3
+        while True:
+            before = at
+            at = self._sequencer(core, events, at)
+            if any([self._unit(first | slot) for slot in _COMPUTE]):
+                continue
+            if not self._unit(first | _NOC) and not self._unit(first | _DMA, 1) and at == before:
+                return at
+
+    def _sequencer(self, core: Core, events: list[Event], at: int) -> int:
+        while at < len(events):
+            _, what, a, b, _ = events[at]
+            if what == PUSH:
+                actor = core.index << 3 | a
+                if self.tail[actor] - self.head[actor] >= self.depth:
+                    break
+                self.tail[actor] += 1
+            elif what == SEQ_WAIT:
+                if not self._take(core.index, a, b):
+                    break
+            elif what == SEQ_POST:
+                self._post(core, a, b)
+            at += 1
+        return at
+
+    def _unit(self, actor: int, most: int = MAX_ENTRIES) -> bool:
+        """Run a unit until it must wait, or has executed ``most`` instructions."""
+        plan, begin = self.plan, self.head[actor]
+        for place in range(begin, min(self.tail[actor], begin + most)):
+            core, _, _, kind, op = plan.items[place]
+            if kind == WAIT_KIND:
+                if not self._take(core.index, op[0], op[1]):
+                    break
+            elif kind == POST_KIND:
+                self._post(core, op[0], op[1])
+            elif kind == SEND_KIND:
+                if not self._send(place, core, op):
+                    break
+            elif kind == RECV_KIND:
+                if not self._receive(place, core, op):
+                    break
+            if kind != WAIT_KIND and kind != POST_KIND:
+                plan.order.append(place)
+            self.head[actor] += 1
+        return self.head[actor] > begin
+
+    def _send(self, place: int, core: Core, op: Any) -> bool:
+        targets = self.chip.targets(core, op)
+        channels = [(core.index, target) for target in targets]
+        if any(self.flight.get(c, 0) >= self.chip.credits for c in channels):
+            return False
+        message = Message(op[1][3], [])
+        for channel in channels:
+            self.flight[channel] = self.flight.get(channel, 0) + 1
+            number = len(self.plan.senders)
+            self.plan.senders.append(place)
+            message.targets.append((channel[1], number))
+            box = self.boxes.setdefault((*channel, op[1][1]), deque())
+            box.append((number, message.size))
+        self.plan.sends[place] = message
+        return True
+
+    def _receive(self, place: int, core: Core, op: Any) -> bool:
+        source, tag, _, size = op[1]
+        self.chip.check_core(op, source)
+        box = self.boxes.get((source, core.index, tag))
+        if not box:
+            return False
+        number, found = box.popleft()
+        if found != (4 * size if op[0] == "recvadd" else size):
+            raise NoPlan
+        self.flight[source, core.index] -= 1
+        self.plan.receives[place] = number
+        return True
+
+    def _leftovers(self) -> None:
+        """Find what is left, in the words of :func:`snncc.isasim.reports.leftovers`."""
+        if any(self.boxes.values()):
+            raise NoPlan  # not the program of a compiler; let the scheduler tell
+        self.plan.leftovers = tuple(
+            f"core {core.index}: sem{i} is {n}"
+            for core in self.chip.cores
+            for i, n in enumerate(self.sems[core.index])
+            if n
+        )

@@ -1,0 +1,54 @@
+"""Runs of a plan: values by its bound instructions, then times by its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from snncc.isasim.binding import Bound
+from snncc.isasim.chip import Chip
+from snncc.isasim.counters import Counters
+from snncc.isasim.engines.base import Activity
+from snncc.isasim.engines.fast import FastEngine
+from snncc.isasim.network import Dram, Mesh
+from snncc.isasim.plan import Plan
+from snncc.isasim.pricing import Pricing
+from snncc.isasim.schedule import Schedule, Times
+
+
+class Replay:
+    """A plan on a chip."""
+
+    def __init__(
+        self, plan: Plan, chip: Chip, engine: FastEngine, pricing: Pricing, mesh: Mesh
+    ) -> None:
+        self.plan = plan
+        self.chip = chip
+        self.bound = Bound(plan, chip, engine)
+        self.pricing = pricing
+        self.mesh = mesh
+        self._schedule: Schedule | None = None
+
+    def run(self, seed: int, starts: Sequence[int], bus: Dram, timing: bool) -> Times:
+        """Run once; without ``timing`` all times are 0."""
+        found: list[Activity | None] = [None] * len(self.plan.items)
+        self.bound.run(seed, found)
+        self.plan.finish(self.chip)
+        if not timing:
+            return Times(None, 0, {}, self._untimed(found))
+        if self._schedule is None:
+            self._schedule = Schedule(self.plan, self.chip, self.pricing, self.mesh)
+        return self._schedule.run(found, starts, bus)
+
+    def _untimed(self, found: list[Activity | None]) -> Callable[[], Counters]:
+        def counters() -> Counters:
+            made = Counters(self.chip, self.pricing.prices)
+            for item, activity in zip(self.plan.items, found, strict=True):
+                if activity is not None:
+                    core = item.core.index
+                    made.dense[core][item.pc] += activity[0]
+                    made.performed[core][item.pc] += activity[1]
+                    made.spikes[core][item.pc] += activity[2]
+            made.counts, made.executed = self.plan.counts, self.plan.executed
+            return made
+
+        return counters

@@ -1,0 +1,248 @@
+"""The time of a plan: events on arrays, run by a kernel with the rules of the timed scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from snncc.isa.spec import SEMAPHORES
+from snncc.isasim.chip import Chip
+from snncc.isasim.counters import STALL_CAUSES, USE_BITS, Counters
+from snncc.isasim.decode import (
+    DMA_KIND,
+    ENGINE_KIND,
+    LOCAL_KIND,
+    POST_KIND,
+    RECV_KIND,
+    SEND_KIND,
+    WAIT_KIND,
+)
+from snncc.isasim.engines import kernels_events as ke
+from snncc.isasim.engines.base import Activity
+from snncc.isasim.faults import Fault, Trap
+from snncc.isasim.network import Dram, Mesh
+from snncc.isasim.plan import HALT, SEQ_POST, SEQ_WAIT, Item, Plan
+from snncc.isasim.pricing import Price, Pricing
+from snncc.isasim.reports import deadlock_fault, trap_fault
+from snncc.isasim.sequencer import FULL, WAITING
+
+Ints: TypeAlias = npt.NDArray[np.int64]
+Activities: TypeAlias = list[Activity | None]
+
+
+class Times(NamedTuple):
+    """When things happened; ``counters`` are worked out when asked for."""
+
+    fault: Fault | None
+    cycles: int
+    ends: dict[int, int]
+    """When each core was done."""
+    counters: Callable[[], Counters]
+
+
+def _table(rows: Sequence[Sequence[int]], columns: int) -> Ints:
+    return np.array(rows, np.int64).reshape(-1, columns)
+
+
+class Schedule:
+    """Times of a plan on a machine."""
+
+    def __init__(self, plan: Plan, chip: Chip, pricing: Pricing, mesh: Mesh) -> None:
+        self.plan = plan
+        self.chip = chip
+        self.pricing = pricing
+        self.mesh = mesh
+        self._prices: object = None
+        self._numbers: Ints = np.zeros(len(plan.items), np.int64)
+        self._last: dict[int, tuple[Activity, Price]] = {}
+        self._bases = np.cumsum([0, *(core.code.words for core in chip.cores)]).tolist()
+        number = {core.index: i for i, core in enumerate(chip.cores)}
+        rows: list[list[int]] = []
+        targets: list[list[int]] = []
+        ways: list[list[int]] = []
+        self._links: dict[tuple[int, int], int] = {}
+        for place, item in enumerate(plan.items):
+            a, b = self._operands(place, item, targets, ways)
+            base = self._bases[number[item.core.index]]
+            rows.append([item.kind, base + item.pc, a, b, 1, 0, 0])
+        self._items = _table(rows, 7)
+        self._targets, self._ways = _table(targets, 4), _table(ways, 2)
+        self._events_and_posts()
+        engines = [p for p, item in enumerate(plan.items) if item.kind == ENGINE_KIND]
+        self._counted = [p for p in engines if plan.items[p].op.micro is None]
+
+    def _operands(
+        self, place: int, item: Item, targets: list[list[int]], ways: list[list[int]]
+    ) -> tuple[int, int]:
+        if item.kind == WAIT_KIND or item.kind == POST_KIND:
+            return item.op[0], item.op[1]
+        if item.kind == RECV_KIND:
+            return self.plan.receives[place], item.op[1][0]
+        if item.kind != SEND_KIND:
+            return 0, 0
+        begin, source = len(targets), item.core.index
+        for target, message in self.plan.sends[place].targets:
+            first = len(ways)
+            for link in self.mesh.path(source, target):
+                number = self._links.setdefault(link, len(self._links))
+                ways.append([number, (link[0] == source) | (link[0] == link[1]) << 1])
+            targets.append([target, message, first, len(ways)])
+        return begin, len(targets)
+
+    def _events_and_posts(self) -> None:
+        events: list[Sequence[int]] = []
+        posts: list[list[int]] = []
+        self._first_event: list[int] = []
+        self._first_post: list[int] = []
+        for base, mine in zip(self._bases, self.plan.events, strict=False):
+            self._first_event.append(len(events))
+            self._first_post.append(len(posts))
+            for event in mine:
+                if event[1] == SEQ_POST:
+                    posts.append([len(events), 0])
+                events.append((*event[:4], base + event[4]))
+        self._events, self._posts = _table(events, 5), _table(posts, 2)
+
+    def _price(self, place: int, price: Price) -> None:
+        self._items[place, ke.CYCLES : ke.TRANSFER + 1] = price[0], price[1], price.transfer
+        self._numbers[place] = price.number
+
+    def _fixed(self) -> None:
+        """Price what does not depend on data; again when the numbers of prices are void."""
+        if self._prices is self.pricing.prices:
+            return
+        self._prices = self.pricing.prices
+        self._last.clear()
+        nothing = Activity(0, 0)
+        for place, item in enumerate(self.plan.items):
+            kind, op = item.kind, item.op
+            if kind == DMA_KIND or kind == LOCAL_KIND:
+                self._price(place, self.pricing.move(op))
+            elif kind == SEND_KIND:
+                found = [target for target, _ in self.plan.sends[place].targets]
+                links = self.mesh.links(item.core.index, found)
+                self._price(place, self.pricing.send(op, links))
+            elif kind == RECV_KIND:
+                self._price(place, self.pricing.receive(op))
+            elif kind == ENGINE_KIND and op.micro is not None:
+                self._price(place, self.pricing.engine(op, nothing))
+
+    def _counts(self, found: Activities) -> None:
+        """Price what depends on the activity."""
+        for place in self._counted:
+            activity = found[place]
+            assert activity is not None, "values come before times"
+            last = self._last.get(place)
+            if last is None or last[0] != activity:
+                price = self.pricing.engine(self.plan.items[place].op, activity)
+                self._last[place] = activity, price
+                self._price(place, price)
+
+    def run(self, found: Activities, starts: Sequence[int], bus: Dram) -> Times:
+        """Work out when everything happens."""
+        chip, cores = self.chip, self.chip.cores
+        self._fixed()
+        self._counts(found)
+        actors = np.zeros((chip.count * 8, 6), np.int64)
+        actors[:, ke.HEAD] = actors[:, ke.TAIL] = self.plan.first[:-1]
+        actors[:, ke.WANTED] = -1
+        seqs = np.zeros((chip.count, 8), np.int64)
+        for i, (core, start) in enumerate(zip(cores, starts, strict=True)):
+            post = self._first_post[i]
+            seqs[core.index] = self._first_event[i], start, -1, start, post, post, 0, core.seq.tick
+        order = np.array([core.index for core in cores], np.int64)
+        links = np.zeros((len(self._links), 4), np.int64)
+        stalls = np.zeros((chip.count * 8, 8), np.int64)
+        sems, waiters = np.zeros((2, chip.count, SEMAPHORES), np.int64)
+        cycles = np.zeros((self._bases[-1], 2), np.int64)
+        messages = np.full(len(self.plan.senders), -1, np.int64)
+        state = np.zeros(ke.REGISTERS, np.int64)
+        state[ke.DRAM_FREE], state[ke.DRAM_BUSY] = bus.free, bus.busy
+        state[ke.DEPTH], state[ke.CREDITS] = cores[0].seq.depth, chip.credits
+        state[ke.HOP], state[ke.TOKENS] = self.mesh.hop, cores[0].semaphore_max
+        trapped = ke.run_events(
+            self._items, self._events, order, self._posts, self._targets, self._ways, links, seqs,
+            actors, stalls, sems, waiters, cycles, messages, state,
+        )  # fmt: skip
+        bus.free, bus.busy = int(state[ke.DRAM_FREE]), int(state[ke.DRAM_BUSY])
+        for link, number in self._links.items():
+            self.mesh.busy[link] = int(links[number, ke.L_BUSY])
+        fault = None
+        if trapped:
+            fault = self._overflow(state, actors, seqs, sems)
+        elif (actors[:, ke.HEAD] != self.plan.first[1:]).any():
+            fault = self._deadlock(actors, seqs, sems)
+        ends = {
+            core.index: int(
+                max(
+                    seqs[core.index, ke.TIME], *actors[core.index * 8 : core.index * 8 + 8, :2].flat
+                )
+            )
+            for core in cores
+        }
+        numbers, prices = self._numbers.copy(), self.pricing.prices
+
+        def counters() -> Counters:
+            made = Counters(chip, prices)
+            self._count(made, found, numbers, (actors, stalls, cycles))
+            return made
+
+        return Times(fault, max(ends.values()), ends, counters)
+
+    def _deadlock(self, actors: Ints, seqs: Ints, sems: Ints) -> Fault | None:
+        """Units took the tokens of others: tell who waits; races are possible then as well."""
+        for number, core in enumerate(self.chip.cores):
+            seq, at = core.seq, int(seqs[core.index, ke.POS])
+            _, what, a, b, place = self._events[at].tolist()
+            core.halted = what == HALT
+            seq.pc = place - self._bases[number]
+            seq.status = WAITING if what == SEQ_WAIT else FULL
+            seq.wait, seq.full_slot = ((a, b), -1) if what == SEQ_WAIT else (None, a)
+            core.sems[:] = sems[core.index].tolist()
+            for slot, queue in enumerate(seq.queues):
+                low, high = actors[core.index << 3 | slot, ke.HEAD : ke.TAIL + 1].tolist()
+                queue.extend((0, i.pc, i.op, None) for i in self.plan.items[low:high])
+        return deadlock_fault(self.chip)
+
+    def _overflow(self, state: Ints, actors: Ints, seqs: Ints, sems: Ints) -> Fault:
+        """A semaphore would hold too much."""
+        actor = int(state[ke.TRAP_ACTOR])
+        core, slot = self.chip.by_index[actor >> 3], actor & 7
+        assert core is not None, "only cores with a program post"
+        if slot == 7:
+            event = self._posts[seqs[core.index, ke.POST], 0]
+            place, slot = self._events[event, ke.E_PLACE], 0
+        else:
+            place = self._items[actors[actor, ke.HEAD], ke.PLACE]
+        core.sems[:] = sems[core.index].tolist()
+        base = self._bases[self.chip.cores.index(core)]
+        try:
+            core.post(int(state[ke.TRAP_SEM]), int(state[ke.TRAP_N]))
+        except Trap as trap:
+            return trap_fault(core, slot, int(place) - base, trap)
+        raise AssertionError("the semaphore has room")
+
+    def _count(
+        self, counters: Counters, found: Activities, numbers: Ints, tables: tuple[Ints, Ints, Ints]
+    ) -> None:
+        """Fill counters from what the kernel left."""
+        actors, stalls, cycles = tables
+        counters.busy[:] = actors[:, ke.BUSY].tolist()
+        for mine, row in zip(counters.stalls, stalls.tolist(), strict=True):
+            mine.update(zip(STALL_CAUSES, row, strict=False))
+        for core, (low, high) in zip(self.chip.cores, pairwise(self._bases), strict=True):
+            counters.spent[core.index] = cycles[low:high, 0].tolist()
+            counters.waited[core.index] = cycles[low:high, 1].tolist()
+        for item, number in zip(self.plan.items, numbers.tolist(), strict=True):
+            if item.kind != WAIT_KIND and item.kind != POST_KIND:
+                uses = counters.uses[item.core.index]
+                use = item.pc << USE_BITS | number
+                uses[use] = uses.get(use, 0) + 1
+        for item, activity in zip(self.plan.items, found, strict=True):
+            if activity is not None:
+                counters.spikes[item.core.index][item.pc] += activity[2]
+        counters.counts, counters.executed = self.plan.counts, self.plan.executed
