@@ -27,6 +27,7 @@ class TilingContext:
     tasks: list[Op] = field(default_factory=list[Op])
     count: int = 0
     arguments: tuple[Order, ...] = ()
+    fused: dict[Op, Op] = field(default_factory=dict[Op, Op])
     starts: dict[Value, At] = field(default_factory=dict[Value, At])
     outer: list[Loop] = field(default_factory=list[Loop])
     extra: list[Op] = field(default_factory=list[Op])

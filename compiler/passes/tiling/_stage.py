@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
+from snncc.compiler.passes.tiling._fused import Producer, ProducerTask
 from snncc.compiler.passes.tiling._sizes import (
     INSTRUCTION_CHARGE,
     candidates,
@@ -28,7 +29,8 @@ class Feed:
     ``view``: the DRAM tensor with the strides of this use (0 where it is broadcast); ``row_form``:
     one value per row.  ``role``: ``in``, ``out`` or ``state``.  ``initial``: a state's first value
     when it is a constant; ``final``: where a state's last value goes.  ``counter``: (base, step,
-    row) of a counter stream, which touches no memory.
+    row) of a counter stream, which touches no memory.  ``acc``: the accumulators of the task's
+    producer.
     """
 
     role: str
@@ -53,7 +55,7 @@ class LaneWork:
     mnemonic: str
     seed: int = 0
     name: str = "lanes"
-    granule: int = field(default=1)
+    producer: Producer | None = None
 
 
 def lane_work(context: TilingContext, op: Op, work: LaneWork) -> None:
@@ -67,12 +69,18 @@ def lane_work(context: TilingContext, op: Op, work: LaneWork) -> None:
     n_share = work.cols if by_rows else share(work.cols, granule, context.cores)
 
     def memory(tc: int, r: int, n: int) -> int:
-        return sum(_feed_bytes(f, tc, r, n) for f in work.feeds)
+        own = sum(_feed_bytes(f, tc, r, n) for f in work.feeds)
+        return own + (work.producer.memory(tc, r, n) if work.producer else 0)
 
     def cost(tc: int, r: int, n: int) -> int:
         chunks = ceil_div(work.steps, tc)
         count = ceil_div(r_share, r) * ceil_div(n_share, n) * chunks
-        return count * (1 + len(work.feeds)) * INSTRUCTION_CHARGE
+        price = count * (1 + len(work.feeds)) * INSTRUCTION_CHARGE
+        if work.producer is not None:
+            n_tiles = ceil_div(n_share, n)
+            loads = ceil_div(r_share, r) if by_rows else 1
+            price += work.producer.traffic(r_share, n_share, n_tiles, loads)
+        return price
 
     axes = [candidates(work.steps, 1), candidates(r_share, 1), candidates(n_share, granule)]
     choice = choose(axes, memory, cost, context.limit)
@@ -87,7 +95,7 @@ def lane_work(context: TilingContext, op: Op, work: LaneWork) -> None:
             work.rows,
             r,
             lambda at, size, first: b.tiles(
-                work.cols, n, lambda c_at, c, _: task.tile(at, size, c_at, c)
+                work.cols, n, lambda c_at, c, _: task.columns_then_tile(at, size, c_at, c)
             ),
             parallel=True,
         )
@@ -95,9 +103,7 @@ def lane_work(context: TilingContext, op: Op, work: LaneWork) -> None:
         b.tiles(
             work.cols,
             n,
-            lambda at, size, first: b.tiles(
-                work.rows, r, lambda r_at, rr, _: task.tile(r_at, rr, at, size)
-            ),
+            lambda at, size, first: task.columns_then_rows(at, size, work.rows, r),
             parallel=True,
         )
     context.add(b)
@@ -107,6 +113,8 @@ def _extent(feed: Feed, tc: int, r: int, n: int) -> tuple[int, int, int]:
     """Return (steps, rows, bytes per row) that a tile of a feed holds in SRAM."""
     if feed.role == "state":
         return 1, r, row_bytes(feed.dtype, n)
+    if feed.role == "acc":
+        return tc, r, n * 4
     assert feed.view is not None
     width = ELEMENT_BYTES[feed.dtype] if feed.row_form else row_bytes(feed.dtype, n)
     return (tc if feed.view.step else 1), (r if feed.view.row else 1), width
@@ -127,12 +135,25 @@ class _LaneTask:
     ) -> None:
         self.work, self.b, self.stateful = work, b, stateful
         self.tc, r, n = sizes
+        self.producer = ProducerTask(work.producer, b, self.tc, r, n) if work.producer else None
         self.buffers: list[Value | None] = [
             None
             if f.counter is not None
             else b.sram(f"s{i}_{f.role}", _feed_bytes(f, self.tc, r, n))
             for i, f in enumerate(work.feeds)
         ]
+
+    def columns_then_tile(self, r_at: At, r: int, c_at: At, n: int) -> None:
+        """Load a slice of columns' weights, then run one tile."""
+        if self.producer is not None:
+            self.producer.columns(c_at, n)
+        self.tile(r_at, r, c_at, n)
+
+    def columns_then_rows(self, c_at: At, n: int, rows: int, r: int) -> None:
+        """Load a slice of columns' weights once, then run all tiles of rows."""
+        if self.producer is not None:
+            self.producer.columns(c_at, n)
+        self.b.tiles(rows, r, lambda r_at, rr, _: self.tile(r_at, rr, c_at, n))
 
     def tile(self, r_at: At, r: int, c_at: At, n: int) -> None:
         """Run all steps of one tile of rows and columns."""
@@ -238,6 +259,14 @@ class _LaneTask:
         for i, feed in enumerate(work.feeds):
             if feed.role == "in" and feed.counter is None and self._moves(feed):
                 self._move(i, t_at, tc, r_at, r, c_at, n)
+        if self.producer is not None:
+            acc = next(
+                buffer
+                for buffer, feed in zip(self.buffers, work.feeds, strict=True)
+                if feed.role == "acc"
+            )
+            assert acc is not None
+            self.producer.fill(acc, t_at, tc, r_at, r, n)
         streams = [self._stream(i, t_at, tc, r_at, r, c_at, n) for i in range(len(work.feeds))]
         self.b.lanes(work.mnemonic, work.program, streams, tc, r, n, work.seed)
         for i, feed in enumerate(work.feeds):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from snncc.compiler.ir.core import Block, Op, Type, Value, op
 from snncc.compiler.passes.tiling._build import At, Loop
 from snncc.compiler.passes.tiling._context import TilingContext
-from snncc.compiler.passes.tiling._handlers import HANDLERS, Handler, unsupported
+from snncc.compiler.passes.tiling._fused import Producer
+from snncc.compiler.passes.tiling._handlers import HANDLERS, Handler, step_rows, unsupported
 from snncc.compiler.passes.tiling._lanes import ProgramWriter, f16_bits
 from snncc.compiler.passes.tiling._readout import copy_views
 from snncc.compiler.passes.tiling._regions import RegionTiler, constant_of
@@ -22,9 +23,25 @@ ALLOWED = {"phase.map", "phase.linear", "phase.linear_dx"}
 def scan(context: TilingContext, each: Op) -> None:
     """Tile a scan: one lane program, or a loop over time when it holds dense layers."""
     if all(o.name.startswith("ew.") or o.name == "phase.yield" for o in each.regions[0].ops):
-        RegionTiler(context, each).scan()
+        product = context.fused.get(each)
+        if product is None:
+            RegionTiler(context, each).scan()
+        else:
+            RegionTiler(context, each, product.result, _producer(context, product)).scan()
     else:
         _Stepper(context, each).run()
+
+
+def _producer(context: TilingContext, product: Op) -> Producer:
+    """Return how a fused product is computed, steps and rows apart."""
+    x, w = product.operands[0], product.operands[1]
+    steps = x.type.shape[0]
+    k, n = w.type.shape
+    if product.name == "phase.linear_dx":
+        return Producer(step_rows(context, x, steps), context.view(w), None, n, "bmac", True)
+    bias = context.view(product.operands[2]) if len(product.operands) > 2 else None
+    mnemonic = "gacc" if x.type.dtype == "bit" else "mac"
+    return Producer(step_rows(context, x, steps), context.view(w), bias, k, mnemonic, False)
 
 
 class _Stepper:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import UNKNOWN, Attribute, Func, Location, Op, Type, Value, op
+from snncc.compiler.passes.tiling._fused import fused_products
 from snncc.compiler.passes.tiling._orders import Order, order_of
 from snncc.compiler.passes.tiling._views import geometry, row_bytes
 
@@ -47,6 +48,8 @@ class TensorPlan:
 
     tensors: dict[Value, DramTensor] = field(default_factory=dict[Value, DramTensor])
     arguments: tuple[Order, ...] = ()
+    fused: dict[Op, Op] = field(default_factory=dict[Op, Op])
+    """Scans, and the products that are computed inside their tasks."""
     silent: set[Op] = field(default_factory=set[Op])
     exports: list[tuple[Op, Value]] = field(default_factory=list["tuple[Op, Value]"])
     copies: list[tuple[Op, Value, DramTensor]] = field(
@@ -64,7 +67,8 @@ def same_memory(a: Value, b: Value) -> bool:
 
 
 class _Planner:
-    def __init__(self, step: Func) -> None:
+    def __init__(self, step: Func, fits: Callable[[Op], bool] | None) -> None:
+        self.fits = fits
         self.step = step
         self.plan = TensorPlan()
         self.plan.arguments = cast("tuple[Order, ...]", step.attrs.get("layouts", ()))
@@ -102,7 +106,10 @@ class _Planner:
                 arg.name,
                 Location(f"%{arg.name}"),
             )
+        self._fuse()
         for each in self.step.body.ops:
+            if each in self.plan.silent:
+                continue
             if each.name in {"phase.param", "phase.state"}:
                 self.plan.silent.add(each)
                 role = each.name.partition(".")[2]
@@ -153,6 +160,14 @@ class _Planner:
                 self.plan.copies[i] = store, save(store, value), target
         self.plan.copies[:0] = saved
 
+    def _fuse(self) -> None:
+        """Let products move into the tasks of the scans that read them."""
+        for scan, product in fused_products(self.step.body.ops).items():
+            if self.fits is None or self.fits(product):
+                self.plan.fused[scan] = product
+                self.plan.silent.add(product)
+                self.order[product] = self.order[scan]
+
     def _needs_memory(self, value: Value) -> bool:
         """Whether a constant is used by something that cannot take it as an immediate."""
         return any(user.name not in {"phase.map", "phase.scan"} for user, _ in value.uses)
@@ -202,9 +217,9 @@ class _Planner:
         )
 
 
-def plan_tensors(step: Func) -> TensorPlan:
-    """Return where the values of ``@step`` live."""
-    return _Planner(step).run()
+def plan_tensors(step: Func, fits: Callable[[Op], bool] | None = None) -> TensorPlan:
+    """Return where the values of ``@step`` live; ``fits``: whether to fuse a product."""
+    return _Planner(step, fits).run()
 
 
 def export_ops(plan: TensorPlan, tensors: dict[Value, Value]) -> list[Op]:

@@ -59,9 +59,9 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
     limit = options.scratchpad or machine.scratchpad.bytes
     cores = options.cores or machine.cores
     step = module.func("step")
-    plan = plan_tensors(step)
+    plan = plan_tensors(step, lambda product: fusing_pays(product, limit))
     body = Block()
-    tiling = TilingContext(limit, cores, machine.name, arguments=plan.arguments)
+    tiling = TilingContext(limit, cores, machine.name, arguments=plan.arguments, fused=plan.fused)
     declared = _declare(body, plan, tiling)
     for each in step.body.ops:
         if each in plan.silent:
@@ -70,7 +70,8 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
         if handler is None:
             unsupported(each)
             continue
-        tiling.cores = cores_for(each, cores, options.min_work)
+        product = plan.fused.get(each, each)
+        tiling.cores = max(cores_for(o, cores, options.min_work) for o in (each, product))
         handler(tiling, each)
     for store, value, target in plan.copies:
         copy_tensor(tiling, store, value, target.type, declared[id(target)])
@@ -94,6 +95,12 @@ PRODUCTS = {
     "phase.conv_transpose",
     "phase.matmul",
 }
+
+
+def fusing_pays(product: Op, limit: int) -> bool:
+    """Whether a product's weights leave enough room beside a scan's own buffers."""
+    k = product.operands[0].type.shape[-1]
+    return k * 16 * 2 * 4 <= limit
 
 
 def cores_for(each: Op, cores: int, min_work: int) -> int:
