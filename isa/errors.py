@@ -197,6 +197,11 @@ define(
     "NIR gives time constants but no time step, and this file has no hint at it. `--dt` says it, "
     "in the unit of the time constants.",
 )
+define(
+    "E0114",
+    "cannot be exported",
+    "The format that `snncc export` is to write has no words for a part of the network.",
+)
 define("E0120", "network syntax", "The text does not follow the grammar of docs/dsl.md.")
 define(
     "E0121",

@@ -13,6 +13,7 @@ COMMANDS = {
     "compile": (_HERE + "compile", "compile_", "Turn a model into a program (.snnx)."),
     "run": (_HERE + "run", "run", "Simulate one step of a program or model."),
     "train": (_HERE + "train", "train", "Train a model on the simulated chip."),
+    "export": (_HERE + "export", "export", "Write a model as NIR or ONNX."),
     "opt": (_HERE + "opt", "opt", "Run named passes on textual IR."),
     "asm": (_HERE + "assembly", "asm", "Assemble a program by hand."),
     "dis": (_HERE + "assembly", "dis", "Show a program as assembly text."),

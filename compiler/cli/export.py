@@ -1,0 +1,63 @@
+"""`snncc export`: a model as a NIR or ONNX file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from snncc.compiler.cli.options import MODEL, config_options, read_config
+
+FORMATS = (".nir", ".onnx")
+
+
+@click.command(short_help="Write a model as NIR or ONNX.")
+@MODEL
+@click.option("-o", "--output", required=True, help="OUT.nir or OUT.onnx.")
+@config_options
+@click.option("--batch", type=click.IntRange(1), help="Samples per step (ONNX files fix it).")
+@click.option("--dt", type=float, help="Time step of .nir files, in their unit.")
+@click.option("--weights", help="NPZ with trained parameters, as `snncc train` writes it.")
+def export(
+    model: str, output: str, config: str | None, batch: int | None, dt: float | None,
+    weights: str | None, **flags: Any,
+) -> None:  # fmt: skip
+    """Write MODEL as NIR (inference) or ONNX (neurons are functions of the domain ai.snncc).
+
+    \b
+      snncc export net.snn --weights runs/1/weights.npz -o net.onnx
+      snncc export net.onnx --config net.toml -o net.nir --dt 1e-4
+
+    x and the outputs of the file are [T, B, ...]. What a format has no words for is an error.
+    """
+    from snncc.compiler.cli import api
+    from snncc.compiler.cli.build import lower
+    from snncc.compiler.cli.export_weights import put_weights
+    from snncc.compiler.cli.stages import show_warnings
+    from snncc.compiler.diag import fail
+
+    path = Path(output)
+    if path.suffix.lower() not in FORMATS:
+        fail("E0024", f"{path.suffix or 'no suffix'} is no format to export to", output,
+             help="-o OUT.nir or OUT.onnx")  # fmt: skip
+    loaded = api.load(model, config=read_config(config, flags), batch=batch, dt=dt)
+    show_warnings(loaded.warnings)
+    module, _ = lower(loaded.graph, "configure", config=loaded.config, mode="train")
+    if weights:
+        put_weights(module, weights)
+    if path.suffix.lower() == ".nir":
+        from snncc.compiler.frontend.export_nir import export_nir
+
+        step = export_nir(module, path, dt)
+        print(f"{output}: the time step is {step:g}; NIR does not hold it", file=sys.stderr)
+        return
+    from snncc.compiler.frontend.export_onnx import export_onnx
+
+    export_onnx(module, path)
+    print(
+        f"{output}: {module.steps} time steps, batch {module.batch}; read it with "
+        f"--timesteps {module.steps} --time-axis 0",
+        file=sys.stderr,
+    )
