@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias, cast
 
@@ -73,16 +73,22 @@ class Recorder:
 class Recording:
     """Plays a recording back: the n-th execution of an address gets what was counted then."""
 
-    def __init__(self, places: npt.NDArray[np.int64], activity: npt.NDArray[np.int64]) -> None:
-        self.found: dict[tuple[int, int], list[Activity]] = {}
+    def __init__(self, found: Mapping[tuple[int, int], Sequence[Activity]]) -> None:
+        self.found = found
+        self._next: dict[tuple[int, int], int] = {}
+
+    @classmethod
+    def of(cls, places: npt.NDArray[np.int64], activity: npt.NDArray[np.int64]) -> Recording:
+        """Return a recording from rows of activity and (core, address, number of rows)."""
+        found: dict[tuple[int, int], list[Activity]] = {}
         rows = [Activity(*row) for row in activity.tolist()]
         begin = 0
         for core, pc, count in places.tolist():
-            self.found[core, pc] = rows[begin : begin + count]
+            found[core, pc] = rows[begin : begin + count]
             begin += count
         if begin != len(rows) or (places.size and int(places[:, 2].min()) < 0):
             raise ActivityError("the recording is damaged: its parts have different lengths")
-        self._next: dict[tuple[int, int], int] = {}
+        return cls(found)
 
     @classmethod
     def read(cls, data: bytes, program: str = "") -> Recording:
@@ -99,7 +105,7 @@ class Recording:
             raise ActivityError("this recording has another format")
         if program and made and program != made:
             raise ActivityError("the recording is of another program")
-        return cls(places.astype(np.int64), activity.astype(np.int64))
+        return cls.of(places.astype(np.int64), activity.astype(np.int64))
 
     def reset(self) -> None:
         """A run begins."""

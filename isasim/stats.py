@@ -13,7 +13,9 @@ from importlib import metadata
 from typing import Any, Final, TypeAlias
 
 from snncc.isa.encoding import isa_hash
+from snncc.isa.layout import extent
 from snncc.isa.machine import Machine
+from snncc.isa.objmodel import ObjectFile
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.accounts import Account, Entry, accounts, as_json, group, total
 from snncc.isasim.chip import Chip
@@ -140,6 +142,20 @@ def _hot(chip: Chip, entries: Sequence[Entry]) -> list[Stats]:
             }
         )  # fmt: skip
     return out
+
+
+def memory_map(program: ObjectFile, dram_bytes: int, machine: Machine) -> Stats:
+    """Return what lies where in the DRAM."""
+    tensors: list[Stats] = []
+    for t in program.tensors:
+        if t.space == "dram":
+            low, high = extent(t)
+            tensors.append({"name": t.name, "role": t.role, "start": low, "end": high})
+    return {
+        "dram_bytes": dram_bytes,
+        "scratchpad_bytes": machine.scratchpad.bytes,
+        "tensors": sorted(tensors, key=lambda t: (t["start"], t["end"])),
+    }
 
 
 def version() -> str:

@@ -28,16 +28,17 @@ from snncc.isasim.activity import Expected, Recorder, Recording
 from snncc.isasim.chip import POISON, Chip
 from snncc.isasim.counters import Counters
 from snncc.isasim.decode import decode_core
-from snncc.isasim.engines import Numerics, prepare, select_engine
+from snncc.isasim.engines import Engine, Numerics, prepare, select_engine
 from snncc.isasim.faults import Fault, StopReason
 from snncc.isasim.hooks import Hooks, Tracer
 from snncc.isasim.initial import InitShadow
 from snncc.isasim.network import Dram, Link, Mesh
+from snncc.isasim.parallel import Parallel
 from snncc.isasim.plan import replay_of
 from snncc.isasim.pricing import Pricing
 from snncc.isasim.races import Race, RaceChecker
 from snncc.isasim.reports import leftovers
-from snncc.isasim.stats import Stats, Timing, collect, snapshot
+from snncc.isasim.stats import Stats, Timing, collect, memory_map, snapshot
 from snncc.isasim.timed import Timed
 from snncc.isasim.timeline import Timeline
 from snncc.isasim.untimed import Untimed
@@ -67,6 +68,9 @@ class Options:
     """Also count how busy everything was over time."""
     source: Expected | Recording | None = None
     """Compute no values: this says how active the instructions are (needs ``timing``)."""
+    threads: int = 1
+    """Compute values of several cores at once (timed runs without observers); a program with races
+    may then give other bits."""
     recorder: Recorder | None = None
     """Keeps what every instruction did (needs ``timing``)."""
     poison: bool = True
@@ -251,12 +255,7 @@ class System:
         options, chip, pricing = self.options, self.chip, self.pricing
         self._bus.reset()
         self._mesh.reset()
-        if options.poison and self.values:
-            chip.poison()
-        if self._initial:
-            self._initial.reset()
-        if self._sram_initial:
-            self._load_scratchpads()
+        self._clear()
         if self._hooks:
             self._hooks.begin()
         for each in (self._timeline, options.recorder, options.source):
@@ -268,6 +267,12 @@ class System:
             else 0
             for fetched in self._fetched
         ]
+        source = options.source or options.recorder
+        values = self.values
+        if self.parallel:
+            done = self._compute(starts, seed)
+            if done is not None:
+                source, values = done, False
         chip.reset(starts, seed)
         pricing.begin()
         replay = self._replay(seed)
@@ -279,7 +284,7 @@ class System:
             timed = Timed(
                 chip, self.engine, pricing, counters, self._bus, self._mesh,
                 options.max_instructions, self._hooks, self._timeline,
-                options.source or options.recorder, self.values,
+                source, values,
             )  # fmt: skip
             fault = timed.run()
             cycles, ends = timed.end, timed.ends
@@ -307,26 +312,46 @@ class System:
 
     def _collect(self, counters: Counters, timing: Timing) -> Stats:
         stats = collect(self.chip, counters, timing, self.machine, self.pricing)
-        return {**stats, "memory": self._memory_map()}
+        return {**stats, "memory": memory_map(self.program, self.dram.size, self.machine)}
 
-    def _memory_map(self) -> Stats:
-        """Return what lies where in the DRAM."""
-        tensors: list[Stats] = []
-        for t in self.program.tensors:
-            if t.space == "dram":
-                low, high = extent(t)
-                tensors.append({"name": t.name, "role": t.role, "start": low, "end": high})
-        return {
-            "dram_bytes": self.dram.size,
-            "scratchpad_bytes": self.machine.scratchpad.bytes,
-            "tensors": sorted(tensors, key=lambda t: (t["start"], t["end"])),
-        }
+    @property
+    def parallel(self) -> bool:
+        """Whether values are computed on several threads."""
+        options = self.options
+        plain = self._hooks is None and options.source is None and options.recorder is None
+        return options.threads > 1 and len(self.chip.cores) > 1 and options.timing and plain
+
+    def _clear(self) -> None:
+        """Make the scratchpads what they are before a run."""
+        if self.options.poison and self.values:
+            self.chip.poison()
+        if self._initial:
+            self._initial.reset()
+        if self._sram_initial:
+            self._load_scratchpads()
+
+    def _compute(self, starts: Sequence[int], seed: int) -> Recording | None:
+        """Compute all values on threads; None, and nothing done, when the program stops early."""
+        before = self.dram.copy()
+        self.chip.reset(starts, seed)
+        workers = min(self.options.threads, len(self.chip.cores))
+        parallel = Parallel(self.chip, self._make_engine, workers, self.options.max_instructions)
+        if parallel.run():
+            return Recording(parallel.activities())
+        self.dram[:] = before
+        self._clear()
+        return None
+
+    def _make_engine(self) -> Engine:
+        return select_engine(self.options.engine, self.engine.numerics)
 
     def _replay(self, seed: int) -> Replay | None:
         """Return the program's plan, made at the first run, if it has one and nobody watches."""
         options = self.options
         watchers = (self._hooks, self._timeline, options.source, options.recorder)
         if any(w is not None for w in (*watchers, options.order_seed)) or not options.plan:
+            return None
+        if self.parallel:
             return None
         if not self._planned:
             self._planned = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 
+from snncc.isasim.activity import Source
 from snncc.isasim.chip import Chip, Core
 from snncc.isasim.counters import Counters
 from snncc.isasim.decode import (
@@ -33,7 +34,7 @@ class Untimed:
 
     def __init__(
         self, chip: Chip, engine: Engine, counters: Counters, limit: int,
-        hooks: Hooks | None, seed: int | None,
+        hooks: Hooks | None, seed: int | None, source: Source | None = None,
     ) -> None:  # fmt: skip
         self.chip = chip
         self.engine = engine
@@ -41,6 +42,7 @@ class Untimed:
         self.left = limit
         self.limit = limit
         self.hooks = hooks
+        self.source = source
         self.random = None if seed is None else random.Random(seed)
         self.ready: deque[int] = deque()
         self.queued: set[int] = set()
@@ -124,7 +126,7 @@ class Untimed:
         actor = core.index << 3 | slot
         counters, index = self.counters, core.index
         hooks, sram, kinds = self.hooks, core.sram, core.kinds
-        execute = self.engine.execute
+        execute, source = self.engine.execute, self.source
         pc = 0
         try:
             while queue:
@@ -134,7 +136,7 @@ class Untimed:
                 if kind == ENGINE_KIND:
                     if hooks is not None:
                         hooks.before(core, slot, entry, 0)
-                    activity = execute(op, sram)
+                    activity = execute(op, sram) if source is None else source(core, pc, op)
                     counters.dense[index][pc] += activity[0]
                     counters.performed[index][pc] += activity[1]
                     counters.spikes[index][pc] += activity[2]

@@ -33,6 +33,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--activity", help="Densities: a recording (--record), or --stats JSON of another run."
     ),
     click.option("--record", help="Write what every instruction did, for --activity (.npz)."),
+    click.option(
+        "--threads",
+        type=click.IntRange(1, 64),
+        default=1,
+        show_default=True,
+        help="Compute so many cores at once; same results.",
+    ),
     click.option("--commands", help="Commands for --debug from a file; - is stdin."),
 )
 
@@ -54,6 +61,7 @@ class Inspection:
     activity: str | None
     record: str | None
     commands: str | None
+    threads: int
 
     @classmethod
     def take(cls, flags: dict[str, Any], debug: bool) -> Inspection:
@@ -72,7 +80,12 @@ class Inspection:
         from snncc.isasim.activity import Recorder
 
         recorder = Recorder() if self.record else None
-        return replace(options, timeline=bool(stats or self.report), recorder=recorder)
+        return replace(
+            options,
+            timeline=bool(stats or self.report),
+            recorder=recorder,
+            threads=self.threads,
+        )
 
     def source(self, program: ObjectFile) -> Expected | Recording:
         """Return where the densities come from."""

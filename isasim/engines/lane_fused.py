@@ -10,6 +10,7 @@ returns the number of spikes stored.  The operations are those of :mod:`lane_ops
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -106,8 +107,16 @@ class _Writer:
         return i64(0)
 
 
+_COMPILING = threading.Lock()
+
+
 def fuse(program: LaneProgram, saturate: bool) -> Fused | None:
     """Compile a program, or return None when it has operations that only the interpreter knows."""
+    with _COMPILING:  # cores may run on several threads
+        return _fuse(program, saturate)
+
+
+def _fuse(program: LaneProgram, saturate: bool) -> Fused | None:
     if any(inst.op.name in UNSUPPORTED for inst in program.code):
         return None
     module = ir.Module(name="lanes")

@@ -40,11 +40,11 @@ def test_a_recording_must_fit() -> None:
     for damaged in (b"", data[:100], b"PK\3\4" + bytes(50)):
         with pytest.raises(ActivityError, match="no recording"):
             Recording.read(damaged)
-    empty = Recording(np.zeros((0, 3), np.int64), np.zeros((0, 6), np.int64))
+    empty = Recording({})
     with pytest.raises(ActivityError, match="runs more often than in the recording"):
         System(busy_program(), Options(source=empty)).run()
     with pytest.raises(ActivityError, match="different lengths"):
-        Recording(np.array([[0, 0, 2]]), np.zeros((1, 6), np.int64))
+        Recording.of(np.array([[0, 0, 2]]), np.zeros((1, 6), np.int64))
 
 
 @pytest.mark.parametrize("density", [-0.1, 1.5])
