@@ -19,18 +19,20 @@ FORMATS = (".nir", ".onnx")
 @config_options
 @click.option("--batch", type=click.IntRange(1), help="Samples per step (ONNX files fix it).")
 @click.option("--dt", type=float, help="Time step of .nir files, in their unit.")
-@click.option("--weights", help="NPZ with trained parameters, as `snncc train` writes it.")
+@click.option("--parameters", help="NPZ with trained parameters: weights.npz of `snncc train`.")
 def export(
     model: str, output: str, config: str | None, batch: int | None, dt: float | None,
-    weights: str | None, **flags: Any,
+    parameters: str | None, **flags: Any,
 ) -> None:  # fmt: skip
     """Write MODEL as NIR (inference) or ONNX (neurons are functions of the domain ai.snncc).
 
     \b
-      snncc export net.snn --weights runs/1/weights.npz -o net.onnx
+      snncc export net.snn --parameters runs/1/weights.npz -o net.onnx
       snncc export net.onnx --config net.toml -o net.nir --dt 1e-4
 
-    x and the outputs of the file are [T, B, ...]. What a format has no words for is an error.
+    x and the outputs of the file are [T, B, ...]; where MODEL takes the same input at every step, x
+    of an ONNX file is [B, ...] too, and a NIR file wants it repeated. What a format has no words
+    for is an error.
     """
     from snncc.compiler.cli import api
     from snncc.compiler.cli.build import lower
@@ -45,8 +47,8 @@ def export(
     loaded = api.load(model, config=read_config(config, flags), batch=batch, dt=dt)
     show_warnings(loaded.warnings)
     module, _ = lower(loaded.graph, "configure", config=loaded.config, mode="train")
-    if weights:
-        put_weights(module, weights)
+    if parameters:
+        put_weights(module, parameters)
     if path.suffix.lower() == ".nir":
         from snncc.compiler.frontend.export_nir import export_nir
 
@@ -56,8 +58,7 @@ def export(
     from snncc.compiler.frontend.export_onnx import export_onnx
 
     export_onnx(module, path)
-    print(
-        f"{output}: {module.steps} time steps, batch {module.batch}; read it with "
-        f"--timesteps {module.steps} --time-axis 0",
-        file=sys.stderr,
-    )
+    moving = any(arg.type.kind == "seq" for arg in module.func("main").body.args)
+    flags_ = f"--timesteps {module.steps}" + (" --time-axis 0" if moving else "")
+    print(f"{output}: {module.steps} steps, batch {module.batch}; read it with {flags_}",
+          file=sys.stderr)  # fmt: skip

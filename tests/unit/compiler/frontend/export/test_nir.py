@@ -69,7 +69,7 @@ def test_there_and_back(tmp_path: Path, name: str, dt: float | None) -> None:
         ("input(4, steps=2) relu", "ReLU"),
         ("input(4, steps=2) bn", "batch normalisation"),
         ("input(4, steps=2) position", "addition of a constant"),
-        ("input(4, steps=2, static=true) dense(2) lif(reset=hard)", "one input that changes"),
+        ("input(4, steps=2, static=true) dense(2)", "without time"),
         ("input(2x4x4, steps=2) conv(2, kernel=2, padding=same)", "padding"),
         ("input(4, steps=2) lif(reset=hard, v_min=-1)", "v_min"),
     ],
@@ -88,3 +88,13 @@ def test_files_are_valid_for_the_nir_package(tmp_path: Path) -> None:
     graph = nir.read(path)
     kinds = {type(n).__name__ for n in graph.nodes.values()}
     assert {"Conv2d", "IF", "AvgPool2d", "LIF", "Flatten", "Affine"} <= kinds
+
+
+def test_a_static_input_is_repeated(tmp_path: Path) -> None:
+    module = imported(tmp_path, "input(6, steps=8, static=true) dense(8) lif(reset=hard)")
+    x = np.random.default_rng(0).random((3, 6))
+    path = tmp_path / "net.nir"
+    step = export_nir(module, path)
+    many = np.broadcast_to(x, (8, *x.shape))
+    again = import_nir(path, x_shape=many.shape, dt=step)
+    assert np.array_equal(results(module, x)["out/out"], results(again, many)["out/out"])
