@@ -12,7 +12,7 @@ is how weights survive from training step to training step), everything else sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,7 +28,7 @@ from snncc.isasim.activity import Expected, Recorder, Recording
 from snncc.isasim.chip import POISON, Chip
 from snncc.isasim.counters import Counters
 from snncc.isasim.decode import decode_core
-from snncc.isasim.engines import Engine, Numerics, prepare, select_engine
+from snncc.isasim.engines import Numerics, prepare, select_engine
 from snncc.isasim.faults import Fault, StopReason
 from snncc.isasim.hooks import Hooks, Tracer
 from snncc.isasim.initial import InitShadow
@@ -268,11 +268,13 @@ class System:
             for fetched in self._fetched
         ]
         source = options.source or options.recorder
-        values = self.values
+        values, before = self.values, None
         if self.parallel:
+            before = self.dram.copy()
             done = self._compute(starts, seed)
-            if done is not None:
-                source, values = done, False
+            if done is None:
+                return self._in_order(before, seed)
+            source, values = done, False
         chip.reset(starts, seed)
         pricing.begin()
         replay = self._replay(seed)
@@ -283,11 +285,12 @@ class System:
         if options.timing:
             timed = Timed(
                 chip, self.engine, pricing, counters, self._bus, self._mesh,
-                options.max_instructions, self._hooks, self._timeline,
-                source, values,
+                options.max_instructions, self._hooks, self._timeline, source, values,
             )  # fmt: skip
             fault = timed.run()
             cycles, ends = timed.end, timed.ends
+            if fault is not None and before is not None:
+                return self._in_order(before, seed)
         else:
             fault = Untimed(
                 chip, self.engine, counters, options.max_instructions, self._hooks,
@@ -331,19 +334,26 @@ class System:
             self._load_scratchpads()
 
     def _compute(self, starts: Sequence[int], seed: int) -> Recording | None:
-        """Compute all values on threads; None, and nothing done, when the program stops early."""
-        before = self.dram.copy()
+        """Compute all values on threads; None when the program stops early."""
         self.chip.reset(starts, seed)
-        workers = min(self.options.threads, len(self.chip.cores))
-        parallel = Parallel(self.chip, self._make_engine, workers, self.options.max_instructions)
+        name, numerics = self.options.engine, self.engine.numerics
+        workers, limit = (
+            min(self.options.threads, len(self.chip.cores)),
+            self.options.max_instructions,
+        )
+        parallel = Parallel(self.chip, lambda: select_engine(name, numerics), workers, limit)
         if parallel.run():
             return Recording(parallel.activities())
-        self.dram[:] = before
-        self._clear()
         return None
 
-    def _make_engine(self) -> Engine:
-        return select_engine(self.options.engine, self.engine.numerics)
+    def _in_order(self, before: npt.NDArray[np.uint8], seed: int) -> Result:
+        """Run on one thread, from the memory as it was: the report must be of the first fault."""
+        self.dram[:] = before
+        options, self.options = self.options, replace(self.options, threads=1, plan=False)
+        try:
+            return self.run(seed)
+        finally:
+            self.options = options
 
     def _replay(self, seed: int) -> Replay | None:
         """Return the program's plan, made at the first run, if it has one and nobody watches."""

@@ -109,3 +109,28 @@ def test_the_trace_of_a_run_that_stops_is_kept(program: Path, tmp_path: Path) ->
     words = ("run", program, "-i", BATCH, "--trace", path, "--max-instructions", "300")
     assert snncc(*words).exit_code == 4
     assert " | core 0 " in path.read_text()
+
+
+def test_the_trace_opens_with_the_schema_of_perfetto(program: Path, tmp_path: Path) -> None:
+    schema: Any = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
+    path, stats = tmp_path / "t.pftrace", tmp_path / "s.json"
+    words = ("run", program, "-i", BATCH, "--trace", path, "--stats", stats)
+    assert snncc(*words).exit_code == 0
+    trace = schema.Trace.FromString(path.read_bytes())
+    found = stats_of(stats)
+    spans: dict[int, int] = {}
+    names: dict[int, tuple[int, str]] = {}
+    for packet in trace.packet:
+        thread = packet.track_descriptor.thread
+        if thread.thread_name:
+            names[packet.track_descriptor.uuid] = (thread.pid - 1, thread.thread_name)
+        event = packet.track_event
+        if event.type in (1, 2):
+            sign = -1 if event.type == 1 else 1
+            spans[event.track_uuid] = spans.get(event.track_uuid, 0) + sign * packet.timestamp
+    for track, (core, unit) in names.items():
+        if unit in found["units"] and unit != "seq":
+            record = next(c for c in found["units"][unit]["cores"] if c["core"] == core)
+            shared = sum(record["stall"].get(cause, 0) for cause in ("dram", "link"))
+            assert spans[track] == 2 * (record["busy"] + shared)  # 500 MHz: 2 ns per cycle
+    assert {unit for _, unit in names.values()} >= {"dma", "noc", "fp", "bp", "wg", "vpu"}

@@ -140,7 +140,7 @@ def test_a_layer_that_streams_and_is_bound_by_the_dram(tiles: int) -> None:
 @pytest.mark.parametrize(("turns", "size"), [(1, 160), (7, 160), (20, 1600)])
 def test_two_cores_that_exchange_in_turns(turns: int, size: int) -> None:
     """Ping and pong: each way takes hop, flits, and the way into the scratchpad."""
-    ping, pong = Asm(), Asm()
+    ping, pong, start = Asm(), Asm(), 0
     for asm, other in ((ping, 1), (pong, 0)):
         for value in (0, other, size, 4096):
             asm.reg(value)
