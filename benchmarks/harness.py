@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks import convnets, startup, trainstep
+from benchmarks import convnets, startup, timing, trainstep
 from benchmarks.common import Case, Outcome, measure
 
 HERE = Path(__file__).resolve().parent
@@ -19,6 +19,7 @@ SUITES: tuple[Callable[[], list[Case]], ...] = (
     trainstep.cases,
     convnets.cases,
     startup.cases,
+    timing.cases,
 )
 
 

@@ -134,7 +134,7 @@ class System:
         )  # without values, no page of it is ever touched
         micro = [prepare(p) for p in program.micro]
         groups = frozenset({"base", *m.extensions})
-        codes = [decode_core(c, micro, groups) for c in sorted(program.cores, key=_core_of)]
+        codes = [decode_core(c, micro, groups) for c in sorted(program.cores, key=lambda c: c.core)]
         self.pricing = Pricing(m)
         limit = m.sequencer.instruction_bytes
         self._fetched = [16 * c.words if 16 * c.words <= limit else -1 for c in codes]
@@ -395,7 +395,3 @@ class System:
                     memory[address : address + len(data)] = np.frombuffer(data, np.uint8)
                     if flags is not None:
                         flags[address : address + len(data)] = True
-
-
-def _core_of(program: Any) -> int:
-    return int(program.core)
