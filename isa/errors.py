@@ -274,6 +274,38 @@ define(
 )
 define("E0355", "configuration incomplete", "The model does not say it and has no safe default.")
 
+# Warnings of `snncc check`: E0370..E0379
+define(
+    "E0370",
+    "surrogate guessed",
+    "No file format says which surrogate gradient a network was trained with; the default of a "
+    "framework was assumed (warning).",
+)
+define(
+    "E0371",
+    "may overflow",
+    "A weight, a sum of products or a scaled gradient may exceed 65504, the largest binary16 "
+    "number (warning).",
+)
+define(
+    "E0372",
+    "batch normalisation folded",
+    "The exporter folded a batch normalisation into the weights; its statistics cannot be trained "
+    "(warning).",
+)
+define(
+    "E0373",
+    "comparison differs",
+    "A layer fires at the threshold where its framework, or another layer, fires only above it, or "
+    "the other way round (warning).",
+)
+define(
+    "E0374",
+    "silent layer",
+    "A layer of neurons never fires on the input of the trial run, so nothing before it learns "
+    "(warning).",
+)
+
 # --- E04xx tiling -----------------------------------------------------------------------------
 define(
     "E0401",

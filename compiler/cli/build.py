@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snncc.compiler.config import Config
 from snncc.compiler.config_check import suggest
@@ -17,6 +18,9 @@ from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer, PassManager
 from snncc.compiler.pipeline.plan import plan
 from snncc.isa.machine import Machine
+
+if TYPE_CHECKING:
+    from snncc.compiler.frontend.onnx_nodes import FileNode
 
 MODEL_SUFFIXES = (".onnx", ".nir", ".snn")
 TO_PHASED = "frontend,phases"
@@ -31,6 +35,8 @@ class Request:
     x_shape: tuple[int, ...] | None = None
     """Shape of the user's ``x``: it gives the batch size, and the steps where time is an axis."""
     dt: float | None = None
+    nodes: bool = False
+    """Whether to find out what became of each node of an ONNX file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,7 @@ class Imported:
     config: Config
     """The request's; where it says nothing, the model file's own training settings."""
     warnings: tuple[Diagnostic, ...] = ()
+    nodes: tuple[FileNode, ...] = ()
 
 
 def is_model(path: Path) -> bool:
@@ -67,8 +74,10 @@ def import_model(path: Path, request: Request) -> Imported:
 
 def _import_onnx(path: Path, request: Request) -> Imported:
     from snncc.compiler.frontend.onnx_import import import_onnx
+    from snncc.compiler.frontend.onnx_nodes import NodeTrace
 
     config, sink = request.config, DiagnosticSink()
+    trace = NodeTrace() if request.nodes else None
     batch, steps = batch_and_steps(config, request)
     module = import_onnx(
         path,
@@ -77,11 +86,13 @@ def _import_onnx(path: Path, request: Request) -> Imported:
         batch=batch,
         batch_in_time_axis=config.flag("batch_in_time_axis"),
         sink=sink,
+        trace=trace,
     )
     sink.raise_if_errors()
     if config.flag("input.spikes"):
         spike_input(module)
-    return Imported(module, config, tuple(sink.warnings))
+    nodes = tuple(trace.nodes) if trace is not None else ()
+    return Imported(module, config, tuple(sink.warnings), nodes)
 
 
 def _import_nir(path: Path, request: Request) -> Imported:

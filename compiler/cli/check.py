@@ -16,27 +16,37 @@ from snncc.compiler.cli.options import CORES, MODEL, TARGET, config_options, rea
 @TARGET
 @CORES
 @click.option("--batch", type=click.IntRange(1), help="Samples per step.")
+@click.option("--inputs", "-i", help="IN.npz: find silent layers with its x; - is stdin.")
+@click.option("--short", is_flag=True, help="Ops of the graph instead of nodes of the file.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, on stdout.")
 @click.option("--dt", type=float, help="Time step of a .nir file, in its unit.")
 def check(
     model: str, config: str | None, target: str | None, cores: int | None, batch: int | None,
-    as_json: bool, dt: float | None, **flags: Any,
+    inputs: str | None, short: bool, as_json: bool, dt: float | None, **flags: Any,
 ) -> None:  # fmt: skip
     """Import MODEL and try to compile its training step; exit 1 if that cannot work.
 
-    Prints one line per node, then a table of the neurons and one of the training, with the origin
-    of each value: flag, config, metadata (of the file), pattern (what the nodes compute), default.
+    Prints one line per node of the file and what it became, then a table of the neurons and one of
+    the training, with the origin of each value: flag, config, metadata (of the file), pattern (what
+    the nodes compute), default. Warns of what compiles and yet may cost days: state baked into the
+    file, layers that never fire, guessed surrogates, numbers that overflow binary16, batch
+    normalisation that the exporter folded, comparisons that differ between frameworks.
+
+    \b
+      snncc check net.onnx --config net.toml
+      snncc check net.onnx --config net.toml --inputs batch.npz --short
+      snncc check net.onnx --timesteps 25 --json | jq '.diagnostics'
     """
     from snncc.compiler.cli import survey
     from snncc.compiler.cli.machines import find_machine
 
     settings = read_config(config, flags)
     machine = find_machine(target or settings.text("machine.target"), cores)
-    found = survey.survey(model, settings, machine, batch, dt)
+    found = survey.survey(model, settings, machine, batch, dt, inputs)
     if as_json:
         click.echo(json.dumps(survey.as_json(found), indent=1))
     else:
-        click.echo(survey.as_text(found))
+        click.echo(survey.as_text(found, short))
     for each in found.errors:
         if not as_json:
             click.echo(str(each), err=True)

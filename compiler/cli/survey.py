@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 
 from snncc.compiler.cli.build import Request, import_model, lower
-from snncc.compiler.cli.interface import mapping
+from snncc.compiler.cli.doubts import doubts
+from snncc.compiler.cli.files import read_npz
+from snncc.compiler.cli.interface import Array, mapping
+from snncc.compiler.cli.survey_tables import Value, neuron_table, show
+from snncc.compiler.cli.trial import densities, silent
 from snncc.compiler.config import Config
 from snncc.compiler.config_schema import KEYS
-from snncc.compiler.diag import CompileError, Diagnostic
+from snncc.compiler.diag import CompileError, Diagnostic, fail
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.isa.machine import Machine
 
 PIPELINE = "frontend,phases,tile"
-COLUMNS = 4
 CONSTANTS = ("beta", "tau", "rate", "a_syn", "threshold", "reset_value", "v_rest", "v_min")
 WORDS = ("dynamics", "synapse", "compare", "reset", "delay", "norm_input", "reset_gradient")
 # What the neuron dialect takes an absent attribute for; not worth a column.
@@ -35,14 +38,6 @@ class NodeLine:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A value and where it came from."""
-
-    value: Attribute
-    origin: str
-
-
 @dataclass(slots=True)
 class Survey:
     """Everything that is known about a model."""
@@ -50,6 +45,11 @@ class Survey:
     model: str
     module: Module | None = None
     nodes: list[NodeLine] = field(default_factory=list[NodeLine])
+    """Every node of an ONNX file; empty for other kinds of models."""
+    ops: list[NodeLine] = field(default_factory=list[NodeLine])
+    """Every op of the graph."""
+    density: dict[str, float] = field(default_factory=dict[str, float])
+    """Fraction of neurons that fire per step in the trial run, by layer; empty without a run."""
     neurons: dict[str, dict[str, Value]] = field(default_factory=dict[str, dict[str, Value]])
     training: dict[str, Value] = field(default_factory=dict[str, Value])
     errors: list[Diagnostic] = field(default_factory=list[Diagnostic])
@@ -57,55 +57,103 @@ class Survey:
 
 
 def survey(
-    model: str, config: Config, machine: Machine, batch: int | None = None, dt: float | None = None
+    model: str,
+    config: Config,
+    machine: Machine,
+    batch: int | None = None,
+    dt: float | None = None,
+    inputs: str | None = None,
 ) -> Survey:
-    """Import a model, configure it, and try the passes that may refuse it."""
+    """Import a model, configure it, try the passes that may refuse it, and look for doubts.
+
+    ``inputs``: an npz file whose ``x`` is used to find silent layers.
+    """
     found = Survey(model)
+    path = Path(model)
+    x = _input(inputs) if inputs else None
+    request = Request(config, batch, x.shape if x is not None else None, dt, nodes=True)
     try:
-        imported = import_model(Path(model), Request(config, batch, None, dt))
-        found.warnings += imported.warnings
-        config = imported.config
+        imported = import_model(path, request)
+    except CompileError as error:
+        found.errors += error.diagnostics
+        found.nodes = _refused(path, error)
+        return found
+    found.warnings += imported.warnings
+    found.nodes = [NodeLine(f"{model}:{n.name}", n.op, n.ok, n.note) for n in imported.nodes]
+    config = imported.config
+    try:
         found.module, _ = lower(imported.module, "configure", config=config, mode="train")
-        found.nodes = [_line(op) for op in found.module.walk() if op.name not in _QUIET]
+        found.ops = [_line(op) for op in found.module.walk() if op.name not in _QUIET]
         found.neurons = {
             _layer(op): _neuron(op, found.module)
             for op in found.module.walk()
             if op.name == "graph.neuron"
         }
         found.training = _training(found.module, config)
+        largest = float(np.abs(x).max()) if x is not None and x.size else 1.0
+        found.warnings += doubts(found.module, config, model, largest)
+        tried = densities(found.module, x, inputs or model)
+        if tried is not None:
+            found.density = tried
+            found.warnings += silent(tried, x is not None, model)
         _, sink = lower(imported.module, PIPELINE, config=config, mode="train", machine=machine)
         found.warnings += sink.warnings
     except CompileError as error:
         found.errors += error.diagnostics
-        found.nodes += [
-            NodeLine(str(d.where), "", False, f"{d.code}: {d.message}") for d in error.diagnostics
-        ]
     return found
+
+
+def _input(path: str) -> Array:
+    arrays = read_npz(path, ("x",))
+    if "x" not in arrays:
+        fail("E0021", "there is no array x", path)
+    return arrays["x"]
+
+
+def _refused(path: Path, error: CompileError) -> list[NodeLine]:
+    """Return verdicts on a file that cannot be imported."""
+    lines: list[NodeLine] = []
+    if path.suffix.lower() == ".onnx":
+        from snncc.compiler.frontend.onnx_nodes import refused_nodes
+
+        lines = [
+            NodeLine(f"{path}:{n.name}", n.op, n.ok, n.note) for n in refused_nodes(path, error)
+        ]
+    return lines or [
+        NodeLine(str(d.where), "", False, f"{d.code}: {d.message}") for d in error.diagnostics
+    ]
 
 
 _QUIET = ("graph.param", "graph.const", "graph.output")
 
 
-def as_text(found: Survey) -> str:
-    """Return the tables for people."""
+def as_text(found: Survey, short: bool = False) -> str:
+    """Return the tables for people; ``short``: ops of the graph, not nodes of the file."""
     lines: list[str] = []
     if found.module is not None:
         m = found.module
         lines += [f"{found.model}: {m.steps} time steps, batch {m.batch}", ""]
-    places = [n.place.removeprefix(f"{found.model}:") for n in found.nodes]
+    shown = found.ops if found.ops and (short or not found.nodes) else found.nodes
+    places = [n.place.removeprefix(f"{found.model}:") for n in shown]
     width = min(60, max(map(len, places), default=0))
-    for node, place in zip(found.nodes, places, strict=True):
+    kinds = max([12, *(len(n.op) for n in shown)])
+    for node, place in zip(shown, places, strict=True):
         verdict = "ok" if node.ok else "ERROR"
-        lines.append(f"{place:{width}}  {verdict:5}  {node.op:12} {node.note}".rstrip())
+        lines.append(f"{place:{width}}  {verdict:5}  {node.op:{kinds}} {node.note}".rstrip())
     if found.neurons:
         lines += ["", "neurons (value, origin)"]
-        lines += _neuron_table(found.neurons)
+        lines += neuron_table(found.neurons)
+    if found.density:
+        lines += ["", "spikes per neuron and step in a float32 trial run"]
+        wide = max(map(len, found.density))
+        lines += [f"  {name:{wide}}  {value:.4f}" for name, value in found.density.items()]
     if found.training:
         lines += ["", "training"]
         wide = max(map(len, found.training))
         for name, value in found.training.items():
-            lines.append(f"  {name:{wide}}  {_show(value.value)} ({value.origin})")
-    lines += [f"warning[{w.code}]: {w.where}: {w.message}" for w in found.warnings]
+            lines.append(f"  {name:{wide}}  {show(value.value)} ({value.origin})")
+    if found.warnings:
+        lines += ["", *map(str, found.warnings)]
     if not found.errors:
         lines += ["", "ok: it compiles"]
     return "\n".join(lines)
@@ -118,7 +166,9 @@ def as_json(found: Survey) -> dict[str, Any]:
         "ok": not found.errors,
         "steps": found.module.steps if found.module else None,
         "batch": found.module.batch if found.module else None,
-        "nodes": [{"place": n.place, "op": n.op, "ok": n.ok, "note": n.note} for n in found.nodes],
+        "nodes": _lines(found.nodes or found.ops),
+        "ops": _lines(found.ops),
+        "density": found.density,
         "neurons": {
             layer: {k: {"value": _plain(v.value), "origin": v.origin} for k, v in values.items()}
             for layer, values in found.neurons.items()
@@ -128,6 +178,10 @@ def as_json(found: Survey) -> dict[str, Any]:
         },
         "diagnostics": [d.as_json() for d in (*found.errors, *found.warnings)],
     }
+
+
+def _lines(nodes: Sequence[NodeLine]) -> list[dict[str, Any]]:
+    return [{"place": n.place, "op": n.op, "ok": n.ok, "note": n.note} for n in nodes]
 
 
 def _line(op: Op) -> NodeLine:
@@ -191,39 +245,6 @@ def _training(module: Module, config: Config) -> dict[str, Value]:
     said = any(config.said(p) for p in ("parameters.train", "parameters.freeze"))
     found["trained"] = Value(tuple(trained), "config" if said else "default")
     return found
-
-
-def _neuron_table(neurons: Mapping[str, Mapping[str, Value]]) -> list[str]:
-    """Return tables of at most four layers side by side."""
-    names = list(neurons)
-    lines: list[str] = []
-    for start in range(0, len(names), COLUMNS):
-        part = names[start : start + COLUMNS]
-        keys = list(dict.fromkeys(k for name in part for k in neurons[name]))
-        rows: list[Sequence[str]] = [["", *part]]
-        for key in keys:
-            found = [neurons[name].get(key) for name in part]
-            cells = [f"{_show(v.value)} ({v.origin})" if v else "-" for v in found]
-            rows.append([key, *cells])
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines += [
-            "  " + "  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
-    return lines
-
-
-def _show(value: Attribute) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, Mapping):
-        rest = ", ".join(f"{k}={_show(v)}" for k, v in value.items() if k != "name")
-        return f"{value.get('name', '')}({rest})" if rest else str(value.get("name", ""))
-    if isinstance(value, tuple):
-        return ", ".join(_show(v) for v in value)
-    return str(value)
 
 
 def _plain(value: Attribute) -> Any:

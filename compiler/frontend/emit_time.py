@@ -133,5 +133,6 @@ def emit_module(
     table = {layer.node.id: layer for layer in layers}
     emitter = Emitter(module, rolled, file, steps, batches, table, namer, sink)
     emitter.run(outputs)
+    rolled.written = emitter.done
     module.funcs["main"] = Func("main", emitter.block)
     return module

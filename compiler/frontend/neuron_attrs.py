@@ -100,7 +100,7 @@ def _training(layer: Layer, attrs: dict[str, Attribute], origin: dict[str, Attri
     attrs["surrogate"] = found.surrogate
     attrs["reset_gradient"] = found.reset_gradient
     attrs["framework"] = found.framework
-    origin["surrogate"] = origin["reset_gradient"] = found.origin
+    origin["surrogate"] = origin["reset_gradient"] = origin["framework"] = found.origin
     if found.explicit:
         attrs["explicit"] = found.explicit
 

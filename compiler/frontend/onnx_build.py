@@ -134,6 +134,8 @@ class GraphBuilder:
         self.count = 0
         self.known: dict[tuple[object, ...], Node] = {}
         self.consts: dict[tuple[object, ...], Val] = {}
+        self.read: list[tuple[str, str, tuple[Bound, ...]]] = []
+        """Name, operator and results of every node of the file, in the order of reading."""
         self.partial: dict[int, dict[int, Val]] = {}
         """Half-written buffers: value -> step -> what was written."""
 
@@ -292,6 +294,8 @@ class GraphBuilder:
             if isinstance(error, CompileError):
                 raise
             fail("E0105", f"{n.op_type}: {error}", self.where(name))
+        if not scope.functions:
+            self.read.append((name, n.op_type, tuple(outs)))
         for o, v in zip(n.output, outs, strict=False):
             if o:
                 scope.env[o] = v

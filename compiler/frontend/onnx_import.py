@@ -14,8 +14,9 @@ from snncc.compiler.frontend.emit_time import emit_module
 from snncc.compiler.frontend.flat import FlatGraph, Shape, Val, prod
 from snncc.compiler.frontend.fuse import place_neurons
 from snncc.compiler.frontend.metadata import Namer
-from snncc.compiler.frontend.onnx_build import Env, GraphBuilder, Scope
+from snncc.compiler.frontend.onnx_build import Bound, Env, GraphBuilder, Scope
 from snncc.compiler.frontend.onnx_file import TensorReader, np_dtype, read_model
+from snncc.compiler.frontend.onnx_nodes import NodeTrace
 from snncc.compiler.frontend.rolled import reachable
 from snncc.compiler.frontend.shapes import MAX_FOLD
 from snncc.compiler.frontend.unroll import Rolled, roll_model
@@ -35,18 +36,20 @@ def import_onnx(
     batch: int | None = None,
     batch_in_time_axis: bool = False,
     sink: DiagnosticSink | None = None,
+    trace: NodeTrace | None = None,
 ) -> Module:
     """Read an ONNX file into a graph-stage module.
 
     ``steps`` and ``time_axis`` are the configuration's ``timesteps`` and ``time_axis`` (None: the
     file says it, or the input is the same at every step), ``batch`` the wanted batch size (None:
-    the file's).  Warnings go to ``sink``; faults raise ``CompileError``.
+    the file's).  Warnings go to ``sink``; faults raise ``CompileError``.  ``trace`` learns what
+    became of each node of the file.
     """
     sink = sink if sink is not None else DiagnosticSink()
     model = read_model(path)
     reader = TensorReader(path)
     dims = _input_dims(path, model, steps, time_axis, batch, batch_in_time_axis)
-    flat = build(str(path), model, reader, dims)
+    flat, read = build(str(path), model, reader, dims)
     if not flat.inputs:
         fail("E0105", "the model has no data input", str(path))
     rolled = roll_model(flat, steps, time_axis, batch_in_time_axis, sink)
@@ -70,6 +73,8 @@ def import_onnx(
     module = emit_module(
         path.stem, rolled, rolled.outputs, layers, str(path), total, batches, Namer(), sink
     )
+    if trace is not None:
+        trace.conclude(read, flat, rolled)
     module.attrs.update(
         {
             "stage": "graph",
@@ -95,8 +100,11 @@ def build(
     model: onnx.ModelProto,
     reader: TensorReader,
     dims: Mapping[str, Shape],
-) -> FlatGraph:
-    """Build the flat graph; ``dims`` are the concrete shapes of the data inputs."""
+) -> tuple[FlatGraph, list[tuple[str, str, tuple[Bound, ...]]]]:
+    """Build the flat graph, and the list of what was read: name, operator, results of each node.
+
+    ``dims`` are the concrete shapes of the data inputs.
+    """
     builder = GraphBuilder(file, model, reader)
     graph = model.graph
     env: Env = {}
@@ -118,7 +126,7 @@ def build(
             fail("E0105", f"output {out.name!r} is not defined", builder.where(out.name))
         builder.flat.outputs.append(found)
         builder.flat.output_names.append(out.name)
-    return builder.flat
+    return builder.flat, builder.read
 
 
 def _inputs(rolled: Rolled, merged: bool) -> dict[str, Attribute]:

@@ -230,6 +230,11 @@ REDUCES = frozenset({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"})
 SAME = frozenset({"BatchNormalization", "Softmax", "Dropout", "LayerNormalization"})
 
 
+def supported(op: str) -> bool:
+    """Whether an operator of the flat graph is known."""
+    return op in ELEMENTWISE or op in MOVES or op in REDUCES or op in SAME or op in _INFER
+
+
 def infer(node: Node) -> list[Out]:
     """Return shape and type of each output."""
     op = node.op

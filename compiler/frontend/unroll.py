@@ -22,6 +22,7 @@ from snncc.compiler.frontend.shapes import (
 )
 from snncc.compiler.frontend.stepops import convert, data_operands
 from snncc.compiler.frontend.timing import Lay, Layouts, count_steps, cut_values, index_of
+from snncc.compiler.ir.core import Value
 
 MAX_DEPTH = 64
 MAX_EXACT = 10
@@ -48,6 +49,12 @@ class Rolled:
     time_inputs: dict[int, Lay] = field(default_factory=dict[int, Lay])
     states: dict[int, Val] = field(default_factory=dict[int, Val])
     step_graph: bool = False
+    stands: list[tuple[RNode, int, tuple[int, ...]]] = field(
+        default_factory=list[tuple[RNode, int, tuple[int, ...]]]
+    )
+    """Node, its first step, and the numbers of the flat values that it stands for."""
+    written: dict[int, Value] = field(default_factory=dict[int, Value])
+    """What the module writer made of the nodes, by their numbers."""
 
 
 def roll_model(
@@ -94,6 +101,12 @@ def roll_model(
         roller.run()
     result.outputs = [found[k] for k in range(len(places))]
     run_checks(roller)
+    result.stands = [
+        (n, n.start, tuple(v.id for v in n.vals) or ((n.val.id,) if n.val is not None else ()))
+        for key, n in roller.memo.items()
+        if key[0] != "delay"
+    ]
+    result.stands += [(n, -1, (i,)) for i, n in final.memo.items()]
     return result
 
 
