@@ -89,9 +89,10 @@ def heat(rows: Sequence[tuple[str, Sequence[float]]], title: str) -> str:
     drawn = "".join(f'<path fill="{HEAT[i]}" d="{"".join(p)}"/>' for i, p in enumerate(paths) if p)
     total = len(rows) * height
     return (
-        f'<svg class="heat" viewBox="0 0 {width} {total}" role="img" aria-label="{escape(title)}">'
+        f'<div class="wide"><svg class="heat" viewBox="0 0 {width} {total}" role="img" '
+        f'aria-label="{escape(title)}">'
         f'<rect class="ground" x="{left}" width="{width - left}" height="{total}"/>{drawn}'
-        f'<g class="names">{"".join(names)}</g></svg>{_scale()}'
+        f'<g class="names">{"".join(names)}</g></svg></div>{_scale()}'
     )
 
 

@@ -52,6 +52,8 @@ border:1px solid var(--dim)}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:right;padding:.2rem .5rem;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}td.chart{min-width:9rem;width:30%}
+@media(max-width:40rem){td,th{white-space:normal;padding:.2rem .3rem}td.chart{min-width:8rem}
+svg.heat{min-width:36rem}}
 td code{font-size:.8rem}.note{color:var(--dim);font-size:.9rem}.worse{font-weight:700}
 """
 
