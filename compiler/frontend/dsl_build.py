@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from snncc.compiler.diag import CompileError, DiagnosticSink, Span, fail
@@ -29,6 +30,7 @@ JOIN = (Par("axis", "int", 1, low=1),)
 PLACED = ("input", "train", "init", "weights")
 BLOCKS = ("repeat", "residual", "concat", "attention", "add", "output")
 MAX_LAYERS = 20_000
+MAX_ELEMENTS = 1 << 32
 
 
 @dataclass(slots=True)
@@ -145,7 +147,10 @@ class Walker:
         if args is None or self.broken:
             self.broken = True
             return x
-        return layer.emit(self.net, x, args, self.net.name(name, call.name))
+        made = layer.emit(self.net, x, args, self.net.name(name, call.name))
+        if math.prod(made.type.shape) > MAX_ELEMENTS:
+            fail("E0124", f"{call.name} gives samples of shape {sample(made)}", call.span)
+        return made
 
     def block(self, call: Call, pars: tuple[Par, ...], low: int, high: int) -> Args | None:
         """Check arguments and number of blocks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,7 @@ from snncc.compiler.ir.core import Attribute, Block, Func, Location, Module, Val
 KNOWN = (*NEURONS, *WIRES, *layers.MATRICES, *layers.CONVOLUTIONS, *layers.POOLS,
          "Scale", "Flatten", "Delay", "Threshold")  # fmt: skip
 MAX_DELAY = 4096
+MAX_ELEMENTS = 1 << 32
 Shape = tuple[int, ...]
 
 
@@ -81,7 +83,10 @@ class NirBuilder:
                     later.append(name)
                     continue
                 self.takes[name] = known[0]
-                self.shapes[name] = layers.result_shape(x.node, known[0], self.where(name))
+                made = layers.result_shape(x.node, known[0], self.where(name))
+                if math.prod(made) * self.steps > MAX_ELEMENTS:
+                    fail("E0109", f"a value of shape {made} for each step", self.where(name))
+                self.shapes[name] = made
             if len(later) == len(waiting):
                 fail("E0105", "the shape of the input cannot be found out", self.where(later[0]))
             waiting = later

@@ -143,6 +143,8 @@ FAULTS = {
     "dense(2": ("E0120", "ends too early"),
     "dense(2))": ("E0120", "no place here"),
     "dense($)": ("E0120", "'$'"),
+    "reshape(1x2x2) conv(1, 1, padding=99999999)": ("E0124", "gives samples of shape"),
+    "dense(999999999999)": ("E0124", "parameters"),
     "x = 3": ("E0120", "needs a layer"),
     "attention(heads=3) { lif }": ("E0124", "CxN"),
 }

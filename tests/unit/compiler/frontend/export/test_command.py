@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from snncc.compiler.cli import api
 from snncc.compiler.cli.main import cli
 
-NET = "input(4, steps=6, batch=2) fc = dense(5) lif(reset=hard) dense(3) lif(reset=hard) init(gain=3)"
+NET = """input(4, steps=6, batch=2) init(gain=3)
+fc = dense(5) lif(reset=hard) dense(3) lif(reset=hard)"""
 
 
 def command(*words: object) -> str:

@@ -130,3 +130,9 @@ def test_faults_have_a_place(tmp_path: Path, node: Node, word: str) -> None:
         run_chain(tmp_path, np.ones((2, 1, 3)), node, dt=1.0)
     assert word in str(raised.value)
     assert "net.nir:0" in str(raised.value)
+
+
+def test_absurd_windows(tmp_path: Path) -> None:
+    node: Node = {"type": "Conv2d", "weight": np.ones((1, 1, 1, 1)), "padding": [1 << 19, 1 << 19]}
+    with pytest.raises(CompileError, match="E0109"):
+        run_chain(tmp_path, np.ones((1, 1, 1, 2, 2)), node)
