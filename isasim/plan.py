@@ -86,8 +86,8 @@ class Plan:
     )
     leftovers: tuple[str, ...] = ()
 
-    def finish(self, chip: Chip) -> None:
-        """Leave the cores as a run leaves them."""
+    def finish(self, chip: Chip, seed: int) -> None:
+        """Leave the cores as a run with a seed leaves them."""
         for core, counts, executed, sems, (registers, streams) in zip(
             chip.cores, self.counts, self.executed, self.sems, self.registers, strict=True
         ):
@@ -95,7 +95,9 @@ class Plan:
             core.sems[:] = sems
             core.seq.counts[:] = counts
             core.seq.executed = executed
-            core.seq.registers[: len(registers)] = registers
+            core.seq.registers[:] = registers
+            if self.seed is None:
+                core.seq.registers[SEED_REGISTER] = seed
             core.seq.streams[:] = streams
 
 

@@ -32,7 +32,7 @@ class Replay:
         """Run once; without ``timing`` all times are 0."""
         found: list[Activity | None] = [None] * len(self.plan.items)
         self.bound.run(seed, found)
-        self.plan.finish(self.chip)
+        self.plan.finish(self.chip, seed)
         if not timing:
             return Times(None, 0, {}, self._untimed(found))
         if self._schedule is None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from snncc.isasim.engines import kernels_bits as kb
 from snncc.isasim.engines import kernels_mac as km
+from snncc.isasim.engines import kernels_turn as kt
 from snncc.isasim.engines.base import BLOCK, Activity, Resolved, Sram
 from snncc.isasim.engines.checks import BIAS, KEEP
 
@@ -74,7 +75,7 @@ def make_weights(
         return Weights(depth, n, base + w, stride, None)
     copy = np.zeros((depth, padded), np.uint16)
     if depth and transposed:
-        km.transpose_halves(base + w, stride, n, depth, copy)
+        kt.transpose_shorts(copy.ctypes.data, 2 * padded, base + w, stride, n, depth)
     elif depth:
         copy[:, :n] = np.ndarray((depth, n), np.uint16, sram, w, (stride, 2))
     return Weights(depth, n, copy.ctypes.data, 2 * padded, copy)

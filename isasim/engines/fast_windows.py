@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from snncc.isa.fp16 import packed_bytes
 from snncc.isa.window import Ints, Window
 from snncc.isasim.engines import kernels_bits as kb
 from snncc.isasim.engines import kernels_pool as kp
+from snncc.isasim.engines import kernels_turn as kt
 from snncc.isasim.engines import kernels_windows as kw
 from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.fast_mac import (
@@ -72,16 +74,17 @@ class _Stack:
         return words, int(found)
 
 
+@lru_cache(maxsize=4096)
+def _geometry(window: Window) -> tuple[Ints, Ints, int]:
+    """Return the rows and columns of the taps, and the terms of one image and channel."""
+    return window.rows(), window.columns(), window.terms()
+
+
 def _stack(sram: Sram, window: Window, images: int, place: tuple[int, int, int]) -> _Stack:
     start, stride, image = place
     address = int(sram.ctypes.data) + start
-    return _Stack(
-        window,
-        (address, stride, image),
-        images * window.positions,
-        window.rows(),
-        window.columns(),
-    )
+    ys, xs, _ = _geometry(window)
+    return _Stack(window, (address, stride, image), images * window.positions, ys, xs)
 
 
 def _part(target: Target, row0: int, row1: int) -> Target:
@@ -127,7 +130,7 @@ class WindowKernels:
             self._scaled(words, nonzero, _part(target, row0, row1), weights, place)
             terms += nonzero
         if not skip:
-            terms = images * window.terms() * window.channels
+            terms = images * _geometry(window)[2] * window.channels
         return Activity(stack.rows * k * n, terms * n, blocks=blocks if skip else -1)
 
     def outerw(self, op: Resolved, sram: Sram) -> Activity:
@@ -160,7 +163,7 @@ class WindowKernels:
             terms += active
             target = target._replace(init=target.out, init_stride=target.out_stride)
         if not skip:
-            terms = images * window.terms() * window.channels
+            terms = images * _geometry(window)[2] * window.channels
         spikes = terms if gated else 0
         return Activity(stack.rows * k * n, terms * n, spikes, blocks=blocks if skip else -1)
 
@@ -203,7 +206,7 @@ class WindowKernels:
                 stack.rows, sram.ctypes.data + dst, dst_stride, self.saturate,
             )
         )  # fmt: skip
-        terms = images * window.terms() * window.channels
+        terms = images * _geometry(window)[2] * window.channels
         return Activity(stack.rows * window.depth, ones if kind == BIT else terms, ones)
 
     def poolgrad(self, op: Resolved, sram: Sram) -> Activity:
@@ -211,7 +214,7 @@ class WindowKernels:
         window, v, base = op.window, op.values, int(sram.ctypes.data)
         dst, dst_stride, dst_image, g, g_stride, x, x_stride, x_image, y, y_stride, images = v[:11]
         kind, inputs, positions = v[12], window.in_h * window.in_w, window.positions
-        ys, xs, bounds = window.rows(), window.columns(), (base, base + sram.shape[0])
+        (ys, xs, _), bounds = _geometry(window), (base, base + sram.shape[0])
         total, taken = np.empty(16 * inputs, np.float32), np.empty(positions, np.uint16)
         stage = np.zeros((inputs + 2 * positions, 16), np.uint16)
         routed = 0
@@ -250,5 +253,5 @@ class WindowKernels:
         """Transpose 16-bit elements."""
         dst, dst_stride, src, src_stride, rows, cols = op.values
         base = sram.ctypes.data
-        kw.transpose_shorts(base + dst, dst_stride, base + src, src_stride, rows, cols)
+        kt.transpose_shorts(base + dst, dst_stride, base + src, src_stride, rows, cols)
         return Activity(rows * cols, rows * cols)

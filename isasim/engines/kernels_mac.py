@@ -63,26 +63,6 @@ def read_halves(source, target):
         target[j] = half_at(source + 2 * j)
 
 
-@intrinsic
-def load_short(tyctx, address):
-    """Return the uint16 at an address."""
-
-    def codegen(context, builder, signature, args):
-        return Emit(builder).load(args[0], I16, 2)
-
-    return types.uint16(types.int64), codegen
-
-
-@kernel("void(int64, int64, int64, int64, uint16[:, ::1])")
-def transpose_halves(w, stride, n, k, out):
-    """Copy the transpose of a binary16 matrix [n, k] to out[:k, :n]."""
-    for j0 in range(0, n, 16):
-        for k0 in range(0, k, 64):
-            for kk in range(k0, min(k, k0 + 64)):
-                for j in range(j0, min(n, j0 + 16)):
-                    out[kk, j] = load_short(w + j * stride + 2 * kk)
-
-
 @kernel("void(int64, int64, int64, int64, int64, int64, int64[::1], int64, int64, int64)")
 def gated_pass(width, init, init_stride, out, out_stride, index, start, w, stride, half):
     """One strip of ``width`` columns for the rows listed in ``start``."""

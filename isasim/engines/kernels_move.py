@@ -76,6 +76,18 @@ def store_pattern(tyctx, value, address):
 
 
 @intrinsic
+def store_group(tyctx, value, address):
+    """Write 16 bits 16 times."""
+
+    def codegen(context, builder, signature, args):
+        e = Emit(builder)
+        e.store(e.splat(builder.trunc(args[0], I16)), args[1], 2)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
 def add_group(tyctx, target, source):
     """Add 16 binary32 numbers to +0 plus 16 others, NaN canonical."""
 
@@ -114,34 +126,48 @@ def prefetch(tyctx, address):
     return types.void(types.int64), codegen
 
 
-@kernel("void(int64, int64, int64, int64, int64, int64)")
-def copy_rows(dst, dst_stride, src, src_stride, rows, size):
+@kernel("void(int64[::1])")
+def copy_rows(row):
     """Copy rows; those that come soon are fetched early, strides are too wide for the host."""
+    dst, src, n0, n1, size = row[DST], row[SRC], row[N0], row[N1], row[SIZE]
+    dst0, dst1, src0, src1 = row[DST0], row[DST1], row[SRC0], row[SRC1]
     ahead = max(1, 1024 // size)
-    for j in range(rows):
-        if size <= 2048:
-            soon = src + (j + ahead) * src_stride
-            for line in range(0, size, 64):
-                prefetch(soon + line)
-            prefetch(soon + size - 1)
-        if 16 <= size <= 64:
-            copy_short_row(dst + j * dst_stride, src + j * src_stride, size)
-        else:
-            copy_bytes(dst + j * dst_stride, src + j * src_stride, size)
+    across, along = (0, ahead) if n1 > 2 * ahead else ((ahead + n1 - 1) // n1, 0)
+    early = size <= 2048 and n0 * n1 > 1
+    for i in range(n0):
+        to, source = dst + i * dst0, src + i * src0
+        for j in range(n1):
+            if early:
+                soon = source + across * src0 + (j + along) * src1
+                for line in range(0, size, 64):
+                    prefetch(soon + line)
+                prefetch(soon + size - 1)
+            if 16 <= size <= 64:
+                copy_short_row(to + j * dst1, source + j * src1, size)
+            else:
+                copy_bytes(to + j * dst1, source + j * src1, size)
+
+
+@kernel("void(int64[::1])")
+def fill_rows(row):
+    """Fill rows with a pattern of 16 bits."""
+    size, pattern = row[SIZE], row[SRC]
+    for i in range(row[N0]):
+        to = row[DST] + i * row[DST0]
+        for u in range(0, size - 31, 32):
+            store_group(pattern, to + u)
+        for u in range(size - size % 32, size, 2):
+            store_pattern(pattern, to + u)
 
 
 @kernel("void(int64[:, ::1], int64, int64)")
 def move_rows(table, low, high):
     """Execute rows ``low`` to ``high`` of the table."""
-    for row in range(low, high):
-        what, dst, src, size = table[row, WHAT], table[row, DST], table[row, SRC], table[row, SIZE]
-        if what == ADD:
-            add_floats(dst, src, size // 4)
-            continue
-        for i in range(table[row, N0]):
-            to, source = dst + i * table[row, DST0], src + i * table[row, SRC0]
-            if what == FILL:
-                for u in range(0, size, 2):
-                    store_pattern(src, to + u)
-                continue
-            copy_rows(to, table[row, DST1], source, table[row, SRC1], table[row, N1], size)
+    for place in range(low, high):
+        row = table[place]
+        if row[WHAT] == COPY:
+            copy_rows(row)
+        elif row[WHAT] == FILL:
+            fill_rows(row)
+        else:
+            add_floats(row[DST], row[SRC], row[SIZE] // 4)

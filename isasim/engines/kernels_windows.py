@@ -14,10 +14,10 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import I16, V16, Emit, const
+from snncc.isasim.engines.emit import V16, Emit, const
 from snncc.isasim.engines.kernel_cache import kernel
 from snncc.isasim.engines.kernels_bits import count_bits, load_bits16
-from snncc.isasim.engines.kernels_mac import load_short
+from snncc.isasim.engines.kernels_turn import load_short, store_short
 
 
 @intrinsic
@@ -41,17 +41,6 @@ def clear16(tyctx, target):
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
-
-
-@intrinsic
-def store_short(tyctx, value, target):
-    """Write a uint16 to an address."""
-
-    def codegen(context, builder, signature, args):
-        Emit(builder).store(builder.trunc(args[0], I16), args[1], 2)
-        return context.get_dummy_value()
-
-    return types.void(types.uint16, types.int64), codegen
 
 
 @kernel(
@@ -125,15 +114,3 @@ def window_halves(a, stride, image, ys, xs, in_w, channels, row0, row1, out):
                             value = load_short(source + 2 * c) if inside else np.uint16(0)
                             store_short(value, target + 2 * c)
                     target += 2 * width
-
-
-@kernel("void(int64, int64, int64, int64, int64, int64)")
-def transpose_shorts(dst, dst_stride, src, src_stride, rows, cols):
-    """Write the transpose of a matrix of 16-bit elements."""
-    for j0 in range(0, cols, 32):
-        for i0 in range(0, rows, 32):
-            for j in range(j0, min(cols, j0 + 32)):
-                for i in range(i0, min(rows, i0 + 32)):
-                    store_short(
-                        load_short(src + i * src_stride + 2 * j), dst + j * dst_stride + 2 * i
-                    )
