@@ -1,7 +1,7 @@
 """One training step (forward, backward, SGD) of convolutional spiking networks on images.
 
 ``csnn-32`` is SpikingJelly's CSNN (two blocks of convolution, batch normalisation, neuron and
-pooling, two dense layers), ``vgg11`` the VGG-11 for CIFAR-10 with a neuron behind every layer. Ours:
+pooling, two dense layers), ``vgg11`` the VGG-11 for CIFAR-10, a neuron behind every layer.  Ours:
 FP16 through the instruction set on the default machine, bit-exact, timing included.  Theirs:
 PyTorch float32 eager, time and batch folded into one axis for the layers without state.
 """

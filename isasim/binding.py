@@ -100,17 +100,16 @@ class Bound:
     def _engine(self, item: Item) -> Callable[[], Activity]:
         op, sram = item.op, item.core.sram
         key = (item.core.index, item.pc, op)
-        found = self._known.get(key)
-        if found is None:
-            if op.micro is not None and self._draws(item):
+        known = self._known.get(key)
+        if known is not None:
+            return known
 
-                def found() -> Activity:
-                    values = (*op.values[:4], self.seed)
-                    return self.engine.execute(op._replace(values=values), sram)
+        def seeded() -> Activity:
+            values = (*op.values[:4], self.seed)
+            return self.engine.execute(op._replace(values=values), sram)
 
-            else:
-                found = self.engine.bind(op, sram)
-            self._known[key] = found
+        draws = op.micro is not None and self._draws(item)
+        found = self._known[key] = seeded if draws else self.engine.bind(op, sram)
         return found
 
     def _draws(self, item: Item) -> bool:

@@ -11,20 +11,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from snncc.isa.spec import REG, SEED_REGISTER, SEMAPHORES
 from snncc.isasim.chip import Chip, Core
 from snncc.isasim.decode import POST_KIND, RECV_KIND, SEND_KIND, WAIT_KIND
-from snncc.isasim.engines.base import LANE_MNEMONICS, Engine
+from snncc.isasim.engines.base import LANE_MNEMONICS
 from snncc.isasim.engines.checks import check
 from snncc.isasim.faults import Trap
-from snncc.isasim.network import Mesh
-from snncc.isasim.pricing import Pricing
 from snncc.isasim.sequencer import HALTED, WAITING, Sequencer
-
-if TYPE_CHECKING:
-    from snncc.isasim.replay import Replay
 
 MAX_STEPS: Final = 1 << 21
 """Instructions of all cores that are followed before giving up."""
@@ -103,22 +98,6 @@ class Plan:
 
 class NoPlan(Exception):
     """The schedulers have to run this program."""
-
-
-def replay_of(
-    chip: Chip, engine: Engine, pricing: Pricing, mesh: Mesh, seed: int, limit: int
-) -> Replay | None:
-    """Return the prepared runs of a program, or None when it must be run step by step."""
-    if engine.name != "fast":
-        return None
-    plan = make_plan(chip, seed, limit)
-    if plan is None:
-        return None
-    from snncc.isasim.engines.fast import FastEngine
-    from snncc.isasim.replay import Replay
-
-    assert isinstance(engine, FastEngine)
-    return Replay(plan, chip, engine, pricing, mesh)
 
 
 def make_plan(chip: Chip, seed: int, limit: int) -> Plan | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from snncc.isasim.binding import Bound
 from snncc.isasim.chip import Chip
 from snncc.isasim.counters import Counters
-from snncc.isasim.engines.base import Activity
+from snncc.isasim.engines.base import Activity, Engine
 from snncc.isasim.engines.fast import FastEngine
 from snncc.isasim.network import Dram, Mesh
 from snncc.isasim.plan import Plan
@@ -19,10 +19,11 @@ class Replay:
     """A plan on a chip."""
 
     def __init__(
-        self, plan: Plan, chip: Chip, engine: FastEngine, pricing: Pricing, mesh: Mesh
+        self, plan: Plan, chip: Chip, engine: Engine, pricing: Pricing, mesh: Mesh
     ) -> None:
         self.plan = plan
         self.chip = chip
+        assert isinstance(engine, FastEngine), "plans are bound to the kernels"
         self.bound = Bound(plan, chip, engine)
         self.pricing = pricing
         self.mesh = mesh

@@ -34,7 +34,7 @@ from snncc.isasim.hooks import Hooks, Tracer
 from snncc.isasim.initial import InitShadow
 from snncc.isasim.network import Dram, Link, Mesh
 from snncc.isasim.parallel import Parallel
-from snncc.isasim.plan import replay_of
+from snncc.isasim.plan import make_plan
 from snncc.isasim.pricing import Pricing
 from snncc.isasim.races import Race, RaceChecker
 from snncc.isasim.reports import leftovers
@@ -363,10 +363,13 @@ class System:
             return None
         if self.parallel:
             return None
-        if not self._planned:
+        if not self._planned and self.engine.name == "fast":
             self._planned = True
-            self._plan = replay_of(self.chip, self.engine, self.pricing, self._mesh, seed,
-                                   options.max_instructions)  # fmt: skip
+            plan = make_plan(self.chip, seed, options.max_instructions)
+            if plan is not None:
+                from snncc.isasim.replay import Replay  # needs numba, as the fast engine does
+
+                self._plan = Replay(plan, self.chip, self.engine, self.pricing, self._mesh)
         found = self._plan
         return found if found is not None and found.plan.seed in (None, seed) else None
 
