@@ -12,7 +12,7 @@ import io
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias, cast
+from typing import Any, BinaryIO, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -148,11 +148,12 @@ class Expected:
     @classmethod
     def from_stats(cls, stats: Mapping[str, Any], default: float = DEFAULT_DENSITY) -> Expected:
         """Take the densities of the layers that ``--stats`` wrote."""
-        layers = stats.get("layers")
-        if not isinstance(layers, list):
+        held: object = stats.get("layers")
+        if not isinstance(held, list):
             raise ActivityError("these statistics have no layers")
+        layers: list[Any] = held
         found: dict[tuple[str, str], float] = {}
-        for layer in cast("list[Any]", layers):
+        for layer in layers:
             try:
                 if layer["macs"]["dense"]:
                     found[str(layer["name"]), str(layer["phase"])] = float(layer["density"])

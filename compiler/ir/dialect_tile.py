@@ -1,8 +1,9 @@
 """Dialect ``tile``: tasks, loops and operations that mirror the instruction table.
 
-``tile.<mnemonic>`` exists for every queued instruction but ``wait`` and ``post``: one buffer operand
-per address operand (named by ``addr``, offset by ``at``), the other operands as attributes of the
-same names.  Lane operations list ``streams`` instead: (buffer index or -1, offset, step, row) each.
+``tile.<mnemonic>`` exists for every queued instruction but ``wait`` and ``post``: one buffer
+operand per address operand (named by ``addr``, offset by ``at``), the other operands as attributes
+of the same names.  Lane operations list ``streams`` instead: (buffer index or -1, offset, step,
+row) each.
 """
 
 from __future__ import annotations

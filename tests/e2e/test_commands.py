@@ -141,8 +141,8 @@ def test_emit_and_dumps(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         assert f'stage = "{stage}"' in done.stdout
     for name in ("a", "b"):
-        words = ("compile", DIGITS, "-t", "small", "-o", tmp_path / "p", "--dump-dir")
-        assert snncc(*words, tmp_path / name).exit_code == 0
+        dumped = ("compile", DIGITS, "-t", "small", "-o", tmp_path / "p", "--dump-dir")
+        assert snncc(*dumped, tmp_path / name).exit_code == 0
     files = sorted(p.name for p in (tmp_path / "a").iterdir())
     assert "000-import.snnir" in files
     assert "index.json" in files

@@ -27,8 +27,8 @@ def test_a_recorded_run_and_a_run_without_values_have_equal_statistics(
     record, full, again = tmp_path / "a.npz", tmp_path / "f.json", tmp_path / "t.json"
     words = ("run", program, "-i", BATCH, "--stats", full, "--record", record)
     assert snncc(*words).exit_code == 0
-    words = ("run", program, "--timing-only", "--activity", record, "--stats", again)
-    done = snncc(*words)
+    timed = ("run", program, "--timing-only", "--activity", record, "--stats", again)
+    done = snncc(*timed)
     assert done.exit_code == 0, done.output
     found, expected = stats_of(again), stats_of(full)
     assert {k for k in expected if found[k] != expected[k]} <= {"versions"}
