@@ -148,10 +148,9 @@ class Expected:
     @classmethod
     def from_stats(cls, stats: Mapping[str, Any], default: float = DEFAULT_DENSITY) -> Expected:
         """Take the densities of the layers that ``--stats`` wrote."""
-        held: object = stats.get("layers")
-        if not isinstance(held, list):
+        layers: Any = stats.get("layers")
+        if not isinstance(stats.get("layers"), list):
             raise ActivityError("these statistics have no layers")
-        layers: list[Any] = held
         found: dict[tuple[str, str], float] = {}
         for layer in layers:
             try:
