@@ -14,6 +14,7 @@ from snncc.compiler.ir.core import Attribute, Value
 UNARY = {
     "Neg": "neg",
     "Abs": "abs",
+    "Sign": "sign",
     "Sqrt": "sqrt",
     "Floor": "floor",
     "Trunc": "trunc",
@@ -46,8 +47,6 @@ def binary(e: Emitter, node: RNode) -> Value:
         if i.op == "Const":
             named = i.val is not None and bool(i.val.param) and i.uniform is None
             operands.append(e.operand(i, role if named else "const", slot))
-        elif _resets(e, node, i):
-            operands.append(e.builder(node).one("graph.stop_gradient", e.value(i)))
         else:
             operands.append(e.value(i))
     return e.builder(node).one(f"graph.{BINARY[node.op]}", *operands)
@@ -62,29 +61,6 @@ def _bias(e: Emitter, node: RNode, x: RNode, k: RNode) -> Value | None:
     value = linear(e, x, trans, k, 1.0, 1.0)
     e.user = user
     return value
-
-
-def _resets(e: Emitter, node: RNode, x: RNode) -> bool:
-    """Whether an operand is a delayed spike that resets a membrane without a gradient."""
-    if x.op != "Delay" or not _detached(e, x):
-        return False
-    others = [i for i in node.ins if i is not x]
-    if node.op == "Sub":
-        return node.ins[1] is x
-    if node.op == "Mul":
-        return all(i.op != "Const" for i in others)
-    return False
-
-
-def _detached(e: Emitter, delay: RNode) -> bool:
-    source = resolve(delay.ins[0])
-    while source.op in ("Cast", "View"):
-        source = resolve(source.ins[0])
-    origin = source.val.node if source.val is not None else None
-    if source.op not in COMPARE or origin is None:
-        return False
-    guess = framework_defaults(origin, origin, False, e.framework)
-    return guess is not None and guess.reset_gradient == "detached"
 
 
 @emits(*COMPARE)
@@ -105,8 +81,8 @@ def spike(e: Emitter, node: RNode) -> Value:
     source = node.val.node if node.val is not None else None
     guess = None if source is None else framework_defaults(source, source, False, e.framework)
     if guess is not None:
-        attrs["surrogate"] = guess.surrogate
-        attrs["origin"] = {"surrogate": guess.origin}
+        attrs |= {"surrogate": guess.surrogate, "reset_gradient": guess.reset_gradient}
+        attrs["origin"] = dict.fromkeys(("surrogate", "reset_gradient"), guess.origin)
     return b.op("graph.spike", h, theta, attrs=attrs).result
 
 
@@ -247,4 +223,6 @@ def pad(e: Emitter, node: RNode) -> Value | None:
     low, high = attr_ints(node.attrs, "low"), attr_ints(node.attrs, "high")
     fill = attr_float(node.attrs, "value", 0.0)
     x = e.value(node.ins[0])
+    if fill and x.type.dtype == "bit":
+        x = e.builder(node).one("graph.cast", x, to="f16")
     return e.builder(node).one("graph.pad", x, low=low, high=high, value=fill)

@@ -119,9 +119,10 @@ def conv_transpose(e: Emitter, node: RNode) -> Value | None:
 def pool(e: Emitter, node: RNode) -> Value | None:
     """Maximum, average or sum over windows."""
     at = node.attrs
-    extra = any(attr_ints(at, "extra", ()))
+    beyond, pads = attr_ints(at, "extra", ()), attr_ints(at, "pads")
     count = bool(attr_int(at, "count_pad", 0))
-    if any(d != 1 for d in attr_ints(at, "dilations")) or (extra and count):
+    count = count and beyond != pads  # ceil_mode alone: what lies beyond the input never counts
+    if any(d != 1 for d in attr_ints(at, "dilations")) or (any(beyond) and count):
         e.unsupported(node, "pooling with dilation, or ceil_mode with counted padding")
     attrs: dict[str, Attribute] = {
         "kind": attr_str(at, "kind", "max"),

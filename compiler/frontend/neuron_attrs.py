@@ -103,6 +103,25 @@ def _training(layer: Layer, attrs: dict[str, Attribute], origin: dict[str, Attri
     origin["surrogate"] = origin["reset_gradient"] = origin["framework"] = found.origin
     if found.explicit:
         attrs["explicit"] = found.explicit
+    _hard_cut(n, attrs, origin)
+
+
+def _hard_cut(n: Neuron, attrs: dict[str, Attribute], origin: dict[str, Attribute]) -> None:
+    """A hard reset by the test ``spikes == 0`` (sinabs) passes no gradient, whatever is said."""
+    if n.reset != "hard":
+        return
+    stack, seen = [n.h], set[int]()
+    while stack:
+        x = resolve(stack.pop())
+        if x.id in seen:
+            continue
+        seen.add(x.id)
+        if x.op == "Equal":
+            attrs["reset_gradient"], attrs["explicit"] = "detached", ("reset_gradient",)
+            origin["reset_gradient"] = "pattern"
+            return
+        if x.op in ELEMENTWISE or x.op in ("Delay", "View", "Cast"):
+            stack.extend(x.ins)
 
 
 def _recurrent(layer: Layer) -> bool:

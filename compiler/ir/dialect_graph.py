@@ -26,7 +26,7 @@ from snncc.compiler.ir.core import Op, Type, seq
 from snncc.compiler.ir.opdef import AttrDef, OpDef, dialect, register
 
 UNARY = (
-    *("neg", "abs", "sqrt", "floor", "trunc"),
+    *("neg", "abs", "sign", "sqrt", "floor", "trunc"),
     *("exp", "exp2", "log", "log2", "tanh", "sigmoid", "rsqrt", "recip", "atan"),
 )
 NEURON_PARAMS = (
@@ -172,6 +172,7 @@ def _spike(t: Sequence[Type], attrs: Attrs) -> list[Type]:
 SPIKE = {
     "compare": AttrDef("str", True, choices=("strict", "non_strict", "multi")),
     "surrogate": AttrDef("dict", doc="name and parameters"),
+    "reset_gradient": AttrDef("str", choices=("attached", "detached")),
 }
 _row("spike", "h > theta, with a surrogate derivative", _spike, (2, 2), SPIKE)
 

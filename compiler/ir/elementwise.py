@@ -62,4 +62,8 @@ def build_elementwise(b: Builder, op: Op, args: Sequence[Value]) -> Value:
     fn = text(op.attrs, "fn")
     if fn in _PLAIN:
         return b.one(f"ew.{fn}", x)
+    if fn == "sign":  # no gradient passes
+        zero = constant(b, 0.0)
+        below = b.one("ew.select", b.one("ew.lt", x, zero), constant(b, -1.0), zero)
+        return b.one("ew.select", b.one("ew.gt", x, zero), constant(b, 1.0), below)
     return b.one("ew.table", x, fn=fn)

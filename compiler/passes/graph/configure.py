@@ -16,6 +16,7 @@ from snncc.compiler.config_schema import SURROGATES
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.ir.neuron_constants import constants, promote
+from snncc.compiler.passes.graph._resets import detach_resets
 from snncc.compiler.passes.graph._spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.registry import NoOptions, compiler_pass
@@ -50,6 +51,8 @@ def configure(module: Module, config: Config, mode: str = "train") -> None:
         if op.attrs.get("compare") != "none":
             _surrogate(op, config)
             _reset_gradient(op, config)
+    for function in module.funcs.values():
+        detach_resets(function.body, lambda op: op.attrs.get("reset_gradient") == "detached")
     _parameters(module, config, sink)
     training = training_attributes(config, mode)
     readout = _readout(module, config, sink)
@@ -181,7 +184,7 @@ def _surrogate(op: Op, config: Config) -> None:
 
 
 def _reset_gradient(op: Op, config: Config) -> None:
-    if op.name != "graph.neuron" or op.attrs.get("reset") == "none":
+    if op.attrs.get("reset") == "none":
         return
     said = config.reset_gradient(_layer(op))
     explicit = op.attrs.get("explicit")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snncc.compiler.ir.build import Builder, integer, number, step_type, text
+from snncc.compiler.ir.build import Builder, flag, integer, ints, number, step_type, text
 from snncc.compiler.ir.core import Attribute, Block, Func, Module, Op, Type, Value, tensor
 from snncc.compiler.ir.elementwise import build_elementwise, is_elementwise
 from snncc.compiler.ir.neuron_step import (
@@ -102,9 +102,14 @@ class _Split:
         elif op.name == "graph.output":
             attrs = {**_kept(op), "name": f"out/{op.str_attr('name')}"}
             b.op("phase.output", *self.args(op), attrs=attrs)
+        elif kind == "pool" and _counts_inside(op):
+            self.bind(op, [self.average(b, op)])
         elif kind in STRUCTURAL:
             types = [r.type for r in op.results]
-            made = b.op(f"phase.{kind}", *self.args(op), types=types, attrs=_kept(op))
+            args = self.args(op)
+            if kind == "conv_transpose":  # its products and its gradient's take numbers
+                args[0] = cast_map(b, args[0], "f16")
+            made = b.op(f"phase.{kind}", *args, types=types, attrs=_kept(op))
             self.bind(op, made.results)
         elif is_elementwise(op):
             self.bind(
@@ -124,6 +129,15 @@ class _Split:
                 return self.dropout(b, op)
             case _:
                 raise NotImplementedError(op.name)
+
+    def average(self, b: Builder, op: Op) -> Value:
+        """Average what lies inside: the sum over a window, divided by the sum over ones."""
+        (x,) = self.args(op)
+        attrs = {k: v for k, v in _kept(op).items() if k != "count_pad"} | {"kind": "sum"}
+        ones = b.op("phase.const", types=[tensor(x.type.step_shape)], value=1.0).result
+        total = b.op("phase.pool", x, attrs=attrs).result
+        count = b.op("phase.pool", ones, attrs=attrs).result
+        return map_one(b, [total, count], lambda inner, a: inner.one("ew.div", a[0], a[1]))
 
     def batchnorm(self, b: Builder, op: Op) -> Value:
         """Statistics, 1/sqrt(var + eps), then the normalisation as one op."""
@@ -304,6 +318,12 @@ class _Split:
 def _kept(op: Op) -> dict[str, Attribute]:
     """Attributes that a structural op keeps."""
     return {k: v for k, v in op.attrs.items() if k != "origin"}
+
+
+def _counts_inside(op: Op) -> bool:
+    """Whether a pooling divides by the number of elements that a window has inside the input."""
+    padded = any(ints(op.attrs, "padding", ()))
+    return op.attrs.get("kind") == "avg" and padded and not flag(op.attrs, "count_pad", True)
 
 
 def _softmax(b: Builder, x: Value, axis: int) -> Value:

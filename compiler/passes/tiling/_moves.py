@@ -17,6 +17,7 @@ from snncc.compiler.passes.tiling._copies import (
     unpack_program,
 )
 from snncc.compiler.passes.tiling._handlers import Handler, unsupported
+from snncc.compiler.passes.tiling._lanes import f16_bits
 
 
 class _Side:
@@ -150,14 +151,17 @@ def _slice(context: TilingContext, op: Op) -> None:
 
 def _pad(context: TilingContext, op: Op) -> None:
     source, target = _Side(context, op.operands[0]), _Side(context, op.result)
-    if op.float_attr("value", 0.0) != 0.0:
+    value = op.float_attr("value", 0.0)
+    if value and target.dtype != "f16":
         unsupported(op)
     low = op.ints_attr("low")
     offsets = [target.offset(i, n) for i, n in enumerate(low)]
     if any(o < 0 for o in offsets):
         unsupported(op)
     frame = tuple(_axes(None, target, target.shape))
-    emit_copy(context, op, Copy(None, target.dram, frame, target.dtype), "pad_fill")
+    pattern = f16_bits(value)
+    fill = Copy(None, target.dram, frame, target.dtype, pattern=pattern)
+    emit_copy(context, op, fill, "pad_fill")
     inner = tuple(_axes(source, target, source.shape))
     emit_copy(
         context,

@@ -78,10 +78,7 @@ class _Stepper:
             HANDLERS[inner.name](context, inner)
         for value, result in outputs:
             self._copy(context.view(value), self._at_step(result))
-        end = block.terminator
-        for i in range(self.carried):
-            if end.operands[i] is not block.args[i]:
-                self._copy(context.view(end.operands[i]), context.view(block.args[i]))
+        self._advance()
         context.outer.pop()
         body = Block()
         for task in context.tasks:
@@ -91,6 +88,23 @@ class _Stepper:
         for i in range(self.carried):
             if self.op.results[i].uses:
                 self._copy(context.view(block.args[i]), context.view(self.op.results[i]))
+
+    def _advance(self) -> None:
+        """Put the next carried values in place; those that others still need are saved first."""
+        context, args = self.context, self.block.args[: self.carried]
+        following = self.block.terminator.operands[: self.carried]
+        moves = [(new, arg) for new, arg in zip(following, args, strict=True) if new is not arg]
+        late: list[tuple[Value, Value]] = []
+        for new, arg in moves:
+            if any(new is target for _, target in moves):
+                saved = Value(new.type, f"{new.name}.before")
+                self._tensor(saved, "saved")
+                self._copy(context.view(new), context.view(saved))
+                late.append((saved, arg))
+            else:
+                late.append((new, arg))
+        for new, arg in late:
+            self._copy(context.view(new), context.view(arg))
 
     def _tensor(self, value: Value, hint: str) -> None:
         """Give a value of the body a tensor of one step."""

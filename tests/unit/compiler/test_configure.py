@@ -163,3 +163,51 @@ def test_spike_input_is_packed() -> None:
     module = graph()
     PassManager(plan("configure", "graph"), context).run(module)
     assert module.func("main").body.args[0].type.dtype == "bit"
+
+
+def loose(delay_type: str, reset: str) -> Module:
+    """A neuron left as arithmetic: h = x + v, s = h > 1, and v from h and a reset by s."""
+    shape = (5, 4, 8)
+    body = Block()
+    x = body.add_arg(seq(shape), "x")
+    module = Module(
+        "m", {"stage": "graph", "steps": 5, "batch": 4}, {}, {"main": Func("main", body)}
+    )
+    b = Builder(body, Location("m.onnx:/net"))
+    common = {"shape": shape[1:], "steps": 5}
+    v = b.op("graph.delay", types=[seq(shape)], state="v", dtype="f16", init=0.0, **common).result
+    s = None
+    if delay_type == "delayed":
+        s = b.op("graph.delay", types=[seq(shape, "bit")], state="s", dtype="bit", **common).result
+    one = b.op("graph.const", types=[tensor(())], value=1.0).result
+    h = b.one("graph.add", x, v)
+    if s is None:
+        s = b.one("graph.spike", h, one, compare="strict", layer="lif")
+    if reset == "subtract":
+        w = b.one("graph.sub", h, b.one("graph.mul", s, one))
+    elif reset == "multiply":
+        w = b.one("graph.mul", b.one("graph.sub", one, s), h)
+    else:  # a recurrent connection, no reset
+        w = b.one("graph.add", h, b.one("graph.mul", s, one))
+    if delay_type == "delayed":
+        spikes = b.one("graph.spike", w, one, compare="strict", layer="lif")
+        b.op("graph.delay_next", spikes, state="s")
+    else:
+        spikes = s
+    b.op("graph.delay_next", w, state="v")
+    b.op("graph.output", spikes, name="spk", axis=0)
+    return module
+
+
+@pytest.mark.parametrize("when", ["delayed", "immediate"])
+@pytest.mark.parametrize("reset", ["subtract", "multiply", "add"])
+@pytest.mark.parametrize("gradient", ["attached", "detached"])
+def test_resets_of_neurons_left_as_arithmetic(when: str, reset: str, gradient: str) -> None:
+    module = loose(when, reset)
+    config = parse_config(f'[reset]\ngradient = "{gradient}"\n', "c.toml")
+    for _ in range(2):  # a second time changes nothing
+        configure(module, config)
+        verify(module)
+        cut = [op for op in module.walk() if op.name == "graph.stop_gradient"]
+        assert len(cut) == (gradient == "detached" and reset != "add")
+    assert all(isinstance(op.operands[0].owner, Op) for op in cut)

@@ -46,6 +46,7 @@ POSITIVE = ("sqrt", "log", "log2", "rsqrt")
 UNARY: dict[str, Callable[[Any], Any]] = {
     "neg": lambda x: -x,
     "abs": lambda x: x.abs(),
+    "sign": lambda x: x.sign() + 0 * x,
     "sqrt": lambda x: x.sqrt(),
     "exp": lambda x: x.exp(),
     "exp2": lambda x: x.exp2(),

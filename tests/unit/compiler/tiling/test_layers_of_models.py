@@ -1,0 +1,83 @@
+"""Layers as real models combine them, with all their gradients: the same bits at every stage."""
+
+import numpy as np
+import pytest
+
+from lowered import phased
+from snncc.compiler.ir.core import Value, seq, tensor
+from strategies_networks import LEAKY, Net, random_inputs
+from whole_stack import check_fitting
+
+SIZES = ((1, 0), (4, 4096), (20, 0))
+
+
+def weights(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).normal(0, 1, shape).astype(np.float32)
+
+
+def trained(net: Net, value: Value) -> None:
+    """Flatten, classify, and train; compare everywhere."""
+    features = int(np.prod(value.type.step_shape[1:]))
+    flat = net.b.one("graph.reshape", value, shape=(net.batch, features))
+    out, _ = net.neuron(net.linear(flat, "head", weights(features, 3)), "out")
+    net.output(out)
+    net.train(scale=128.0)
+    step, given = phased(net.module), random_inputs(net.module, 1)
+    inputs = {a.name: given[a.name] for a in step.func("step").body.args}
+    for cores, scratchpad in SIZES:
+        check_fitting(step, inputs, cores, scratchpad or 1 << 16)
+
+
+def spiking(net: Net, *shape: int) -> Value:
+    return net.neuron(net.input(shape), "first", threshold=0.25)[0]
+
+
+def test_transposed_convolution_of_spikes() -> None:
+    net = Net(3, 2)
+    spikes = spiking(net, 5, 4, 4)
+    w = net.param("up.weight", weights(5, 6, 3, 3))
+    up = net.b.op(
+        "graph.conv_transpose", spikes, w,
+        attrs={"rank": 2, "stride": (2, 2), "padding": (1, 1, 1, 1), "output_padding": (1, 1)},
+    ).result  # fmt: skip
+    trained(net, net.neuron(up, "second")[0])
+
+
+@pytest.mark.parametrize("spikes", [False, True])
+def test_averages_of_what_lies_inside(spikes: bool) -> None:
+    net = Net(2, 3)
+    x = spiking(net, 4, 7, 7) if spikes else net.neuron(net.input((4, 7, 7)), "first")[1]
+    attrs = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1, 1, 1), "count_pad": False}
+    trained(net, net.b.one("graph.pool", x, kind="avg", **attrs))
+
+
+def test_a_frame_of_a_number() -> None:
+    net = Net(2, 3)
+    x = net.neuron(net.input((4, 5, 5)), "first")[1]
+    trained(net, net.b.one("graph.pad", x, low=(0, 0, 1, 0), high=(0, 0, 1, 2), value=0.5))
+
+
+def test_signs() -> None:
+    net = Net(2, 3)
+    x = net.neuron(net.input((9,)), "first")[1]
+    trained(net, net.b.one("graph.mul", net.b.one("graph.unary", x, fn="sign"), x))
+
+
+def test_a_carried_value_that_becomes_another_one() -> None:
+    """The current of step t is used again two steps later, inside a recurrent layer."""
+    net = Net(4, 3)
+    x, w = net.input((6,)), net.param("loop.weight", weights(6, 6))
+    b = net.b
+
+    def delay(name: str) -> Value:
+        attrs = {"state": name, "shape": (3, 6), "steps": 4, "dtype": "f16", "init": 0.0}
+        return b.op("graph.delay", types=[seq((4, 3, 6))], attrs=attrs).result
+
+    once, twice = delay("once"), delay("twice")
+    h = b.one("graph.add", x, b.one("graph.linear", once, w))
+    h = b.one("graph.sub", h, twice)
+    theta = b.op("graph.const", types=[tensor(())], value=0.5).result
+    s = b.one("graph.spike", h, theta, compare="strict", surrogate=LEAKY["surrogate"])
+    b.op("graph.delay_next", h, state="once")
+    b.op("graph.delay_next", once, state="twice")
+    trained(net, s)
