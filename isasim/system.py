@@ -376,17 +376,16 @@ class System:
     def _repeat(self, replay: Replay, seed: int, starts: Sequence[int]) -> Result:
         """Run the plan."""
         times = replay.run(seed, starts, self._bus, self.options.timing)
-        fault = times.fault
         timing = snapshot(
             times.cycles, self._fetched, starts, times.ends, self._bus, self._mesh, None
         )
         return Result(
-            fault.reason if fault else StopReason.HALT,
-            fault,
+            times.fault.reason if times.fault else StopReason.HALT,
+            times.fault,
             times.cycles,
             sum(replay.plan.executed),
             (),
-            replay.plan.leftovers if fault is None else (),
+            replay.plan.leftovers if times.fault is None else (),
             lambda: self._collect(times.counters(), timing),
         )
 
