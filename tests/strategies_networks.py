@@ -117,7 +117,7 @@ SURROGATE_NAMES = (
 )
 
 
-class _Random:
+class RandomNetwork:
     """Draws a network; every choice comes from one generator."""
 
     def __init__(self, seed: int) -> None:
@@ -244,6 +244,11 @@ class _Random:
         if self.chance(0.8):
             x = self.neuron(x)
         net.output(x)
+        return self.finish(training)
+
+    def finish(self, training: bool) -> Module:
+        """Draw the training settings."""
+        net = self.net
         if not training:
             return net.module
         optimizers: tuple[dict[str, Attribute] | None, ...] = (
@@ -265,7 +270,7 @@ class _Random:
 
 def random_network(seed: int, *, training: bool = True) -> Module:
     """Return a small random network as a graph module (with training attributes)."""
-    return _Random(seed).build(training)
+    return RandomNetwork(seed).build(training)
 
 
 def random_inputs(module: Module, seed: int) -> dict[str, npt.NDArray[np.generic]]:

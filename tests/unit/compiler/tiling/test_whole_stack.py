@@ -7,6 +7,7 @@ import pytest
 
 from lowered import phased
 from phased_steps import random_step
+from rich_networks import rich_network
 from snncc.compiler.ir.core import Module
 from strategies_networks import random_inputs, random_network
 from whole_stack import check_fitting
@@ -26,8 +27,8 @@ def test_random_steps_have_the_same_bits_everywhere(part: int) -> None:
 
 
 def network(seed: int) -> tuple[Module, dict[str, np.ndarray]]:
-    """Return a phased network and what to feed it."""
-    graph = random_network(seed)
+    """Return a phased network and what to feed it; odd seeds draw from all layer types."""
+    graph = (rich_network if seed % 2 else random_network)(seed)
     step, given = phased(graph), random_inputs(graph, seed)
     return step, {a.name: given[a.name] for a in step.func("step").body.args}
 
