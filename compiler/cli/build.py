@@ -174,10 +174,14 @@ def lower(
     level: int = 2,
     observers: Sequence[Observer] = (),
     crash_dir: Path | None = None,
+    verify_each: bool = True,
 ) -> tuple[Module, DiagnosticSink]:
     """Run a pipeline over a copy of a module; return it and the warnings."""
     module = clone(graph)
     context = PassContext(machine, config, mode)
     steps = plan(pipeline, module.stage, level)
-    PassManager(steps, context, observers=observers, crash_dir=crash_dir).run(module)
+    manager = PassManager(
+        steps, context, observers=observers, crash_dir=crash_dir, verify_each=verify_each
+    )
+    manager.run(module)
     return module, context.diagnostics

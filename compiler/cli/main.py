@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 
 from snncc.compiler.cli.roof import Roof
 
 _HERE = "snncc.compiler.cli."
+GC_THRESHOLD = (200_000, 20, 50)
+"""Cycles are collected more rarely than Python does: a module's ops refer to one another, and the
+collector would look at all of them again and again."""
 COMMANDS = {
     "demo": (_HERE + "demo", "demo", "Train a small network on a simulated chip (start here)."),
     "check": (_HERE + "check", "check", "Say what snncc makes of a model, node by node."),
@@ -65,6 +70,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; the console script's entry point."""
+    gc.set_threshold(*GC_THRESHOLD)
     cli(prog_name="snncc")
 
 

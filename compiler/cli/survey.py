@@ -96,7 +96,10 @@ def survey(
         if tried is not None:
             found.density = tried
             found.warnings += silent(tried, x is not None, model)
-        _, sink = lower(imported.module, PIPELINE, config=config, mode="train", machine=machine)
+        _, sink = lower(
+            imported.module, PIPELINE, config=config, mode="train", machine=machine,
+            verify_each=False,
+        )  # fmt: skip
         found.warnings += sink.warnings
     except CompileError as error:
         found.errors += error.diagnostics

@@ -6,7 +6,6 @@ import numpy as np
 
 from snncc.compiler.cli.interface import SPIKES, Array, expose_spikes, interface_of
 from snncc.compiler.diag import Diagnostic
-from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module, Op
 
@@ -25,6 +24,8 @@ def densities(module: Module, x: Array | None, where: str) -> dict[str, float] |
     args = next(iter(module.funcs.values())).body.args
     if len(args) != 1 or (x is None and work(module) > CHEAP):
         return None
+    from snncc.compiler.interp.evaluate import evaluate  # only now: it takes time to load
+
     work_copy = clone(module)
     expose_spikes(work_copy)
     if x is not None:
