@@ -25,6 +25,7 @@ from snncc.compiler.passes.tiling._orders import (
 )
 from snncc.compiler.passes.tiling._regions import has_domain, product_of
 from snncc.compiler.passes.tiling._sums import kept_axes, reduce_split
+from snncc.compiler.passes.tiling._unpacked import unpack_moves
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 ANY_ORDER = {"phase.output", "phase.store", "phase.yield"}
@@ -63,7 +64,8 @@ def _order(order: Order) -> Order:
 @compiler_pass(takes="phased", options=NoOptions)
 def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Choose storage orders and insert conversions."""
-    return _Layouts(module).run()
+    changed = unpack_moves(module.func("step").body)
+    return _Layouts(module).run() or changed
 
 
 class _Layouts:

@@ -81,3 +81,23 @@ def test_a_carried_value_that_becomes_another_one() -> None:
     b.op("graph.delay_next", h, state="once")
     b.op("graph.delay_next", once, state="twice")
     trained(net, s)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_spikes_that_are_joined_and_cut_within_words(axis: int) -> None:
+    net = Net(2, 3)
+    first = spiking(net, 5, 19)
+    second = net.neuron(first, "second", threshold=0.5)[0]
+    joined = net.b.one("graph.concat", first, second, axis=axis)
+    size = joined.type.step_shape
+    starts = tuple(3 if a == axis else 0 for a in range(3))
+    ends = tuple(d - 1 if a == axis else d for a, d in enumerate(size))
+    cut = net.b.one("graph.slice", joined, starts=starts, ends=ends)
+    low = tuple(1 if a == axis else 0 for a in range(3))
+    trained(net, net.b.one("graph.pad", cut, low=low, high=(0, 0, 0)))
+
+
+def test_spikes_joined_with_numbers() -> None:
+    net = Net(2, 3)
+    spikes, membrane = net.neuron(net.input((5, 3, 3)), "first", threshold=0.25)
+    trained(net, net.b.one("graph.concat", spikes, membrane, axis=1))
