@@ -160,7 +160,7 @@ def _record(plan: Plan, chip: Chip, seed: int) -> None:
 
 
 _DMA, _NOC = 1, 2
-_COMPUTE = (3, 4, 5, 6)
+_FIRST_COMPUTE = 3  # fp, bp, wg, vpu
 
 
 class _Order:
@@ -214,7 +214,11 @@ class _Order:
         while True:
             before = at
             at = self._sequencer(core, events, at)
-            if any([self._unit(first | slot) for slot in _COMPUTE]):
+            moved = False
+            for actor in range(first + _FIRST_COMPUTE, first + _FIRST_COMPUTE + 4):
+                if self.head[actor] < self.tail[actor] and self._unit(actor):
+                    moved = True
+            if moved:
                 continue
             if not self._unit(first | _NOC) and not self._unit(first | _DMA, 1) and at == before:
                 return at
