@@ -1,5 +1,7 @@
 """The configure pass: what it writes, what wins, what it complains about."""
 
+from typing import Any
+
 import pytest
 
 from snncc.compiler.config import Config, parse_config
@@ -174,7 +176,7 @@ def loose(delay_type: str, reset: str) -> Module:
         "m", {"stage": "graph", "steps": 5, "batch": 4}, {}, {"main": Func("main", body)}
     )
     b = Builder(body, Location("m.onnx:/net"))
-    common = {"shape": shape[1:], "steps": 5}
+    common: dict[str, Any] = {"shape": shape[1:], "steps": 5}
     v = b.op("graph.delay", types=[seq(shape)], state="v", dtype="f16", init=0.0, **common).result
     s = None
     if delay_type == "delayed":

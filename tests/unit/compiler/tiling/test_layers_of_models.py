@@ -1,17 +1,19 @@
 """Layers as real models combine them, with all their gradients: the same bits at every stage."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from lowered import phased
-from snncc.compiler.ir.core import Value, seq, tensor
+from snncc.compiler.ir.core import Attribute, Value, seq, tensor
 from strategies_networks import LEAKY, Net, random_inputs
 from whole_stack import check_fitting
 
 SIZES = ((1, 0), (4, 4096), (20, 0))
 
 
-def weights(*shape: int) -> np.ndarray:
+def weights(*shape: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng(sum(shape)).normal(0, 1, shape).astype(np.float32)
 
 
@@ -47,7 +49,12 @@ def test_transposed_convolution_of_spikes() -> None:
 def test_averages_of_what_lies_inside(spikes: bool) -> None:
     net = Net(2, 3)
     x = spiking(net, 4, 7, 7) if spikes else net.neuron(net.input((4, 7, 7)), "first")[1]
-    attrs = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1, 1, 1), "count_pad": False}
+    attrs: dict[str, Any] = {
+        "kernel": (3, 3),
+        "stride": (2, 2),
+        "padding": (1, 1, 1, 1),
+        "count_pad": False,
+    }
     trained(net, net.b.one("graph.pool", x, kind="avg", **attrs))
 
 
@@ -70,7 +77,13 @@ def test_a_carried_value_that_becomes_another_one() -> None:
     b = net.b
 
     def delay(name: str) -> Value:
-        attrs = {"state": name, "shape": (3, 6), "steps": 4, "dtype": "f16", "init": 0.0}
+        attrs: dict[str, Attribute] = {
+            "state": name,
+            "shape": (3, 6),
+            "steps": 4,
+            "dtype": "f16",
+            "init": 0.0,
+        }
         return b.op("graph.delay", types=[seq((4, 3, 6))], attrs=attrs).result
 
     once, twice = delay("once"), delay("twice")
@@ -101,3 +114,10 @@ def test_spikes_joined_with_numbers() -> None:
     net = Net(2, 3)
     spikes, membrane = net.neuron(net.input((5, 3, 3)), "first", threshold=0.25)
     trained(net, net.b.one("graph.concat", spikes, membrane, axis=1))
+
+
+def test_layers_that_share_a_weight() -> None:
+    net = Net(3, 2)
+    w = net.param("both.weight", weights(8, 8))
+    first = net.neuron(net.b.one("graph.linear", net.input((8,)), w), "first")[0]
+    trained(net, net.neuron(net.b.one("graph.linear", first, w), "second")[0])
