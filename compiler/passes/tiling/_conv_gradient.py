@@ -9,7 +9,7 @@ from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._handlers import Handler
 from snncc.compiler.passes.tiling._kernels import BLOCK, KernelTensor, kernel_of
-from snncc.compiler.passes.tiling._matmul import write_back_program
+from snncc.compiler.passes.tiling._matmul import deals_first, write_back_program
 from snncc.compiler.passes.tiling._sizes import (
     INSTRUCTION_CHARGE,
     candidates,
@@ -47,9 +47,19 @@ def kernel_gradient(context: TilingContext, op: Op, work: GradientWork) -> None:
     taps = work.window.k_h * work.window.k_w
     out_h, out_w = work.g.size
     by_groups = work.groups > 1
-    by_channels = not by_groups and (
-        share(work.channels, BLOCK, context.cores) * work.outputs
-        <= share(work.outputs, BLOCK, context.cores) * work.channels
+    images = work.steps * work.batch
+    by_channels = not by_groups and deals_first(
+        (
+            share(work.channels, BLOCK, context.cores) * work.outputs,
+            work.channels,
+            images * work.g.image,
+        ),
+        (
+            share(work.outputs, BLOCK, context.cores) * work.channels,
+            work.outputs,
+            images * work.x.image,
+        ),
+        context.cores,
     )
     c_share = share(work.channels, BLOCK, context.cores) if by_channels else work.channels
     n_share = (

@@ -63,6 +63,19 @@ def split_rows(rows: int, cols: int, cores: int, granule: int) -> bool:
     return by_rows * 5 < by_cols * 3
 
 
+def deals_first(first: tuple[int, int, int], second: tuple[int, int, int], cores: int) -> bool:
+    """Whether to deal out the first of two axes: (work per core, size, bytes all cores need).
+
+    Balance decides when it differs by half or more, else what every core must load.
+    """
+    work_a, size_a, bytes_a = first
+    work_b, size_b, bytes_b = second
+    if work_a * 3 < work_b * 2 or work_b * 3 < work_a * 2:
+        return work_a < work_b
+    parts_a, parts_b = min(cores, ceil_div(size_a, GRANULE)), min(cores, ceil_div(size_b, GRANULE))
+    return parts_a * bytes_a + bytes_b <= parts_b * bytes_b + bytes_a
+
+
 def product(context: TilingContext, op: Op, p: Product) -> None:
     """Emit the task of a dense product."""
     rows = p.x.rows
@@ -211,10 +224,11 @@ class Outer:
 
 def weight_gradient(context: TilingContext, op: Op, p: Outer) -> None:
     """Emit the task of a weight gradient or of a column sum."""
-    by_rows = (
-        p.x is not None
-        and split_rows(p.n, p.k, context.cores, 1) is False
-        and (share(p.k, GRANULE, context.cores) * p.n <= share(p.n, GRANULE, context.cores) * p.k)
+    rows_of_all = p.g.steps * p.g.rows
+    by_rows = p.x is not None and deals_first(
+        (share(p.k, GRANULE, context.cores) * p.n, p.k, rows_of_all * p.g.row),
+        (share(p.n, GRANULE, context.cores) * p.k, p.n, rows_of_all * p.x.row),
+        context.cores,
     )
     k_share = share(p.k, GRANULE, context.cores) if by_rows else p.k
     n_share = p.n if by_rows else share(p.n, GRANULE, context.cores)

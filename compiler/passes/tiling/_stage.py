@@ -9,6 +9,7 @@ from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._fused import Producer, ProducerTask
+from snncc.compiler.passes.tiling._matmul import GRANULE, deals_first
 from snncc.compiler.passes.tiling._sizes import (
     INSTRUCTION_CHARGE,
     candidates,
@@ -65,6 +66,21 @@ def lane_work(context: TilingContext, op: Op, work: LaneWork) -> None:
     by_rows = share(work.rows, 1, context.cores) * work.cols <= (
         share(work.cols, granule, context.cores) * work.rows
     )
+    if work.producer is not None:  # rows on all cores mean weights on all cores
+        p = work.producer
+        by_rows = deals_first(
+            (
+                share(work.rows, 1, context.cores) * work.cols,
+                work.rows * GRANULE,
+                p.k * work.cols * 2,
+            ),
+            (
+                share(work.cols, granule, context.cores) * work.rows,
+                work.cols,
+                work.steps * work.rows * p.x.row,
+            ),
+            context.cores,
+        )
     r_share = share(work.rows, 1, context.cores) if by_rows else work.rows
     n_share = work.cols if by_rows else share(work.cols, granule, context.cores)
 
