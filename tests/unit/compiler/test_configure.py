@@ -207,6 +207,7 @@ def loose(delay_type: str, reset: str) -> Module:
 def test_resets_of_neurons_left_as_arithmetic(when: str, reset: str, gradient: str) -> None:
     module = loose(when, reset)
     config = parse_config(f'[reset]\ngradient = "{gradient}"\n', "c.toml")
+    cut: list[Op] = []
     for _ in range(2):  # a second time changes nothing
         configure(module, config)
         verify(module)
