@@ -300,29 +300,11 @@ class Emitter:
 
     def _name_params(self) -> None:
         """Number the roles of initializers that serve several: NAME, NAME#2, ... in file order."""
-        self._share_weights()
         count: dict[str, int] = {}
         for use in sorted(self.uses, key=lambda u: u.order):
             count[use.name] = count.get(use.name, 0) + 1
             if count[use.name] > 1:
                 use.op.attrs["name"] = f"{use.name}#{count[use.name]}"
-
-    def _share_weights(self) -> None:
-        """Let layers with one weight or bias share it: exporters merge constant arrays only."""
-        places = {op: i for i, op in enumerate(self.block.ops)}
-        first: dict[tuple[str, ...], Op] = {}
-        for use in sorted(self.uses, key=lambda u: places[u.op]):
-            op = use.op
-            array = self.module.resources[op.str_attr("resource")]
-            if op.attrs.get("role") not in TRAINED or np.all(array == array.flat[0]):
-                continue
-            key = (use.name, str(op.attrs["role"]), str(op.attrs.get("transpose")))
-            kept = first.setdefault(key, op)
-            same = np.array_equal(array, self.module.resources[kept.str_attr("resource")])
-            if kept is not op and same:
-                op.result.replace_by(kept.result)
-                op.erase()
-        self._drop_dead()
 
 
 Writer: TypeAlias = Callable[[Emitter, RNode], "Value | None"]
