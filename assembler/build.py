@@ -183,7 +183,8 @@ class _Builder:
                 message = f"{value} is outside {-_FAR}..{_FAR}"
                 self.report(each.line, Problem("E0706", message, start, end))
                 continue
-            out.append(Symbol(each.name, each.kind, value, each.core))
+            place = each.bytes, each.first, each.last, each.tensor
+            out.append(Symbol(each.name, each.kind, value, each.core, *place))
         labels = [
             Symbol(name, "label", address, core)
             for section in self.state.sections

@@ -28,6 +28,7 @@ from snncc.isa.objmodel import Json
 from snncc.isa.spec import OperandError
 
 MAX_CORE: Final = 1 << 20
+_FAR: Final = 1 << 62
 _KINDS: Final = ("label", "sram", "dram", "sem", "const")
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _META: Final = re.compile(r'\s*([\w.$-]+|"(?:[^"\\]|\\.)*")\s*=')
@@ -99,13 +100,22 @@ def _symbol(state: State, line: Line, take: Taker) -> None:
     value = take.expression(take.next("a value"), "a value")
     core = take.keyword("core")
     number = take.integer(core, "core", -1, MAX_CORE) if core else -1
+    size, first, last = (
+        take.integer(given, word, least, _FAR) if given else least
+        for word, least in (("bytes", 0), ("first", 0), ("last", -1))
+        for given in (take.keyword(word),)
+    )
+    tensor = take.keyword("tensor")
     if kind not in _KINDS:
         hint = suggestion(kind, dict.fromkeys(_KINDS))
         raise take.wrong(f"'{kind}' is none of {', '.join(_KINDS)}{hint}", kind_value)
     if isinstance(name, Name):
         define(state, line, take, name, Definition(kind, line, value, take.column))
     text = take.word(name, "a name")
-    state.symbols.append(Exported(text, kind, value, number, line, take.column))
+    holds = take.word(tensor, "a tensor's name") if tensor else ""
+    state.symbols.append(
+        Exported(text, kind, value, number, line, take.column, size, first, last, holds)
+    )
 
 
 def _reg(state: State, line: Line, take: Taker) -> None:
@@ -248,7 +258,12 @@ DIRECTIVES: Final[Mapping[str, Directive]] = {
     ".machine": Directive('.machine NAME | "FILE.toml" [, cores=N]', machine, ("cores",)),
     ".core": Directive(".core N | N..M [, ...]", _core),
     ".equ": Directive(".equ NAME, VALUE", _equ),
-    ".symbol": Directive(f".symbol NAME, {'|'.join(_KINDS)}, VALUE [, core=N]", _symbol, ("core",)),
+    ".symbol": Directive(
+        f".symbol NAME, {'|'.join(_KINDS)}, VALUE [, core=N] [, bytes=B] [, first=A] [, last=B] "
+        '[, tensor="NAME"]',
+        _symbol,
+        ("core", "bytes", "first", "last", "tensor"),
+    ),
     ".reg": Directive(".reg NAME, r5 | s3 | sem2 | win1", _reg),
     ".loc": Directive('.loc auto | off | "FILE" [, LINE] [, at="PLACE"]', _loc, ("at",)),
     ".line": Directive(".line NUMBER", _line),

@@ -98,6 +98,7 @@ def _labels_from(program: ObjectFile) -> int:
         after = symbols[split] if split < len(symbols) else None
         if (
             symbol.kind != "label"
+            or not symbol.plain
             or not usable_name(symbol.name)
             or symbol.name.startswith(".")
             or symbol.name in others
@@ -116,11 +117,15 @@ def _symbol(symbol: Symbol, taken: set[str]) -> str:
     free = usable_name(symbol.name) and symbol.name not in taken
     if free:
         taken.add(symbol.name)
-    if free and symbol.kind == "const" and symbol.core == -1:
+    if free and symbol.kind == "const" and symbol.core == -1 and symbol.plain:
         return f".equ {symbol.name}, {symbol.value}"
     name = symbol.name if free else quoted(symbol.name)
     core = "" if symbol.core == -1 else f", core={symbol.core}"
-    return f".symbol {name}, {symbol.kind}, {symbol.value}{core}"
+    size = f", bytes={symbol.bytes}" if symbol.bytes else ""
+    first = f", first={symbol.first}" if symbol.first else ""
+    last = "" if symbol.last == -1 else f", last={symbol.last}"
+    tensor = f", tensor={quoted(symbol.tensor)}" if symbol.tensor else ""
+    return f".symbol {name}, {symbol.kind}, {symbol.value}{core}{size}{first}{last}{tensor}"
 
 
 class Blocks:

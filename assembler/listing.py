@@ -59,6 +59,11 @@ def as_json(
         ],
         "symbols": [
             {"name": s.name, "kind": s.kind, "value": s.value, "core": s.core}
+            | (
+                {}
+                if s.plain
+                else {"bytes": s.bytes, "first": s.first, "last": s.last, "tensor": s.tensor}
+            )
             for s in program.symbols
         ],
         "tensors": [

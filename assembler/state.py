@@ -98,6 +98,10 @@ class Exported:
     core: int
     line: Line
     column: int
+    bytes: int = 0
+    first: int = 0
+    last: int = -1
+    tensor: str = ""
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ import json
 import re
 import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from snncc.isa.container import ObjectFileError
@@ -137,7 +138,10 @@ _ANY: Final = 1 << 62
 
 def symbol_to(symbol: Symbol) -> Json:
     """Return a symbol as JSON."""
-    return [symbol.name, symbol.kind, symbol.value, symbol.core]
+    s = symbol
+    if s.plain:
+        return [s.name, s.kind, s.value, s.core]
+    return [s.name, s.kind, s.value, s.core, s.bytes, s.first, s.last, s.tensor]
 
 
 def symbols_from(value: Json) -> tuple[Symbol, ...]:
@@ -146,11 +150,22 @@ def symbols_from(value: Json) -> tuple[Symbol, ...]:
     for index, item in enumerate(array(value, "SYMS")):
         where = f"SYMS[{index}]"
         entry = array(item, where)
-        if len(entry) != 4 or not isinstance(entry[0], str) or entry[1] not in _SYMBOL_KINDS:
-            raise ObjectFileError(f"{where}: expected [name, kind, value, core]")
+        if (
+            len(entry) not in (4, 8)
+            or not isinstance(entry[0], str)
+            or entry[1] not in _SYMBOL_KINDS
+            or (len(entry) == 8 and not isinstance(entry[7], str))
+        ):
+            form = "[name, kind, value, core] or these and [bytes, first, last, tensor]"
+            raise ObjectFileError(f"{where}: expected {form}")
         number = integer(entry[2], where, -_ANY, _ANY)
         core = integer(entry[3], where, -1, 1 << 20)
-        out.append(Symbol(entry[0], str(entry[1]), number, core))
+        symbol = Symbol(entry[0], str(entry[1]), number, core)
+        if len(entry) == 8:
+            low = (0, 0, -1)
+            size, first, last = (integer(n, where, low[i], _ANY) for i, n in enumerate(entry[4:7]))
+            symbol = replace(symbol, bytes=size, first=first, last=last, tensor=str(entry[7]))
+        out.append(symbol)
     return tuple(out)
 
 

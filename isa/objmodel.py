@@ -49,12 +49,29 @@ class CoreProgram:
 
 @dataclass(frozen=True)
 class Symbol:
-    """A name for a number: ``kind`` is label, sram, dram, sem or const; core -1 is global."""
+    """A name for a number: ``kind`` is label, sram, dram, sem or const; core -1 is global.
+
+    A place in memory may say how many ``bytes`` it has, of which ``tensor`` it holds a part, and
+    for which instructions of its core: from ``first`` up to before ``last``, -1 is the end.
+    """
 
     name: str
     kind: str
     value: int
     core: int = -1
+    bytes: int = 0
+    first: int = 0
+    last: int = -1
+    tensor: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a name for a number and nothing more."""
+        return not (self.bytes or self.first or self.tensor) and self.last == -1
+
+    def holds(self, address: int) -> bool:
+        """Whether the name is meant by the instruction at ``address``."""
+        return self.first <= address and (self.last < 0 or address < self.last)
 
 
 @dataclass(frozen=True)

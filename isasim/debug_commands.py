@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from snncc.isa.layout import TensorEntry, extent
+from snncc.isa.layout import extent
+from snncc.isa.objmodel import Symbol
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Core
-from snncc.isasim.debug_views import chain, numbers, raster, waits
-from snncc.isasim.debugger import NOWHERE, Breakpoint, DebugError, Debugger, Quit, Watch
-from snncc.isasim.decode import SLOTS
+from snncc.isasim.debug_memory import (
+    TYPES,
+    a_core,
+    as_type,
+    buffer,
+    buffers,
+    integer,
+    memory,
+    operands,
+    space_of,
+    tensor,
+)
+from snncc.isasim.debug_views import Array, chain, numbers, raster, waits
+from snncc.isasim.debugger import NOWHERE, Breakpoint, DebugError, Debugger, Place, Quit, Watch
+from snncc.isasim.decode import SLOTS, unit_slot
 from snncc.isasim.engines.checks import Region
 
 if TYPE_CHECKING:
@@ -23,28 +36,29 @@ Words: TypeAlias = Sequence[str]
 Command: TypeAlias = Callable[[Debugger, Words], bool]
 """Returns True when the run goes on."""
 
-_TYPES: Final = {"f16": np.float16, "f32": np.float32, "u8": np.uint8, "i32": np.int32}
-
 HELP: Final = """\
 break [core N] [unit U] [at ADDRESS] [line N] [file F] [layer L] [phase P]
-                 stop before such instructions (waits and posts: after); of the sequencer
-                 only its own waits and posts
-watch TENSOR | watch core N ADDRESS BYTES | watch dram ADDRESS BYTES
+                 stop before such instructions of a unit (waits and posts: after)
+watch TENSOR | watch BUFFER | watch core N ADDRESS BYTES | watch dram ADDRESS BYTES
                  stop after an instruction that wrote there
 delete [N]       remove breakpoint or watch N, or all
 stops            list breakpoints and watches
 continue         go on to the next stop or the end             (c)
 step [N]         go on for N instructions of any unit           (s)
 next [N]         go on for N instructions of this core and unit (n)
-where            the instruction, its loops and their turns     (w)
+where            the instruction, its operands, its loops and their turns (w)
 waits            every unit that waits: for what, and for whom
 regs [CORE]      registers, loops and semaphores of a core's sequencer
 queue [CORE]     what is in the queues of a core
 print TENSOR [spikes|numbers] [INDEX]
                  a tensor by its name; INDEX like 0,3 cuts leading axes (p)
-mem core N|dram ADDRESS COUNT [f16|f32|u8|i32]
+print BUFFER [f16|f32|u8|i32|bit]
+                 a scratchpad buffer of the core where the run stands
+mem core N|dram ADDRESS COUNT [f16|f32|u8|i32|bit]
                  memory as it is
 tensors [TEXT]   names of tensors
+buffers [CORE] [TEXT]
+                 names of scratchpad buffers, and for which code they hold
 list [CORE [ADDRESS]]  the program around an address            (l)
 quit             leave                                          (q)
 ADDRESS is in bytes, decimal or 0x...; an empty line repeats step, next or continue."""
@@ -68,13 +82,6 @@ def execute(debugger: Debugger, line: str) -> bool:
     return command(debugger, words[1:])
 
 
-def _int(word: str, what: str) -> int:
-    try:
-        return int(word, 0)
-    except ValueError:
-        raise DebugError(f"{what} must be a number, not {word!r}") from None
-
-
 def _system(debugger: Debugger) -> System:
     if debugger.system is None:
         raise DebugError("nothing is loaded")
@@ -83,15 +90,16 @@ def _system(debugger: Debugger) -> System:
 
 def _core(debugger: Debugger, words: Words) -> Core:
     if words:
-        number = _int(words[0], "a core")
-        cores = _system(debugger).chip.by_index
-        found = cores[number] if 0 <= number < len(cores) else None
-        if found is None:
-            raise DebugError(f"core {number} has no program")
-        return found
+        return a_core(_system(debugger), words[0])
     if debugger.place is not None:
         return debugger.place.core
     return _system(debugger).chip.cores[0]
+
+
+def _pc(debugger: Debugger) -> int:
+    """Return the instruction where the run stands, or that of the first core's sequencer."""
+    place = debugger.place
+    return place.pc if place is not None else _core(debugger, ()).seq.pc
 
 
 def _break(debugger: Debugger, words: Words) -> bool:
@@ -104,7 +112,7 @@ def _break(debugger: Debugger, words: Words) -> bool:
         name = names.get(key)
         if name is None:
             raise DebugError(f"break knows {', '.join(names)}, not {key!r}")
-        given[name] = _int(value, key) if name in ("core", "address", "line") else value
+        given[name] = integer(value, key) if name in ("core", "address", "line") else value
     unit, address = given.get("unit"), given.get("address")
     if unit is not None and unit not in SLOTS:
         raise DebugError(f"no unit {unit!r}; units are {', '.join(SLOTS)}")
@@ -117,7 +125,7 @@ def _break(debugger: Debugger, words: Words) -> bool:
 
 
 def _check_exists(system: System, stop: Breakpoint) -> None:
-    """Refuse a layer, phase or source line that the program does not have."""
+    """Refuse a place where the run would never stop."""
     lines = [line for core in system.program.cores for line in core.lines]
     for name in ("layer", "phase", "line"):
         wanted = getattr(stop, name)
@@ -125,45 +133,68 @@ def _check_exists(system: System, stop: Breakpoint) -> None:
         if wanted is not None and wanted not in there:
             known = ", ".join(map(str, there[:12])) or "none"
             raise DebugError(f"no {name} {wanted!r} in this program; there are {known}")
+    if stop.core is not None:
+        a_core(system, str(stop.core))
+    own: Place | None = None
+    for core in system.chip.cores:
+        for pc, inst in enumerate(core.code.program.code):
+            place = Place(core, unit_slot(inst), pc, 0)
+            if stop.hits(place):
+                if place.slot or inst.insn.mnemonic in ("wait", "post"):
+                    return
+                own = own or place
+    if own is None:
+        raise DebugError("no instruction of this program fits all of that")
+    raise DebugError(_ahead(own))
+
+
+def _ahead(place: Place) -> str:
+    """Say why the run does not stop at an instruction of a sequencer, and where it can."""
+    core = place.core
+    text = f"{core.code.text(place.pc)!r} is the sequencer's: it runs ahead of its units"
+    for pc in range(place.pc + 1, core.code.words):
+        inst = core.code.program.code[pc]
+        if unit_slot(inst):
+            return f"{text}; the next instruction of a unit is at {WORD_BYTES * pc:#x}"
+    return text
 
 
 def _watch(debugger: Debugger, words: Words) -> bool:
     system = _system(debugger)
     if len(words) == 1:
-        entry = _tensor(system, words[0])
-        low, high = extent(entry)
-        region = Region("watch", entry.space, low, high - low, 1, 1, 0)
-        watch = Watch(entry.name, entry.core, region)
+        entry = tensor(system, words[0])
+        if entry is not None:
+            low, high = extent(entry)
+            region = Region("watch", entry.space, low, high - low, 1, 1, 0)
+            watch = Watch(entry.name, entry.core, region)
+        else:
+            core, symbol = _buffer(debugger, words[0])
+            region = Region("watch", "sram", symbol.value, symbol.bytes, 1, 1, 0)
+            watch = Watch(symbol.name, core.index, region)
     else:
-        space, core, rest = _space(debugger, words)
+        space, index, rest = space_of(system, words)
         if len(rest) != 2:
-            raise DebugError("watch TENSOR, watch core N ADDRESS BYTES or watch dram ADDRESS BYTES")
-        start, size = _int(rest[0], "an address"), _int(rest[1], "a size")
-        _memory(system, space, core, start, size)
-        watch = Watch("memory", core, Region("watch", space, start, size, 1, 1, 0))
+            raise DebugError("watch NAME, watch core N ADDRESS BYTES or watch dram ADDRESS BYTES")
+        start, size = integer(rest[0], "an address"), integer(rest[1], "a size")
+        memory(system, space, index, start, size)
+        watch = Watch("memory", index, Region("watch", space, start, size, 1, 1, 0))
     debugger.say(f"{debugger.add(watch)}: {watch}")
     return False
 
 
-def _space(debugger: Debugger, words: Words) -> tuple[str, int, Words]:
-    if words[:1] == ["dram"]:
-        return "dram", -1, words[1:]
-    if words[:1] == ["core"] and len(words) > 1:
-        return "sram", _core(debugger, words[1:2]).index, words[2:]
-    raise DebugError("say `dram ADDRESS ...` or `core N ADDRESS ...`")
-
-
-def _memory(system: System, space: str, core: int, start: int, size: int) -> bytes:
-    found = system.chip.by_index[core] if space == "sram" else None
-    memory = system.dram if found is None else found.sram
-    if start < 0 or size < 1 or start + size > memory.size:
-        raise DebugError(f"{start:#x}..{start + size - 1:#x} is outside 0..{memory.size - 1:#x}")
-    return memory[start : start + size].tobytes()
+def _buffer(debugger: Debugger, name: str) -> tuple[Core, Symbol]:
+    core = _core(debugger, ())
+    found = buffer(core, name, _pc(debugger))
+    if found is None:
+        raise DebugError(
+            f"no tensor {name!r} and no buffer of core {core.index}; `tensors`, `buffers` list them"
+        )
+    return core, found
 
 
 def _delete(debugger: Debugger, words: Words) -> bool:
     if words:
-        number = _int(words[0], "a breakpoint")
+        number = integer(words[0], "a breakpoint")
         if debugger.stops.pop(number, None) is None:
             raise DebugError(f"no breakpoint {number}")
     else:
@@ -180,7 +211,7 @@ def _stops(debugger: Debugger, words: Words) -> bool:
 
 
 def _count(words: Words) -> int:
-    count = _int(words[0], "the number of steps") if words else 1
+    count = integer(words[0], "the number of steps") if words else 1
     if count < 1:
         raise DebugError("the number of steps must be positive")
     return count
@@ -207,6 +238,8 @@ def _where(debugger: Debugger, words: Words) -> bool:
         debugger.say("before the first instruction")
         return False
     debugger.say(str(place))
+    for line in operands(_system(debugger), place):
+        debugger.say(line)
     done = debugger.counts.get((place.core.index, place.pc), 0)
     for line in chain(place.core, place.pc, done):
         debugger.say(line)
@@ -245,21 +278,13 @@ def _queue(debugger: Debugger, words: Words) -> bool:
     return False
 
 
-def _tensor(system: System, name: str) -> TensorEntry:
-    found = system.tensors.get(name)
-    if found is None:
-        ends = [t for n, t in system.tensors.items() if n.endswith(name)]
-        if len(ends) != 1:
-            raise DebugError(f"no tensor {name!r}; `tensors` lists them")
-        found = ends[0]
-    return found
-
-
 def _print(debugger: Debugger, words: Words) -> bool:
     system = _system(debugger)
     if not words:
-        raise DebugError("print TENSOR [spikes|numbers] [INDEX]")
-    entry = _tensor(system, words[0])
+        raise DebugError("print TENSOR [spikes|numbers] [INDEX] or print BUFFER [TYPE]")
+    entry = tensor(system, words[0])
+    if entry is None:
+        return _print_buffer(debugger, words)
     values = np.asarray(system.read_tensor(entry.name)).reshape(entry.shape)
     how = "spikes" if entry.dtype == "bit" else "numbers"
     index: tuple[int, ...] = ()
@@ -267,7 +292,7 @@ def _print(debugger: Debugger, words: Words) -> bool:
         if word in ("spikes", "numbers"):
             how = word
         else:
-            index = tuple(_int(part, "an index") for part in word.split(","))
+            index = tuple(integer(part, "an index") for part in word.split(","))
     try:
         part = np.asarray(values[index])
     except IndexError:
@@ -279,18 +304,46 @@ def _print(debugger: Debugger, words: Words) -> bool:
     return False
 
 
-def _mem(debugger: Debugger, words: Words) -> bool:
-    space, core, rest = _space(debugger, words)
-    if not 2 <= len(rest) <= 3:
-        raise DebugError("mem core N|dram ADDRESS COUNT [f16|f32|u8|i32]")
-    kind = rest[2] if len(rest) == 3 else "f16"
-    if kind not in _TYPES:
-        raise DebugError(f"no type {kind!r}; types are {', '.join(_TYPES)}")
-    dtype = np.dtype(_TYPES[kind])
-    start, count = _int(rest[0], "an address"), _int(rest[1], "a count")
-    data = _memory(_system(debugger), space, core, start, count * dtype.itemsize)
-    for line in numbers(np.frombuffer(data, dtype)):
+def _print_buffer(debugger: Debugger, words: Words) -> bool:
+    core, symbol = _buffer(debugger, words[0])
+    kind = words[1] if len(words) > 1 else "f16"
+    data = memory(_system(debugger), "sram", core.index, symbol.value, symbol.bytes)
+    values = as_type(data, kind)
+    if not symbol.holds(_pc(debugger)):
+        debugger.say(f"{symbol.name} does not hold here; this is what lies there now")
+    about = f" of {symbol.tensor}" if symbol.tensor else ""
+    debugger.say(f"core {core.index} {symbol.name}{about}: {values.size} {kind}")
+    _show(debugger, values, kind)
+    return False
+
+
+def _show(debugger: Debugger, values: Array, kind: str) -> None:
+    for line in (
+        raster(values.reshape(-1, 64 if values.size % 64 == 0 else values.size))
+        if (kind == "bit")
+        else numbers(values)
+    ):
         debugger.say("  " + line)
+
+
+def _mem(debugger: Debugger, words: Words) -> bool:
+    space, core, rest = space_of(_system(debugger), words)
+    if not 2 <= len(rest) <= 3:
+        raise DebugError("mem core N|dram ADDRESS COUNT [f16|f32|u8|i32|bit]")
+    kind = rest[2] if len(rest) == 3 else "f16"
+    start, count = integer(rest[0], "an address"), integer(rest[1], "a count")
+    size = -(-count // 8) if kind == "bit" else count * np.dtype(TYPES.get(kind, np.uint8)).itemsize
+    data = memory(_system(debugger), space, core, start, size)
+    _show(debugger, as_type(data, kind)[:count], kind)
+    return False
+
+
+def _buffers(debugger: Debugger, words: Words) -> bool:
+    core = _core(debugger, words[:1] if words and words[0].isdigit() else ())
+    rest = words[1:] if words and words[0].isdigit() else words
+    found = list(buffers(core, rest[0] if rest else ""))
+    for line in found or [f"core {core.index}: the program names no such buffers"]:
+        debugger.say(line)
     return False
 
 
@@ -309,7 +362,7 @@ def _list(debugger: Debugger, words: Words) -> bool:
     here = debugger.place
     pc = here.pc if here is not None and here.core is core else core.seq.pc
     if len(words) > 1:
-        pc = _int(words[1], "an address") // WORD_BYTES
+        pc = integer(words[1], "an address") // WORD_BYTES
     for at in range(max(0, pc - 5), min(core.code.words, pc + 6)):
         mark = "->" if here is not None and here.core is core and at == here.pc else "  "
         source = core.code.source(at)
@@ -331,7 +384,8 @@ def _quit(debugger: Debugger, words: Words) -> bool:
 COMMANDS: Final[dict[str, Command]] = {
     "break": _break, "watch": _watch, "delete": _delete, "stops": _stops, "continue": _continue,
     "step": _step, "next": _next, "where": _where, "waits": _waits, "regs": _regs,
-    "queue": _queue, "print": _print, "mem": _mem, "tensors": _tensors, "list": _list,
+    "queue": _queue, "print": _print, "mem": _mem, "tensors": _tensors, "buffers": _buffers,
+    "list": _list,
     "help": _help, "quit": _quit,
 }  # fmt: skip
 _SHORT: Final = {

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.spec import WORD_BYTES
+from snncc.isasim import reports
 from snncc.isasim.chip import Chip, Core
-from snncc.isasim.reports import deadlock_fault
+from snncc.isasim.faults import find_cycle
 
 Array = npt.NDArray[Any]
 MAX_ROWS = 64
@@ -83,15 +84,18 @@ def chain(core: Core, pc: int, done: int) -> Iterator[str]:
 
 def waits(chip: Chip) -> Iterator[str]:
     """Yield a line for every unit with something in its queue and what it waits for."""
-    fault = deadlock_fault(chip)
-    if fault is None:
+    found = reports.waits(chip)
+    if not found:
         yield "nothing waits: every program has ended"
         return
-    for waiting in fault.waiting:
-        if waiting.reason == "its turn" and waiting.where is not None:
+    for waiting in found:
+        if waiting.reason == reports.TURN and waiting.where is not None:
             yield f"  {waiting.where} is under way or starts next"
         else:
             yield f"  {waiting}"
-    if fault.cycle:
-        ring = [*fault.cycle, fault.cycle[0]]
-        yield "  circle: " + " -> ".join(f"core {c} {u}" for c, u in ring)
+    lost = reports.stuck(found)
+    if lost:
+        yield "  stuck for ever: " + ", ".join(f"core {w.core} {w.unit}" for w in lost)
+        cycle = find_cycle(lost)
+        if cycle:
+            yield "  circle: " + " -> ".join(f"core {c} {u}" for c, u in (*cycle, cycle[0]))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Core
 from snncc.isasim.decode import SLOTS
+from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.checks import Footprint, Region, overlapping
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Place:
     slot: int
     pc: int
     time: int
+    op: Resolved | None = None
+    """The instruction with the values that its registers held, unless it is a wait or post."""
 
     def __str__(self) -> str:
         source = self.core.code.source(self.pc)
@@ -159,7 +162,7 @@ class Debugger:
     def go(self, steps: int = NOWHERE, *, same: bool = False) -> None:
         """Let the run go on: to a breakpoint, or for some instructions (of the same unit)."""
         if self.result is not None:
-            raise DebugError("the program has ended; print, mem, where and quit still work")
+            raise DebugError("the program has ended; print, mem, waits and quit still work")
         self._steps = steps
         here = self.place
         self._same = (here.core.index, here.slot) if same and here is not None else None
@@ -170,10 +173,19 @@ class Debugger:
         """A run begins."""
         self.counts.clear()
         self.place = self._asked = None
+        if self.system is not None and self._steps > 0:
+            self.say("before the first instruction; `help` lists the commands")
+            self._ask()
+
+    def interrupt(self) -> None:
+        """Stop at the next instruction of any unit."""
+        self._steps, self._same = 1, None
 
     def _arrived(self, core: Core, slot: int, pc: int, time: int) -> None:
         """An instruction is about to start: stop here?"""
-        self.place = Place(core, slot, pc, time)
+        queue = core.seq.queues[slot]
+        op = queue[0][2] if queue and queue[0][1] == pc else None
+        self.place = Place(core, slot, pc, time, op if isinstance(op, Resolved) else None)
         found = [
             number
             for number, stop in self.stops.items()
@@ -192,6 +204,7 @@ class Debugger:
             line = self.prompt("(snncc) ")
             if line is None:
                 self._steps = NOWHERE
+                self.stops.clear()
                 return
             try:
                 if self.execute(self, line):
@@ -215,7 +228,10 @@ class Debugger:
         self.counts[key] = self.counts.get(key, 0) + 1
         for number, stop in self.stops.items():
             if isinstance(stop, Watch) and self._writes(core, footprint, stop):
-                self.place = Place(core, slot, pc, start)
+                here = self.place
+                known = here is not None and here.pc == pc and here.slot == slot
+                op = here.op if here is not None and known else None
+                self.place = Place(core, slot, pc, start, op)
                 self.say(f"watch {number}: {stop.name} written by {self.place}")
                 self._ask()
                 return

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from snncc.isa.encoding import IllegalInstruction
-from snncc.isa.objfile import CoreProgram
+from snncc.isa.objfile import CoreProgram, Symbol
 from snncc.isa.spec import REG, REGISTERS, STREAMS, Inst, Unit
 from snncc.isa.text import show
 from snncc.isa.window import Window
@@ -91,6 +92,13 @@ def unit_kind(mnemonic: str) -> int:
     return _KINDS.get(mnemonic, ENGINE_KIND)
 
 
+def unit_slot(inst: Inst) -> int:
+    """Return in whose queue an instruction comes; 0 is the sequencer itself."""
+    if inst.insn.mnemonic in ("wait", "post"):
+        return inst["unit"]
+    return SLOTS.index(inst.insn.unit.value)
+
+
 @dataclass
 class Code:
     """A core's decoded program."""
@@ -103,6 +111,21 @@ class Code:
     """``ends[pc]``: some loop of the program ends before the instruction at ``pc``."""
     constants: list[int]
     problems: dict[int, str] = field(default_factory=dict[int, str])
+    symbols: tuple[Symbol, ...] = ()
+    """Names of this core's places, and global ones; for those who look into a run."""
+
+    @cached_property
+    def semaphores(self) -> dict[int, str]:
+        """The names of semaphores."""
+        return {s.value: s.name for s in self.symbols if s.kind == "sem"}
+
+    @cached_property
+    def places(self) -> dict[str, list[Symbol]]:
+        """Names of memory with a known size, by memory."""
+        return {
+            space: [s for s in self.symbols if s.kind == space and s.bytes]
+            for space in ("sram", "dram")
+        }
 
     def text(self, pc: int) -> str:
         """Return the assembly line of an instruction."""

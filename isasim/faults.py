@@ -66,13 +66,17 @@ class Location:
 
 @dataclass(frozen=True)
 class Waiting:
-    """One actor of a deadlock: what it waits for and which actors could provide it."""
+    """One actor of a deadlock: what it waits for and which actors could provide it.
+
+    ``later``: who might provide it as well, by an instruction that is not issued yet.
+    """
 
     core: int
     unit: str
     reason: str
     providers: tuple[tuple[int, str], ...]
     where: Location | None = None
+    later: tuple[tuple[int, str], ...] = ()
 
     def __str__(self) -> str:
         at = f" at {self.where.address:08x} ({self.where.text})" if self.where else ""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from snncc.isa.spec import Inst
 from snncc.isasim.chip import Chip, Core
 from snncc.isasim.decode import SLOTS
 from snncc.isasim.faults import Fault, Location, StopReason, Trap, Waiting, find_cycle
 from snncc.isasim.sequencer import FULL
 
-_NOC = SLOTS.index("noc")
+_NOC: Final = SLOTS.index("noc")
+_SENDS: Final = frozenset(("send", "mcast"))
+_RECEIVES: Final = frozenset(("recv", "recvadd"))
+TURN: Final = "its turn"
+"""What an actor waits for that is under way or starts next."""
 
 
 def location(core: Core, slot: int, pc: int) -> Location:
@@ -28,22 +36,39 @@ def limit_fault(core: Core, limit: int) -> Fault:
 
 def deadlock_fault(chip: Chip) -> Fault | None:
     """Return who waits for whom, or None when every program has ended and every queue is empty."""
-    waiting: list[Waiting] = []
-    for core in chip.cores:
-        if not core.halted:
-            waiting.append(_sequencer(core))
-        for slot in range(1, len(SLOTS)):
-            queue = core.seq.queues[slot]
-            if queue:
-                waiting.append(_unit(core, slot, queue[0][1], queue[0][2]))
+    waiting = waits(chip)
     if not waiting:
         return None
     count = len({w.core for w in waiting})
     message = f"{len(waiting)} units of {count} core{'s' if count > 1 else ''} wait for each other"
     return Fault(
         StopReason.DEADLOCK, "deadlock", message, waiting[0].where, tuple(waiting),
-        find_cycle(waiting),
+        find_cycle(stuck(waiting)),
     )  # fmt: skip
+
+
+def waits(chip: Chip) -> list[Waiting]:
+    """Return every sequencer and unit that is not through, and what it waits for."""
+    found: list[Waiting] = []
+    for core in chip.cores:
+        if not core.halted:
+            found.append(_sequencer(core))
+        for slot in range(1, len(SLOTS)):
+            queue = core.seq.queues[slot]
+            if queue:
+                found.append(_unit(chip, core, slot, queue[0][1], queue[0][2]))
+    return found
+
+
+def stuck(waiting: Sequence[Waiting]) -> list[Waiting]:
+    """Return those that can never go on: all who could help them are stuck as well."""
+    left = {(w.core, w.unit): w for w in waiting if w.reason != TURN}
+    while True:
+        free = [k for k, w in left.items() if not {*w.providers, *w.later} <= left.keys()]
+        if not free:
+            return list(left.values())
+        for key in free:
+            del left[key]
 
 
 def _sequencer(core: Core) -> Waiting:
@@ -53,48 +78,68 @@ def _sequencer(core: Core) -> Waiting:
         unit = SLOTS[seq.full_slot]
         reason = f"room in the queue of {unit} ({seq.depth} entries)"
         return Waiting(core.index, "seq", reason, ((core.index, unit),), where)
-    sem, n = seq.wait or (0, 0)
-    return _semaphore(core, 0, sem, n, where)
+    if seq.wait is None:
+        return Waiting(core.index, "seq", TURN, (), where)
+    return _semaphore(core, 0, *seq.wait, where)
+
+
+def _issues(core: Core, fits: Callable[[Inst], bool]) -> tuple[tuple[int, str], ...]:
+    """Return the core's sequencer if it may still issue a fitting instruction, else nobody."""
+    seq = core.seq
+    first = seq.loops[0][1] if seq.loops else seq.pc
+    may = not core.halted and any(fits(inst) for inst in core.code.program.code[first:])
+    return ((core.index, "seq"),) if may else ()
 
 
 def _semaphore(core: Core, slot: int, sem: int, n: int, where: Location) -> Waiting:
-    """Describe a wait; providers are the units that post the semaphore anywhere in the program."""
-    slots = {
-        inst["unit"]
-        for inst in core.code.program.code
-        if inst.insn.mnemonic == "post" and inst["sem"] == sem
-    }
-    queued = {
-        s
-        for s in slots
-        if any(core.code.program.code[e[1]].insn.mnemonic == "post" and e[2][0] == sem
-               for e in core.seq.queues[s])
-    }  # fmt: skip
-    found = sorted(queued or slots)
-    providers = [(core.index, SLOTS[s]) for s in found]
-    if not queued and not core.halted and found != [0] and slot != 0:
-        providers.insert(0, (core.index, "seq"))  # a post that is not issued yet
-    reason = f"sem{sem} >= {n} (it is {core.sems[sem]})"
-    return Waiting(core.index, SLOTS[slot], reason, tuple(providers), where)
+    """Describe a wait; providers are the units with a post in their queue, then the sequencer."""
+    if core.sems[sem] >= n:
+        return Waiting(core.index, SLOTS[slot], TURN, (), where)
+    code = core.code.program.code
+
+    def posts(inst: Inst) -> bool:
+        return inst.insn.mnemonic == "post" and inst["sem"] == sem
+
+    queued = [
+        (core.index, SLOTS[s])
+        for s, queue in enumerate(core.seq.queues)
+        if any(posts(code[entry[1]]) for entry in queue) and s != slot
+    ]
+    if any(post[2] == sem for post in core.seq.posts):
+        queued.append((core.index, "seq"))
+    later = _issues(core, posts) if slot else ()
+    name = core.code.semaphores.get(sem, "")
+    reason = f"sem{sem}{f' ({name})' if name else ''} >= {n} (it is {core.sems[sem]})"
+    return Waiting(core.index, SLOTS[slot], reason, tuple(queued) or later, where, later)
 
 
-def _unit(core: Core, slot: int, pc: int, op: tuple[object, ...]) -> Waiting:
+def _unit(chip: Chip, core: Core, slot: int, pc: int, op: Any) -> Waiting:
     where = location(core, slot, pc)
-    name = core.code.program.code[pc].insn.mnemonic
+    inst = core.code.program.code[pc]
+    name = inst.insn.mnemonic
     if name == "wait":
-        inst = core.code.program.code[pc]
         return _semaphore(core, slot, inst["sem"], inst["n"], where)
     if core.recv_wait is not None and name in ("recv", "recvadd"):
         source, tag = core.recv_wait
         reason = f"a message from core {source} with tag {tag}"
-        return Waiting(core.index, SLOTS[slot], reason, ((source, "noc"),), where)
+        return Waiting(core.index, SLOTS[slot], reason, _partner(chip, source, _SENDS), where)
     if core.credit_wait and name in ("send", "mcast"):
         channels = ", ".join(f"core {t}" for t in core.credit_wait)
         reason = f"credit on the channel to {channels}"
-        return Waiting(
-            core.index, SLOTS[slot], reason, tuple((t, "noc") for t in core.credit_wait), where
-        )
-    return Waiting(core.index, SLOTS[slot], "its turn", (), where)
+        partners = [p for t in core.credit_wait for p in _partner(chip, t, _RECEIVES)]
+        return Waiting(core.index, SLOTS[slot], reason, tuple(partners), where)
+    return Waiting(core.index, SLOTS[slot], TURN, (), where)
+
+
+def _partner(chip: Chip, index: int, names: frozenset[str]) -> tuple[tuple[int, str], ...]:
+    """Return who may bring the other half of a message: a network unit, or its sequencer."""
+    core = chip.by_index[index]
+    if core is None:
+        return ()
+    code = core.code.program.code
+    if any(code[entry[1]].insn.mnemonic in names for entry in core.seq.queues[_NOC]):
+        return ((index, "noc"),)
+    return _issues(core, lambda inst: inst.insn.mnemonic in names)
 
 
 def leftovers(chip: Chip) -> tuple[str, ...]:

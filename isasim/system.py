@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from snncc.isa.layout import extent, read_tensor, write_tensor
 from snncc.isa.machine import Machine, parse_machine
-from snncc.isa.objfile import ObjectFile, ObjectFileError, TensorEntry
+from snncc.isa.objfile import ObjectFile, ObjectFileError, Symbol, TensorEntry
 from snncc.isa.objload import pieces
 from snncc.isasim.activity import Expected, Recorder, Recording
 from snncc.isasim.chip import POISON, Chip
@@ -135,6 +135,11 @@ class System:
         micro = [prepare(p) for p in program.micro]
         groups = frozenset({"base", *m.extensions})
         codes = [decode_core(c, micro, groups) for c in sorted(program.cores, key=lambda c: c.core)]
+        names: dict[int, list[Symbol]] = {}
+        for symbol in program.symbols:
+            names.setdefault(symbol.core, []).append(symbol)
+        for code in codes:
+            code.symbols = (*names.get(-1, ()), *names.get(code.core, ()))
         self.pricing = Pricing(m)
         limit = m.sequencer.instruction_bytes
         self._fetched = [16 * c.words if 16 * c.words <= limit else -1 for c in codes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +16,7 @@ from snncc.isa import fp16
 from snncc.isa.encoding import BY_MNEMONIC
 from snncc.isa.layout import DTYPES, LayoutDim, TensorEntry, write_tensor
 from snncc.isa.machine import Machine
-from snncc.isa.objmodel import CoreProgram, InitialData, Json, ObjectFile, SourceLine
+from snncc.isa.objmodel import CoreProgram, InitialData, Json, ObjectFile, SourceLine, Symbol
 from snncc.isa.spec import Inst
 
 Array = npt.NDArray[Any]
@@ -26,7 +27,8 @@ def emit(
 ) -> ObjectFile:
     """Return the object file of a module of stage ``core``."""
     programs = tuple(microprograms(module).values())
-    cores = tuple(_core(f) for f in module.funcs.values() if f.name != "data")
+    symbols: list[Symbol] = []
+    cores = tuple(_core(f, symbols) for f in module.funcs.values() if f.name != "data")
     tensors: list[TensorEntry] = []
     initial: list[InitialData] = []
     for op in module.func("data").body.ops:
@@ -44,7 +46,7 @@ def emit(
         machine.to_toml(),
         cores,
         programs,
-        (),
+        tuple(symbols),
         tuple(tensors),
         tuple(initial),
         {
@@ -57,15 +59,31 @@ def emit(
     )
 
 
-def _core(func: Func) -> CoreProgram:
+def _core(func: Func, symbols: list[Symbol]) -> CoreProgram:
     code: list[Inst] = []
     lines: list[SourceLine] = []
-    _flatten(func.body, code, lines)
-    return CoreProgram(cast("int", func.attrs["core"]), tuple(code), tuple(lines))
+    core = cast("int", func.attrs["core"])
+    buffers: list[Symbol] = []
+    _flatten(func.body, code, lines, buffers)
+    symbols += _lives(buffers, core)
+    return CoreProgram(core, tuple(code), tuple(lines))
 
 
-def _flatten(block: Block, code: list[Inst], lines: list[SourceLine]) -> None:
+def _lives(buffers: list[Symbol], core: int) -> list[Symbol]:
+    """Return the buffers with the ends of their lives: where the next task begins."""
+    starts = sorted({b.first for b in buffers})
+    after = dict(zip(starts, [*starts[1:], -1], strict=False))
+    return [replace(b, core=core, last=after[b.first]) for b in buffers]
+
+
+def _flatten(
+    block: Block, code: list[Inst], lines: list[SourceLine], buffers: list[Symbol]
+) -> None:
     for op in block.ops:
+        if op.name == "core.buffer":
+            where = op.int_attr("address"), -1, op.int_attr("bytes"), len(code), -1
+            buffers.append(Symbol(op.str_attr("name"), "sram", *where, op.str_attr("tensor")))
+            continue
         row = BY_MNEMONIC[op.name.partition(".")[2]]
         layer, phase = op.str_attr("layer", ""), op.str_attr("phase", "")
         place = str(op.loc)
@@ -75,7 +93,7 @@ def _flatten(block: Block, code: list[Inst], lines: list[SourceLine]) -> None:
         if op.regions:
             at = len(code)
             code.append(Inst(row, ()))
-            _flatten(op.regions[0], code, lines)
+            _flatten(op.regions[0], code, lines, buffers)
             head = op.attrs["count"]
             code[at] = Inst(row, (cast("int", head), len(code)))
             continue

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 
+from snncc.compiler.cli.failure import Stopped
 from snncc.compiler.cli.files import read_bytes
-from snncc.compiler.cli.simulate import Chip
+from snncc.compiler.cli.simulate import STOP_CODES, Chip
+from snncc.compiler.diag import Diagnostic
 from snncc.isasim.debug_commands import execute
 from snncc.isasim.debugger import Debugger
 
@@ -20,9 +24,26 @@ def make_debugger(commands: str | None) -> Debugger:
 
 
 def debug_chip(chip: Chip, debugger: Debugger) -> None:
-    """Run the program of a chip under the debugger."""
+    """Run the program of a chip under the debugger; a fault that nobody left is :class:`Stopped`.
+
+    At a terminal, Ctrl-C stops the run at its next instruction.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        debugger.interrupt()
+
     debugger.attach(chip.system)
-    debugger.run()
+    before = signal.getsignal(signal.SIGINT)
+    if sys.stdin.isatty():
+        signal.signal(signal.SIGINT, stop)
+    try:
+        result = debugger.run()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if result is not None and result.fault is not None:
+        fault = result.fault
+        text = Diagnostic(STOP_CODES[fault.reason], str(fault).partition("\n")[0])
+        raise Stopped(str(text), result.exit_code)
 
 
 def _script(commands: str | None) -> Callable[[str], str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,9 @@ def run(
     from snncc.compiler.diag import fail
 
     asked = Inspection.take(flags, debug)
+    if debug:
+        _refuse_files({"-o": output, "--stats": stats, "--trace": trace, "--report": asked.report,
+                       "--record": asked.record})  # fmt: skip
     settings = read_config(config, flags)
     path = Path(program)
     options = asked.options(_options(engine, check_races, strict_init, max_instructions), stats)
@@ -182,6 +186,13 @@ def _refuse(
     if said or settings.settings:
         flag = said[0] if said else "a configuration flag"
         raise click.UsageError(f"{flag} goes with a MODEL; a program is compiled already")
+
+
+def _refuse_files(files: Mapping[str, str | None]) -> None:
+    """Say that a debugging session writes no results."""
+    for flag, path in files.items():
+        if path:
+            raise click.UsageError(f"--debug writes no files: leave out {flag}, or --debug")
 
 
 def _finish(result: Any, output: str | None, stats: str | None) -> None:

@@ -19,7 +19,7 @@ from snncc.isasim.hooks import Tracer
 from snncc.isasim.system import Options, Result, System
 
 Array: TypeAlias = npt.NDArray[Any]
-_CODES = {StopReason.TRAP: "E0901", StopReason.LIMIT: "E0902", StopReason.DEADLOCK: "E0903"}
+STOP_CODES = {StopReason.TRAP: "E0901", StopReason.LIMIT: "E0902", StopReason.DEADLOCK: "E0903"}
 RESULT = "result:"
 
 
@@ -99,7 +99,7 @@ class Chip:
         self.result = self.system.run(step_seed(self.program.metadata.get("seed"), number))
         fault = self.result.fault
         if fault is not None:
-            text = str(Diagnostic(_CODES[fault.reason], str(fault).partition("\n")[0]))
+            text = str(Diagnostic(STOP_CODES[fault.reason], str(fault).partition("\n")[0]))
             rest = str(fault).partition("\n")[2]
             raise Stopped(f"{text}\n{rest}".rstrip(), self.result.exit_code)
         return self.result

@@ -2,6 +2,7 @@
 
 ``core.<mnemonic>`` has the instruction's operands as integer attributes under the table's names.
 Hardware loops keep their nesting: ``core.loopi`` has a region, its end address is the backend's.
+``core.buffer`` is no instruction: it names scratchpad bytes for the task that begins there.
 """
 
 from __future__ import annotations
@@ -39,6 +40,21 @@ def _check(op: Op) -> Iterable[str]:
             yield str(error)
 
 
+register(
+    OpDef(
+        "core.buffer",
+        "A scratchpad buffer of the task that follows, and the tensor of which it holds a part.",
+        (0, 0),
+        (0, 0),
+        {
+            "name": AttrDef("str", True),
+            "address": AttrDef("int", True),
+            "bytes": AttrDef("int", True),
+            "tensor": AttrDef("str"),
+        },
+        pure=False,
+    )
+)
 for _row in TABLE:
     register(
         OpDef(

@@ -67,6 +67,9 @@ def test_mistakes(program: Path, tmp_path: Path) -> None:
     refused(snncc("run", program, "--timing-only", "--activity", junk), "E0033")
     assert snncc("run", program, "-i", BATCH, "--density", "0.1").exit_code == 2
     assert snncc("run", program, "-i", BATCH, "--commands", "-").exit_code == 2
+    done = snncc("run", program, "-i", BATCH, "--debug", "--stats", junk)
+    assert done.exit_code == 2
+    assert "--debug writes no files" in done.stderr
     words = ("run", program, "--timing-only", "--record", tmp_path / "r.npz")
     assert snncc(*words).exit_code == 2
 
@@ -83,6 +86,25 @@ def test_a_debugging_session_from_a_file_and_from_stdin(program: Path, tmp_path:
     assert "lif1 fp" in one.stdout
     assert "x[0] f16 64" in one.stdout
     assert "halt after" in one.stdout
+
+
+def test_a_session_ends_with_the_exit_code_of_the_run(tmp_path: Path) -> None:
+    source, path = tmp_path / "p.s", tmp_path / "p.snnx"
+    source.write_text(".machine small\n.core 0\n  wait fp, sem3, 1\n  halt\n")
+    assert snncc("asm", source, "-o", path).exit_code == 0
+    for commands, code in ((b"c\nwaits\nq\n", 5), (b"q\n", 0), (b"", 5)):
+        done = snncc("run", path, "--debug", stdin=commands)
+        assert done.exit_code == code, done.output
+        assert ("error[E0903]" in done.stderr) == (code == 5)
+    assert "core 0 fp at 00000000 (wait fp, sem3, 1) waits for sem3 >= 1" in done.stdout
+
+
+def test_a_session_names_the_buffers_of_a_compiled_program(program: Path) -> None:
+    script = "break layer fc1 unit fp\nc\nwhere\nbuffers 0 fc1\nprint fc1.product.w\nq\n"
+    done = snncc("run", program, "-i", BATCH, "--debug", stdin=script.encode())
+    assert done.exit_code == 0, done.output
+    assert "of fc1.weight" in done.stdout
+    assert "core 0 fc1.product.w of fc1.weight: 4096 f16" in done.stdout
 
 
 def test_an_unfinished_trace_is_not_left_behind(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 from snncc.compiler.diag import fail
-from snncc.compiler.ir.core import Block, Func, Location, Module, Op, Value, op
+from snncc.compiler.ir.core import Attribute, Block, Func, Location, Module, Op, Value, op
 from snncc.compiler.passes.lowering._registers import TIME_REGISTER, Registers
 from snncc.compiler.passes.lowering._select import CoreWriter
 from snncc.compiler.passes.lowering._sync import END, START, synchronise
@@ -109,6 +109,7 @@ def _task(
         if each.name == "tile.sram":
             addresses[each.result] = each.int_attr("offset")
     name = task.str_attr("name")
+    _name_buffers(block, task)
     writer = CoreWriter(
         block,
         numbers,
@@ -119,6 +120,32 @@ def _task(
         task.loc,
     )
     writer.task(root)
+
+
+def _name_buffers(block: Block, task: Op) -> None:
+    """Say which buffers a task has, for those who look into a run."""
+    tensors: dict[Value, str] = {}
+    for each in task.walk():
+        if each.name in {"tile.ld", "tile.st"}:
+            names = [_tensor_name(v) for v in each.operands]
+            for value, other in zip(each.operands, reversed(names), strict=True):
+                if other:
+                    tensors.setdefault(value, other)
+    for each in task.regions[0].ops:
+        if each.name == "tile.sram":
+            attrs: dict[str, Attribute] = {
+                "name": f"{task.str_attr('name')}.{each.str_attr('name')}",
+                "address": each.int_attr("offset"),
+                "bytes": each.result.type.size * each.int_attr("slots"),
+                "tensor": tensors.get(each.result, ""),
+            }
+            block.append(op("core.buffer", attrs=attrs, loc=task.loc))
+
+
+def _tensor_name(value: Value) -> str:
+    owner = value.owner
+    named = isinstance(owner, Op) and owner.name == "tile.dram"
+    return owner.str_attr("name") if named and isinstance(owner, Op) else ""
 
 
 def _barrier(block: Block, core: int, used: list[int], loc: Location) -> None:
@@ -148,7 +175,7 @@ def _barrier(block: Block, core: int, used: list[int], loc: Location) -> None:
 
 def _check_size(core: int, block: Block, machine: object) -> None:
     """Refuse a program that the instruction memory cannot address."""
-    count = sum(1 for o in block.ops for _ in o.walk())
+    count = sum(i.name != "core.buffer" for o in block.ops for i in o.walk())
     if isinstance(machine, Machine) and count * 16 > machine.dram.bytes:
         fail(
             "E0603",
