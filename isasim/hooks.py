@@ -12,9 +12,7 @@ from typing import Any, Protocol
 from snncc.isasim.chip import Core, Message
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.checks import Footprint, check
-from snncc.isasim.faults import Trap
 from snncc.isasim.initial import InitShadow
-from snncc.isasim.movement import MAX_ROWS
 from snncc.isasim.races import RaceChecker
 from snncc.isasim.sequencer import Entry
 
@@ -92,11 +90,7 @@ class Hooks:
         for tracer in self.tracers:
             tracer.before(core, slot, entry[1], time)
         op: Resolved = entry[2]
-        found = check(op, core.sram.size, self.dram_bytes)
-        for region in (*found[0], *found[1]):
-            if region.n0 * region.n1 > MAX_ROWS:
-                raise Trap("operand", f"{op.mnemonic}: {region.n0 * region.n1} rows")
-        self.current = found
+        self.current = check(op, core.sram.size, self.dram_bytes)
         if self.initial:
             self.initial.check(core.index, op, self.current)
         if self.races:

@@ -14,19 +14,18 @@ import numpy.typing as npt
 
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.checks import check
+from snncc.isasim.engines.regions import MAX_ROWS, MAX_SIZE
 from snncc.isasim.faults import Trap
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 _U1 = np.dtype(np.uint8)
 
-MAX_ROWS = 1 << 24
-MAX_BYTES = 1 << 32
-"""The most that one instruction may move; strides of 0 would allow any number of rows."""
-
 
 def copy(op: Resolved, source: Bytes, target: Bytes, sram: int, dram: int) -> None:
     """Execute ``ld``, ``st`` or ``copy``; ``sram`` and ``dram`` are the memories' sizes."""
     dst, src, n0, n1, size, dst0, dst1, src0, src1 = op[1]
+    if n0 * n1 > MAX_ROWS or n0 * n1 * size > MAX_SIZE:
+        check(op, sram, dram)  # strides of 0 would allow any number
     if n1 > 1 and dst1 == size == src1:
         size *= n1
         n1 = 1
@@ -56,7 +55,6 @@ def copy(op: Resolved, source: Bytes, target: Bytes, sram: int, dram: int) -> No
         check(op, sram, dram)
         if n0 * n1 * size == 0:
             return
-    _check_amount(op, n0 * n1, n0 * n1 * size)
     row = _row(size)
     rows: npt.NDArray[np.void] = np.ndarray((n0, n1), row, source, src, (src0, src1))
     written: npt.NDArray[np.void] = np.ndarray((n0, n1), row, target, dst, (dst0, dst1))
@@ -72,14 +70,6 @@ def copy(op: Resolved, source: Bytes, target: Bytes, sram: int, dram: int) -> No
 def _row(size: int) -> np.dtype[np.void]:
     """Return a row as one element: numpy then moves it at once, without a loop over its bytes."""
     return np.dtype((np.void, size))
-
-
-def _check_amount(op: Resolved, rows: int, size: int) -> None:
-    if rows > MAX_ROWS or size > MAX_BYTES:
-        raise Trap(
-            "operand",
-            f"{op[0]}: {rows} rows, {size} bytes; at most {MAX_ROWS} rows and {MAX_BYTES} bytes",
-        )
 
 
 def _inside(start: int, n0: int, s0: int, n1: int, s1: int, size: int, limit: int) -> bool:
@@ -110,7 +100,8 @@ def fill(op: Resolved, sram: Bytes) -> None:
         _, dst0, n0, size, _ = op[1]
         if not (n0 and size):
             return
-    _check_amount(op, n0, n0 * size)
+    if n0 * size > MAX_SIZE:
+        check(op, sram.size)
     low, high = pattern & 255, pattern >> 8
     if n0 == 1 and low == high:
         sram[dst : dst + size] = low

@@ -18,6 +18,7 @@ from snncc.isasim.engines.regions import (
     F32,
     KEEP,
     MAX,
+    MAX_ROWS,
     SUM,
     SUM32,
     ZERO,
@@ -38,6 +39,7 @@ __all__ = [
     "F32",
     "KEEP",
     "MAX",
+    "MAX_ROWS",
     "SUM",
     "SUM32",
     "ZERO",
@@ -235,4 +237,9 @@ def _check_region(op: Resolved, r: Region, limit: int) -> None:
             "alignment",
             f"{op.mnemonic}: {r.operand} at {r.start} with strides {r.s0} and {r.s1} "
             f"must be aligned to {r.align} bytes",
+        )
+    if r.n0 * r.n1 > MAX_ROWS:
+        raise Trap(
+            "operand",
+            f"{op.mnemonic}: {r.operand} has {r.n0 * r.n1} rows, at most {MAX_ROWS} are allowed",
         )

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snncc.isasim.faults import StopReason
+from snncc.isasim.system import Options, System
 from unit.isasim.programs import Asm, program, run, run_code
 
 RNG = np.random.default_rng(1)
@@ -115,3 +116,25 @@ def test_fill_traps(dst: int, size: int, kind: str) -> None:
     assert result.fault is not None
     assert result.fault.kind == kind
     assert (system.chip.cores[0].sram == 0x7E).all()
+
+
+@pytest.mark.parametrize(
+    ("n0", "n1", "size", "message"),
+    [
+        (1, 1 << 40, 8, "st: n1 is 1099511627776, at most 16777216 is allowed"),
+        (1 << 13, 1 << 13, 4, "st: src has 67108864 rows, at most 16777216 are allowed"),
+        (1 << 12, 1 << 12, 1 << 10, "st: 17179869184 elements, at most 4294967296 are allowed"),
+    ],
+)
+def test_amounts_that_strides_of_0_allow_trap_alike_on_every_way(
+    n0: int, n1: int, size: int, message: str
+) -> None:
+    asm = Asm()
+    asm.copy("st", 0, 0, size, n0=n0, n1=n1)
+    for options in (
+        Options(), Options(plan=False), Options(engine="reference"), Options(timing=False),
+        Options(threads=2), Options(check_races=True), Options(strict_init=True),
+    ):  # fmt: skip
+        fault = System(program(asm.done()), options).run().fault
+        assert fault is not None
+        assert (fault.kind, fault.message) == ("operand", message), options
