@@ -45,7 +45,9 @@ NO_F16C = os.environ.get("SNNCC_NO_F16C", "") not in ("", "0")
 HALF_INSTRUCTIONS = not NO_F16C and (
     bool(_FEATURES.get("f16c")) or platform.machine() in ("aarch64", "arm64")
 )
-WIDE = bool(_FEATURES.get("avx512f"))
+NO_WIDE = os.environ.get("SNNCC_NO_AVX512", "") not in ("", "0")
+"""Set by a test to try the kernels of machines with narrower registers."""
+WIDE = not NO_WIDE and bool(_FEATURES.get("avx512f"))
 """Whether a vector of 16 binary32 lanes is one register and there are 32 of them."""
 
 

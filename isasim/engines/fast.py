@@ -8,7 +8,7 @@ from functools import partial
 from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, Numerics, Resolved, Sram
 from snncc.isasim.engines.checks import Footprint, check, overlapping
 from snncc.isasim.engines.fast_lanes import LaneKernels, steps_tangled
-from snncc.isasim.engines.fast_mac import MacKernels
+from snncc.isasim.engines.fast_mac import MAC_MNEMONICS, MacKernels
 from snncc.isasim.engines.fast_sum import SumKernels
 from snncc.isasim.engines.fast_windows import WindowKernels
 from snncc.isasim.engines.reference import ReferenceEngine
@@ -38,20 +38,10 @@ class FastEngine:
         self.numerics = numerics
         self._reference = ReferenceEngine(numerics)
         self._lanes = LaneKernels(numerics.saturate)
-        mac = MacKernels(numerics.accumulator == "fp16")
-        windows = WindowKernels(mac, numerics.saturate)
+        self._mac = MacKernels(numerics.accumulator == "fp16")
+        windows = WindowKernels(numerics.saturate)
         sums = SumKernels(self._reference, numerics.saturate)
         self._run = {
-            "gacc": mac.gacc,
-            "mac": mac.mac,
-            "bmac": mac.mac,
-            "gouter": mac.gouter,
-            "outer": mac.outer,
-            "gaccw": windows.macw,
-            "macw": windows.macw,
-            "bmacw": windows.macw,
-            "gouterw": windows.outerw,
-            "outerw": windows.outerw,
             "pool": windows.pool,
             "poolgrad": windows.poolgrad,
             "transpose": windows.transpose,
@@ -71,6 +61,7 @@ class FastEngine:
                 return self._lanes.bind(op, sram)
         else:
             run = self._run.get(op.mnemonic)
-            if run is not None and found[1] and not tangled(found):
-                return partial(run, op, sram)
+            known = run is not None or op.mnemonic in MAC_MNEMONICS
+            if known and found[1] and not tangled(found):
+                return self._mac.bind(op, sram) if run is None else partial(run, op, sram)
         return partial(self._reference.execute, op, sram)

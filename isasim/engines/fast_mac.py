@@ -1,110 +1,108 @@
-"""Accumulating instructions on the kernels: gacc, mac, bmac, gouter, outer.
+"""Accumulating instructions on the kernels: gacc, mac, bmac, gouter, outer, plain and windowed.
 
 All are rows of accumulators to which selected rows of a binary16 matrix are added in ascending
 order: ``gacc`` selects weight rows by spikes, ``gouter`` gradient rows by the transposed spikes,
-``mac`` and ``outer`` scale them as well.  From about half of the terms on, the dense kernel is
-faster; it gives the same bits when every weight is finite, because an accumulator is never -0 and
-adding a zero then changes nothing.
+``mac`` and ``outer`` scale them as well.  There are two ways: the dense kernels multiply every term
+by its input, the lists visit the active ones.  Both give the same bits when every weight is finite,
+because an accumulator is never -0 and adding a zero then changes nothing; so the choice is one of
+speed (:mod:`snncc.isasim.engines.fast_choice`).  What depends on the instruction alone is worked
+out once, when it is bound.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.fp16 import packed_bytes
 from snncc.isasim.engines import kernels_bits as kb
+from snncc.isasim.engines import kernels_dense as kd
 from snncc.isasim.engines import kernels_mac as km
+from snncc.isasim.engines import kernels_panel as kp
 from snncc.isasim.engines import kernels_turn as kt
-from snncc.isasim.engines.base import BLOCK, Activity, Resolved, Sram
+from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.checks import BIAS, KEEP
+from snncc.isasim.engines.fast_choice import dense_pays
+from snncc.isasim.engines.fast_inputs import Inputs, Words, empty_words, matrix, stack
 
-DENSE_FROM = 0.5
-"""The share of performed terms from which on the dense kernel is used."""
+Floats: TypeAlias = npt.NDArray[np.float32]
 
-Words: TypeAlias = npt.NDArray[np.uint64]
+MAC_MNEMONICS = frozenset(
+    f"{name}{form}" for name in ("gacc", "mac", "bmac", "gouter", "outer") for form in ("", "w")
+)
+"""The instructions of this module."""
+
+SCRATCH = 1 << 20
+"""Bytes of patches that are gathered at a time for lists, roughly."""
 
 
-class Target(NamedTuple):
-    """Accumulator rows: where they are and where they start from (addresses)."""
+@dataclass(frozen=True, slots=True)
+class Accumulation:
+    """A bound instruction: ``out[r] = start[r] + sum of a[r, t] * w[t] over t ascending``.
 
-    rows: int
+    Addresses are absolute.  With ``outer`` the rows of the inputs are the terms.  ``start`` is a
+    row of zeros or room for the bias; without one accumulators go on.  ``ends`` is where the
+    scratchpad ends; a ``gate`` other than 0 is a packed mask of the outputs.
+    """
+
+    inputs: Inputs
+    outer: bool
+    skip: bool
     n: int
     out: int
     out_stride: int
-    init: int
-    init_stride: int
-    keep_alive: object
+    start: Floats | None
+    bias: int
+    w: int
+    w_stride: int
+    transposed: bool
+    ends: int
+    gate: int
+    gate_stride: int
 
+    @property
+    def rows(self) -> int:
+        """Rows of accumulators."""
+        return self.inputs.depth if self.outer else self.inputs.rows
 
-class Weights(NamedTuple):
-    """A binary16 matrix [depth, n] that may be read up to a multiple of 16 columns."""
+    @property
+    def terms(self) -> int:
+        """Terms of an accumulator."""
+        return self.inputs.rows if self.outer else self.inputs.depth
 
-    depth: int
-    n: int
-    address: int
-    stride: int
-    keep_alive: object
+    def begin(self) -> tuple[int, int]:
+        """Return address and row distance of the initial values."""
+        if self.start is None:
+            return self.out, self.out_stride
+        if self.bias:
+            kp.read_halves(self.bias, self.start)
+        return int(self.start.ctypes.data), 0
 
-    def finite(self) -> bool:
-        """Whether no element is infinite or NaN."""
-        return bool(kb.finite16(self.address, self.stride, self.depth, self.n))
+    def halves(self, term0: int, term1: int) -> tuple[int, int, object]:
+        """Return address and stride of some rows of weights.
 
-
-def make_target(
-    sram: Sram, acc: int, stride: int, rows: int, n: int, init: int, bias: int = 0
-) -> Target:
-    """Return accumulators in a scratchpad."""
-    base = sram.ctypes.data
-    if init == KEEP:
-        return Target(rows, n, base + acc, stride, base + acc, stride, None)
-    row = np.zeros(n, np.float32)
-    if init == BIAS:
-        km.read_halves(base + bias, row)
-    return Target(rows, n, base + acc, stride, row.ctypes.data, 0, row)
-
-
-def make_weights(
-    sram: Sram, w: int, stride: int, depth: int, n: int, *, transposed: bool = False
-) -> Weights:
-    """Return a matrix in a scratchpad, copied where it is transposed or ends with the memory."""
-    base, padded = sram.ctypes.data, -(-n // 16) * 16
-    highest = w + max(0, (depth - 1) * stride) + 2 * padded
-    if depth and not transposed and highest <= sram.shape[0]:
-        return Weights(depth, n, base + w, stride, None)
-    copy = np.zeros((depth, padded), np.uint16)
-    if depth and transposed:
-        kt.transpose_shorts(copy.ctypes.data, 2 * padded, base + w, stride, n, depth)
-    elif depth:
-        copy[:, :n] = np.ndarray((depth, n), np.uint16, sram, w, (stride, 2))
-    return Weights(depth, n, copy.ctypes.data, 2 * padded, copy)
-
-
-def empty_words(rows: int, columns: int) -> Words:
-    """Return room for rows of bits."""
-    return np.empty((rows, -(-columns // 64)), np.uint64)
-
-
-def transposed_words(words: Words, rows: int, columns: int) -> Words:
-    """Return the transpose of a bit matrix."""
-    out = empty_words(columns, rows)
-    kb.transpose_bits(words, rows, columns, out)
-    return out
-
-
-def active_blocks(words: Words, rows: int, line: int, taps: int = 1) -> int:
-    """Return the blocks with an active input; a row is ``taps`` lines, channels in blocks first."""
-    if not rows or not line:
-        return 0
-    return int(kb.count_blocks(words, rows, taps * (line // BLOCK), line % BLOCK, taps))
-
-
-def _all_ones(rows: int, columns: int) -> Words:
-    out = np.full((rows, -(-columns // 64)), ~np.uint64(0), np.uint64)
-    if columns % 64:
-        out[:, -1] = (1 << columns % 64) - 1
-    return out
+        They may be read up to a multiple of 16 columns: they are copied where they are
+        transposed or end with the memory.
+        """
+        w, stride, depth, n = self.w, self.w_stride, term1 - term0, self.n
+        padded = -(-n // 16) * 16
+        if not self.transposed:
+            w += term0 * stride
+            if not depth or w + max(0, (depth - 1) * stride) + 2 * padded <= self.ends:
+                return w, stride, None
+        copy = np.zeros((depth, padded), np.uint16)
+        place = int(copy.ctypes.data)
+        if self.transposed:
+            kt.transpose_shorts(place, 2 * padded, w + 2 * term0, stride, n, depth)
+        else:
+            kt.copy_shorts(place, 2 * padded, w, stride, depth, n)
+        return place, 2 * padded, copy
 
 
 class MacKernels:
@@ -113,111 +111,194 @@ class MacKernels:
     def __init__(self, half: bool) -> None:
         self.half = int(half)
         self._ones = np.full(64, 0xFFFF, np.uint16)
+        self._own = threading.local()
 
-    def gate(self, n: int) -> int:
-        """Return the address of a row of n set mask bits."""
-        if 16 * self._ones.shape[0] < n:
-            self._ones = np.full(-(-n // 16), 0xFFFF, np.uint16)
+    def bind(self, op: Resolved, sram: Sram) -> Callable[[], Activity]:
+        """Return a function that executes an instruction."""
+        found = (_outer if "outer" in op.mnemonic else _inner)(op, sram)
+        if 16 * self._ones.shape[0] < found.n:
+            self._ones = np.full(-(-found.n // 16), 0xFFFF, np.uint16)
+        if op.mnemonic == "bmac" and found.gate:
+            return partial(self._masked, found)
+        return partial(self._run, found)
+
+    def _run(self, op: Accumulation) -> Activity:
+        inputs = op.inputs
+        active, blocks = inputs.count()
+        dense = inputs.rows * inputs.depth * op.n
+        performed = active * op.n if op.skip else inputs.inside * op.n
+        if inputs.bits:
+            self._gated(op, active)
+            return Activity(dense, performed, active, blocks=blocks)
+        self._scaled(op, active)
+        return Activity(dense, performed, blocks=blocks if op.skip else -1)
+
+    def _masked(self, op: Accumulation) -> Activity:
+        """Run a bmac with a mask."""
+        inputs, n = op.inputs, op.n
+        rows, k = inputs.rows, inputs.depth
+        active, blocks = inputs.count()
+        outputs = np.zeros(rows, np.int64)
+        kb.popcount_rows(op.gate, op.gate_stride, rows, n, outputs)
+        computed = int(outputs.sum())
+        performed = k * computed
+        if op.skip:
+            words, terms = empty_words(rows, k), np.zeros(rows, np.int64)
+            kb.read_nonzero(inputs.address, inputs.image, rows, k, words, terms)
+            performed = int(outputs @ terms)
+        mask = matrix_at(op.gate, op.gate_stride, rows, n, op.ends)
+        self._scaled(op, active)
+        return Activity(
+            rows * k * n, performed, 0, computed, blocks if op.skip else -1, mask.count()[1]
+        )
+
+    def _panel(self, op: Accumulation) -> tuple[Floats, int, bool]:
+        """Return the weights as binary32, the row distance, and whether all are finite."""
+        stride = 4 * (-(-op.n // 16) * 16)
+        size = op.terms * stride // 4
+        panel = getattr(self._own, "panel", None)
+        if panel is None or panel.shape[0] < size:
+            panel = self._own.panel = np.empty(size, np.float32)
+        place = int(panel.ctypes.data)
+        finite = kp.read_weights(
+            op.w, op.w_stride, op.terms, op.n, op.transposed, op.ends, place, stride
+        )
+        return panel, stride, bool(finite)
+
+    def _dense(self, op: Accumulation, panel: Floats, stride: int) -> None:
+        a = op.inputs
+        place = (a.bits, a.address, a.image, a.pixels, a.channels, a.limit, a.rows, op.n)
+        target = (*op.begin(), op.out, op.out_stride, int(panel.ctypes.data), stride)
+        if op.outer:
+            kd.dense_outer(*place, *target)
+        else:
+            kd.dense_inner(*place, *target, op.gate, op.gate_stride)
+
+    def _gated(self, op: Accumulation, active: int) -> None:
+        """Add the weight rows whose spike is set."""
+        if not self.half and dense_pays(op.rows, op.terms, op.n, active, op.outer, bits=True):
+            panel, stride, finite = self._panel(op)
+            if finite:
+                self._dense(op, panel, stride)
+                return
+        init, init_stride = op.begin()
+        for low, high in _parts(op.inputs, packed_bytes(op.inputs.depth)):
+            words = op.inputs.words(low, high)
+            if op.outer:
+                w, stride, _copy = op.halves(low, high)
+                words, rows = _turned(words, high - low, op.inputs.depth), op.rows
+                target = (rows, op.n, init, init_stride, op.out, op.out_stride)
+            else:
+                w, stride, _copy = op.halves(0, op.terms)
+                out, rows = op.out + low * op.out_stride, high - low
+                target = (rows, op.n, init + low * init_stride, init_stride, out, op.out_stride)
+            km.gated_rows(words, *target, w, stride, self.half)
+            if op.outer:
+                init, init_stride = op.out, op.out_stride
+
+    def _scaled(self, op: Accumulation, active: int) -> None:
+        """Add the weight rows times their input; a zero input is left out only with ``skip``."""
+        every = False
+        if not self.half:
+            pays = dense_pays(op.rows, op.terms, op.n, active, op.outer, bits=False)
+            if pays or not op.skip:
+                panel, stride, finite = self._panel(op)
+                if finite and pays:
+                    self._dense(op, panel, stride)
+                    return
+                every = not finite
+        every = not op.skip and (every or bool(self.half))
+        gate, gate_stride = (op.gate, op.gate_stride) if op.gate else (self._all(), 0)
+        init, init_stride = op.begin()
+        for low, high in _parts(op.inputs, 2 * op.inputs.depth):
+            a, a_row, _patches = op.inputs.halves(low, high)
+            rows, k = high - low, op.inputs.depth
+            if every:
+                words = op.inputs.taps_inside(low, high)
+            else:
+                words = empty_words(rows, k)
+                kb.read_nonzero(a, a_row, rows, k, words, np.empty(rows, np.int64))
+            if op.outer:
+                w, stride, _copy = op.halves(low, high)
+                target = (op.rows, op.n, init, init_stride, op.out, op.out_stride)
+                place = (w, stride, gate, gate_stride, a, 2, a_row)
+                words = _turned(words, rows, k)
+            else:
+                w, stride, _copy = op.halves(0, op.terms)
+                out, start = op.out + low * op.out_stride, init + low * init_stride
+                target = (rows, op.n, start, init_stride, out, op.out_stride)
+                place = (w, stride, gate + low * gate_stride, gate_stride, a, a_row, 2)
+            km.valued_rows(words, *target, *place, self.half)
+            if op.outer:
+                init, init_stride = op.out, op.out_stride
+
+    def _all(self) -> int:
+        """Return the address of a row of set mask bits."""
         return int(self._ones.ctypes.data)
 
-    def gacc(self, op: Resolved, sram: Sram) -> Activity:
-        """Spike-gated accumulate."""
-        acc, acc_stride, a, a_stride, w, w_stride, rows, k, n, bias, init = op.values
-        words = empty_words(rows, k)
-        active = int(kb.read_bits(sram.ctypes.data + a, a_stride, rows, k, words)) if k else 0
-        target = make_target(sram, acc, acc_stride, rows, n, init, bias)
-        self.gated(words, active, target, make_weights(sram, w, w_stride, k, n))
-        return Activity(rows * k * n, active * n, active, blocks=active_blocks(words, rows, k))
 
-    def gouter(self, op: Resolved, sram: Sram) -> Activity:
-        """Spike-gated outer product: gacc with the transposed spikes."""
-        acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init = op.values
-        words = empty_words(rows, k)
-        active = int(kb.read_bits(sram.ctypes.data + a, a_stride, rows, k, words)) if rows else 0
-        target = make_target(sram, acc, acc_stride, k, n, init)
-        weights = make_weights(sram, g, g_stride, rows, n)
-        self.gated(transposed_words(words, rows, k), active, target, weights)
-        return Activity(rows * k * n, active * n, active, blocks=active_blocks(words, rows, k))
+def matrix_at(address: int, stride: int, rows: int, n: int, limit: int) -> Inputs:
+    """Return packed rows at an absolute address."""
+    empty = np.empty(0, np.uint8)
+    found = matrix(empty, 0, stride, rows, n, bits=True)
+    return Inputs(True, address, stride, rows, n, found.pixels, found.points, rows * n, limit)
 
-    def mac(self, op: Resolved, sram: Sram) -> Activity:
-        """Multiply-accumulate (mac, bmac)."""
-        acc, acc_stride, a, a_stride, w, w_stride, rows, k, n, bias, init, skip, trans = op.values[
-            :13
-        ]
-        base = sram.ctypes.data
-        words, terms = empty_words(rows, k), np.zeros(rows, np.int64)
-        nonzero = int(kb.read_nonzero(base + a, a_stride, rows, k, words, terms)) if k else 0
-        gate, gate_stride, performed = self.gate(n), 0, (nonzero if skip else rows * k) * n
-        blocks = active_blocks(words, rows, k) if skip else -1
-        computed = out_blocks = -1
-        if op.mnemonic == "bmac" and op.values[13] and k:
-            gate, gate_stride = base + op.values[14], op.values[15]
-            outputs = np.zeros(rows, np.int64)
-            kb.popcount_rows(gate, gate_stride, rows, n, outputs)
-            computed = int(outputs.sum())
-            performed = int(outputs @ terms) if skip else k * computed
-            mask = empty_words(rows, n)
-            kb.read_bits(gate, gate_stride, rows, n, mask)
-            out_blocks = active_blocks(mask, rows, n)
-        target = make_target(sram, acc, acc_stride, rows, n, init, bias)
-        weights = make_weights(sram, w, w_stride, k, n, transposed=bool(trans))
-        place = (base + a, a_stride, 2)
-        self.scaled(words, nonzero, bool(skip), target, weights, place, (gate, gate_stride))
-        return Activity(rows * k * n, performed, 0, computed, blocks, out_blocks)
 
-    def outer(self, op: Resolved, sram: Sram) -> Activity:
-        """Outer product: mac with the transposed inputs."""
-        acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init, skip = op.values
-        base = sram.ctypes.data
-        words, terms = empty_words(rows, k), np.zeros(rows, np.int64)
-        nonzero = int(kb.read_nonzero(base + a, a_stride, rows, k, words, terms)) if rows else 0
-        target = make_target(sram, acc, acc_stride, k, n, init)
-        weights = make_weights(sram, g, g_stride, rows, n)
-        place = (base + a, 2, a_stride)
-        gate = (self.gate(n), 0)
-        turned = transposed_words(words, rows, k)
-        self.scaled(turned, nonzero, bool(skip), target, weights, place, gate)
-        blocks = active_blocks(words, rows, k) if skip else -1
-        return Activity(rows * k * n, (nonzero if skip else rows * k) * n, blocks=blocks)
+def _parts(inputs: Inputs, row_bytes: int) -> Iterator[tuple[int, int]]:
+    """Cut the rows so that their patches fit the scratch; there is always a part."""
+    step = inputs.rows
+    if not inputs.plain:
+        step = max(64, SCRATCH // max(1, row_bytes) // 64 * 64)
+    for low in range(0, max(1, inputs.rows), max(1, step)):
+        yield low, min(inputs.rows, low + step)
 
-    def gated(self, words: Words, active: int, target: Target, weights: Weights) -> None:
-        """Add the weight rows whose bit is set."""
-        rows, n, out, out_stride, init, init_stride, _ = target
-        place = (out, out_stride, weights.address, weights.stride)
-        if (
-            active > DENSE_FROM * rows * weights.depth
-            and rows >= 4
-            and not self.half
-            and weights.finite()
-        ):
-            km.dense_rows(
-                words, rows, weights.depth, n, init, init_stride, *place, self.gate(n), 0, 0, 0, 0
-            )
-        else:
-            km.gated_rows(words, rows, n, init, init_stride, *place, self.half)
 
-    def scaled(
-        self,
-        words: Words,
-        nonzero: int,
-        skip: bool,
-        target: Target,
-        weights: Weights,
-        inputs: tuple[int, int, int],
-        gate: tuple[int, int],
-    ) -> None:
-        """Run mac or outer.  A zero input may be left out or added, unless a weight is special."""
-        rows, n, out, out_stride, init, init_stride, _ = target
-        depth = weights.depth
-        sparse = nonzero <= DENSE_FROM * rows * depth
-        dense = not self.half and (not sparse or not skip)
-        if dense and (skip or sparse) and weights.finite() == sparse:
-            # skip with a special weight, or no skip but few inputs and only plain weights
-            dense = False
-        place = (out, out_stride, weights.address, weights.stride, *gate, *inputs)
-        if dense:
-            km.dense_rows(words, rows, depth, n, init, init_stride, *place)
-            return
-        if not skip and self.half:
-            words = _all_ones(rows, depth)
-        km.valued_rows(words, rows, n, init, init_stride, *place, self.half)
+def _turned(words: Words, rows: int, columns: int) -> Words:
+    """Return the transpose of a bit matrix."""
+    out = empty_words(columns, rows)
+    kb.transpose_bits(words, rows, columns, out)
+    return out
+
+
+def _start(n: int, init: int) -> Floats | None:
+    return None if init == KEEP else np.zeros(n, np.float32)
+
+
+def _inner(op: Resolved, sram: Sram) -> Accumulation:
+    """Bind gacc, mac, bmac, gaccw, macw, bmacw."""
+    v, gated = op.values, op.mnemonic.startswith("g")
+    base = int(sram.ctypes.data)
+    gate = gate_stride = 0
+    if op.mnemonic.endswith("w"):
+        acc, acc_stride, a, a_stride, a_image, w, w_stride, images, n, bias, _, init = v[:12]
+        inputs = stack(sram, op.window, images, (a, a_stride, a_image), bits=gated)
+        skip, trans = (1, 0) if gated else v[12:14]
+    else:
+        acc, acc_stride, a, a_stride, w, w_stride, rows, k, n, bias, init = v[:11]
+        inputs = matrix(sram, a, a_stride, rows, k, bits=gated)
+        skip, trans = (1, 0) if gated else v[11:13]
+        if op.mnemonic == "bmac" and v[13] and k:
+            gate, gate_stride = base + v[14], v[15]
+    return Accumulation(
+        inputs, False, bool(skip), n, base + acc, acc_stride, _start(n, init),
+        base + bias if init == BIAS else 0, base + w, w_stride, bool(trans),
+        base + sram.shape[0], gate, gate_stride,
+    )  # fmt: skip
+
+
+def _outer(op: Resolved, sram: Sram) -> Accumulation:
+    """Bind gouter, outer, gouterw, outerw."""
+    v, gated = op.values, op.mnemonic.startswith("g")
+    base = int(sram.ctypes.data)
+    if op.mnemonic.endswith("w"):
+        acc, acc_stride, a, a_stride, a_image, g, g_stride, images, n, _, init = v[:11]
+        inputs = stack(sram, op.window, images, (a, a_stride, a_image), bits=gated)
+        skip = True if gated else bool(v[11])
+    else:
+        acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init = v[:10]
+        inputs = matrix(sram, a, a_stride, rows, k, bits=gated)
+        skip = True if gated else bool(v[10])
+    return Accumulation(
+        inputs, True, skip, n, base + acc, acc_stride, _start(n, init), 0, base + g, g_stride,
+        False, base + sram.shape[0], 0, 0,
+    )  # fmt: skip

@@ -52,19 +52,6 @@ def nonzero16(tyctx, address):
 
 
 @intrinsic
-def special16(tyctx, address):
-    """Return a bit for each of the 16 binary16 numbers at an address: infinite or NaN."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        e = Emit(builder)
-        mag = builder.and_(e.load(args[0], V16, 2), const(0x7FFF, True, 16))
-        mask = builder.icmp_unsigned(">=", mag, const(0x7C00, True, 16))
-        return builder.zext(builder.bitcast(mask, I16), I64)
-
-    return types.uint64(types.int64), codegen
-
-
-@intrinsic
 def lowest_bit(tyctx, word):
     """Return the number of trailing zeros of a word (64 for zero)."""
 
@@ -127,22 +114,6 @@ def read_nonzero(a, stride, rows, k, words, counts):
         counts[r] = row_total
         total += row_total
     return total
-
-
-@kernel("int64(int64, int64, int64, int64)")
-def finite16(w, stride, rows, n):
-    """Return 1 when every binary16 number of a matrix is finite, else 0."""
-    for r in range(rows):
-        base = w + r * stride
-        seen = np.uint64(0)
-        for j in range(0, n - 15, 16):
-            seen |= special16(base + 2 * j)
-        for j in range(n - n % 16, n):
-            if (load_bits16(base + 2 * j) & np.uint64(0x7FFF)) >= np.uint64(0x7C00):
-                seen = np.uint64(1)
-        if seen:
-            return 0
-    return 1
 
 
 @kernel("void(int64, int64, int64, int64, int64[::1])")

@@ -1,6 +1,6 @@
 # mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def"
 # pyright: basic
-"""Register-blocked strips: one or four accumulator rows of 16 to 128 columns stay in registers.
+"""Register-blocked strips: an accumulator row of 16 to 128 columns stays in registers.
 
 Each function becomes part of the numba kernel that calls it.  The first arguments are literals that
 choose the variant.  ``tail`` is the number of columns of the last vector (1..16).  The untyped
@@ -96,63 +96,3 @@ def multiply_add(e: Emit, acc: Any, a: Any, w: Any, rounding: bool) -> Any:
     if rounding:
         return e.round16(e.b.fadd(acc, e.round16(e.b.fmul(a, w))))
     return e.b.fadd(acc, e.b.fmul(a, w, flags=("contract",)), flags=("contract",))
-
-
-@intrinsic(prefer_literal=True)
-def dense_strip(
-    tyctx,
-    rows,
-    vectors,
-    init,
-    init_stride,
-    out,
-    out_stride,
-    a,
-    count,
-    w,
-    stride,
-    gate,
-    gate_stride,
-    tail,
-):
-    """``out[r] = init[r]; for k < count: out[r] += a[k][r] * w[k]`` for 1 or 4 rows.
-
-    ``a`` is binary32; rows whose ``gate`` bit is 0 keep their initial value.
-    """
-    height, width = rows.literal_value, vectors.literal_value
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        init, init_stride, out, out_stride, a, count, w, stride, gate, gate_stride, tail = args[2:]
-        e = Emit(builder)
-        mask = e.first_lanes(tail)
-
-        def row_of(base: Any, distance: Any, r: int) -> Any:
-            return builder.add(base, builder.mul(distance, i64(r)))
-
-        def body(k: Any, acc: list[Any]) -> list[Any]:
-            base = builder.add(w, builder.mul(k, stride))
-            weights = [e.load_half(e.at(base, 32 * v)) for v in range(width)]
-            place = builder.add(a, builder.mul(k, i64(4 * height)))
-            new = []
-            for r in range(height):
-                x = e.splat(e.load(e.at(place, 4 * r), F32, 4))
-                new += [
-                    multiply_add(e, acc[r * width + v], x, weights[v], False) for v in range(width)
-                ]
-            return new
-
-        first = [
-            start_values(e, row_of(init, init_stride, r), v, width, mask)
-            for r in range(height)
-            for v in range(width)
-        ]
-        last = e.loop(count, first, body)
-        for r in range(height):
-            for v in range(width):
-                gates = e.load_mask(e.at(row_of(gate, gate_stride, r), 2 * v))
-                i = r * width + v
-                chosen = builder.select(gates, last[i], first[i])
-                finish_values(e, chosen, row_of(out, out_stride, r), v, width, mask)
-        return context.get_dummy_value()
-
-    return types.void(rows, vectors, *[types.int64] * 11), codegen

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from snncc.isasim.engines.emit import F32, I32, VF, Emit
 from snncc.isasim.engines.kernel_cache import kernel
 from snncc.isasim.engines.kernels_bits import count_bits, load_bits16
-from snncc.isasim.engines.kernels_mac import half_at
+from snncc.isasim.engines.kernels_panel import half_at
 from snncc.isasim.engines.kernels_pool import finish_strip
 from snncc.isasim.engines.kernels_strip import finish_values, start_values
 from snncc.isasim.engines.lane_ops import load_pattern, store_bits16

@@ -37,9 +37,17 @@ def store_short(tyctx, value, target):
     return types.void(types.uint16, types.int64), codegen
 
 
+def interleave(b, rows):
+    """Transpose 16 vectors of 16 elements: four rounds that interleave row i with row i + 8."""
+    for _ in range(4):
+        pairs = [(rows[i], rows[i + 8]) for i in range(8)]
+        rows = [b.shuffle_vector(*pair, part) for pair in pairs for part in (_LOW, _HIGH)]
+    return rows
+
+
 @intrinsic
 def turn_block(tyctx, dst, dst_stride, src, src_stride):
-    """Transpose a block of 16 by 16: four rounds that interleave row i with row i + 8."""
+    """Transpose a block of 16 by 16."""
 
     def codegen(context, builder, signature, args):
         e, b = Emit(builder), builder
@@ -48,10 +56,7 @@ def turn_block(tyctx, dst, dst_stride, src, src_stride):
         for _ in range(LANES):
             rows.append(e.load(src, V16, 2))
             src = b.add(src, src_stride)
-        for _ in range(4):
-            pairs = [(rows[i], rows[i + 8]) for i in range(8)]
-            rows = [b.shuffle_vector(*pair, part) for pair in pairs for part in (_LOW, _HIGH)]
-        for row in rows:
+        for row in interleave(b, rows):
             e.store(row, dst, 2)
             dst = b.add(dst, dst_stride)
         return context.get_dummy_value()
@@ -71,3 +76,11 @@ def transpose_shorts(dst, dst_stride, src, src_stride, rows, cols):
     for j in range(cols):
         for i in range(high if j < wide else 0, rows):
             store_short(load_short(src + i * src_stride + 2 * j), dst + j * dst_stride + 2 * i)
+
+
+@kernel("void(int64, int64, int64, int64, int64, int64)")
+def copy_shorts(dst, dst_stride, src, src_stride, rows, cols):
+    """Copy a matrix of 16-bit elements."""
+    for i in range(rows):
+        for j in range(cols):
+            store_short(load_short(src + i * src_stride + 2 * j), dst + i * dst_stride + 2 * j)
