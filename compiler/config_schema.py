@@ -177,7 +177,8 @@ KEYS: tuple[Key, ...] = (
         "batchnorm.statistics",
         "str",
         None,
-        "running: those of the file; batch: over steps and samples; default: batch when training",
+        "running: those of the file; batch: of all steps together where the file folds time into "
+        "the batch, of each step where it normalises step by step; default: batch when training",
         ("running", "batch"),
     ),
     Key(

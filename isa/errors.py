@@ -305,6 +305,11 @@ define(
     "A layer of neurons never fires on the input of the trial run, so nothing before it learns "
     "(warning).",
 )
+define(
+    "E0375",
+    "layer in a recurrent connection",
+    "A layer that needs more than its own step, or has no step form, lies on a cycle through time.",
+)
 
 # --- E04xx tiling -----------------------------------------------------------------------------
 define(

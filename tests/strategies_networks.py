@@ -206,7 +206,8 @@ class RandomNetwork:
                 ("var", self.rng.uniform(0.5, 1.5, channels)),
             )
         ]
-        return self.net.b.one("graph.batchnorm", x, *parts, eps=1e-5, axis=1, momentum=0.1)
+        return self.net.b.one("graph.batchnorm", x, *parts, eps=1e-5, axis=1, momentum=0.1,
+                              per_step=self.chance(0.5))  # fmt: skip
 
     def images(self, x: Value) -> Value:
         """Convolutional layers, flattened at the end."""

@@ -146,6 +146,8 @@ def batchnorm(e: Emitter, node: RNode) -> Value:
         "momentum": 1.0 - attr_float(node.attrs, "momentum", 0.9),
         "axis": 1,
     }
+    if not node.attrs.get("all_steps", 0):  # a node of one step normalises that step alone
+        attrs["per_step"] = True
     return e.builder(node).op("graph.batchnorm", *operands, attrs=attrs).result
 
 

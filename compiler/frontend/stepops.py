@@ -117,6 +117,8 @@ def convert(p: RNode, v: Val, ins: Sequence[RNode], lay: Lay | None = None) -> N
         axes = tuple(range(2, rank))
         kind = "mean" if op == "GlobalAveragePool" else "max"
         p.op, p.attrs = "Reduce", {"kind": kind, "axes": axes, "keepdims": 1}
+    elif op == "BatchNormalization":
+        p.op, p.attrs = op, {**at, "all_steps": int(lay is not None)}
     else:
         p.op, p.attrs = op, dict(at)
 

@@ -14,7 +14,7 @@ import numpy as np
 from snncc.compiler.interp.kernels import Call, aligned, batchnorm, bn_stats
 from snncc.compiler.interp.numerics import Array, Numerics
 from snncc.compiler.interp.region import Elementwise
-from snncc.compiler.ir.build import Builder, number, step_type, text
+from snncc.compiler.ir.build import Builder, flag, number, step_type, text
 from snncc.compiler.ir.core import Block, Op, Type, Value, tensor
 from snncc.compiler.ir.elementwise import build_elementwise
 from snncc.compiler.ir.neuron_step import (
@@ -105,12 +105,14 @@ def _softmax(c: Call) -> list[Array]:
 def _batchnorm(c: Call, batch: bool) -> list[Array]:
     """As the phase pass splits it: statistics, 1/sqrt(var + eps) in f32, scale and shift."""
     x, scale, shift, mean, var = c.args
+    stepwise = batch and c.seqs[0] and flag(c.op.attrs, "per_step")
     if batch:
         mean, var = bn_stats(Call(c.num, c.op, [x], [c.seqs[0]]))
     f, eps = c.num.binary, c.num.value(np.float64(number(c.op.attrs, "eps")), "f32")
     sd = c.num.unary("sqrt", f("add", var, eps, "f32"), "f32")
     inv = f("div", np.ones((), c.num.real), sd, "f32")
-    return batchnorm(Call(c.num, c.op, [x, mean, inv, scale, shift], [c.seqs[0], *[False] * 4]))
+    return batchnorm(Call(c.num, c.op, [x, mean, inv, scale, shift],
+                          [c.seqs[0], stepwise, stepwise, False, False]))  # fmt: skip
 
 
 def graph_op(c: Call, ew: Elementwise) -> list[Array]:

@@ -292,8 +292,21 @@ def _per_channel(c: Call, a: Array) -> Array:
     return moved.reshape(-1, moved.shape[-1])
 
 
+def _each_step(kernel: Kernel, c: Call) -> list[Array]:
+    """Apply a kernel to each step alone and stack its results."""
+    steps = next(a.shape[0] for a, s in zip(c.args, c.seqs, strict=True) if s)
+    found = [
+        kernel(Call(c.num, c.op, [a[t] if s else a for a, s in zip(c.args, c.seqs, strict=True)],
+                    [False] * len(c.args)))
+        for t in range(steps)
+    ]  # fmt: skip
+    return [np.stack(parts) for parts in zip(*found, strict=True)]
+
+
 def bn_stats(c: Call) -> list[Array]:
-    """Mean and biased variance per channel in f32."""
+    """Mean and biased variance per channel in f32, of all steps or of each."""
+    if flag(c.op.attrs, "per_step") and c.seqs[0]:
+        return _each_step(bn_stats, c)
     x = _repeated(c, 0)
     terms = _per_channel(c, c.num.number(x).reshape(-1, *x.shape[2:]))
     count = np.asarray(terms.shape[0], c.num.real)
@@ -303,6 +316,8 @@ def bn_stats(c: Call) -> list[Array]:
 
 
 def _bn_sums(c: Call) -> list[Array]:
+    if flag(c.op.attrs, "per_step") and c.seq:
+        return _each_step(_bn_sums, c)
     head = Call(c.num, c.op, c.args[:2], c.seqs[:2])
     g, x = _per_channel(c, ordered(head, 0)), _per_channel(c, c.num.number(ordered(head, 1)))
     normal = (x - c.args[2]) * c.args[3]
@@ -316,7 +331,9 @@ def batchnorm(c: Call) -> list[Array]:
     k = f("mul", scale, inv, "f32")
     m = f("sub", shift, f("mul", mean, k, "f32"), "f32")
     shape = [1] * x.ndim
-    shape[c.axis(integer(c.op.attrs, "axis", 1))] = -1
+    shape[c.axis(integer(c.op.attrs, "axis", 1))] = k.shape[-1]
+    if k.ndim > 1:  # statistics of every step
+        shape[0] = k.shape[0]
     scaled = f("mul", x, k.reshape(shape), "f32")
     return [c.num.round(f("add", scaled, m.reshape(shape), "f32"), "f16")]
 

@@ -135,10 +135,16 @@ _row(
 _row("pool", "max, mean or sum over windows", infer.pool, (1, 1), POOL)
 _row(
     "batchnorm",
-    "y = (x - mean)/sqrt(var + eps)*scale + shift per channel; operands x, scale, shift, mean, var",
+    "y = (x - mean)/sqrt(var + eps)*scale + shift per channel; operands x, scale, shift, mean, "
+    "var; batch statistics over steps and samples, or with per_step over each step's samples",
     infer.same,
     (5, 5),
-    {"eps": AttrDef("number", True), "axis": AttrDef("int"), "momentum": AttrDef("number")},
+    {
+        "eps": AttrDef("number", True),
+        "axis": AttrDef("int"),
+        "momentum": AttrDef("number"),
+        "per_step": AttrDef("bool"),
+    },
 )
 for _name, _doc in {
     "add": "a + b",

@@ -175,24 +175,24 @@ _row("pad", "a frame of value", infer.pad, (1, 1), graph.PAD)
 _row("relayout", "the same values in another storage order", infer.identity, (1, 1))
 _row(
     "bn_stats",
-    "mean, variance per channel over t ascending, sample, position (f32)",
+    "mean, variance per channel over t ascending, sample, position (f32); per_step: of every step",
     infer.channels,
     (1, 1),
-    {"axis": AttrDef("int")},
+    {"axis": AttrDef("int"), "per_step": AttrDef("bool")},
     (2, 2),
 )
 _row(
     "bn_sums",
-    "operands g, x, mean, inv: sum g, sum g*(x-mean)*inv per channel (f32)",
+    "operands g, x, mean, inv: sum g, sum g*(x-mean)*inv per channel (f32); per_step: every step's",
     infer.channels,
     (4, 4),
-    {"axis": AttrDef("int"), **_MICRO},
+    {"axis": AttrDef("int"), "per_step": AttrDef("bool"), **_MICRO},
     (2, 2),
 )
 _row(
     "batchnorm",
     "y = f16(x*k + m), k = scale*inv, m = shift - mean*k in f32; operands x, mean, inv, scale, "
-    "shift (mean, inv f32 per channel)",
+    "shift (mean, inv f32 per channel, seqs for statistics of every step)",
     infer.same,
     (5, 5),
     {"axis": AttrDef("int"), "statistics": AttrDef("str", choices=("batch", "running"))},

@@ -230,9 +230,10 @@ def logical(t: Sequence[Type], attrs: Attrs) -> list[Type]:
 
 
 def channels(t: Sequence[Type], attrs: Attrs) -> list[Type]:
-    """-> two f32 vectors, one entry per channel (axis ``axis``)."""
+    """-> two f32 vectors, one entry per channel (axis ``axis``); ``per_step``: for every step."""
     shape = (t[0].step_shape[integer(attrs, "axis", 1)],)
-    return [tensor(shape, "f32"), tensor(shape, "f32")]
+    made = lift(t, shape, "f32") if flag(attrs, "per_step") else tensor(shape, "f32")
+    return [made, made]
 
 
 def loss(t: Sequence[Type], attrs: Attrs) -> list[Type]:

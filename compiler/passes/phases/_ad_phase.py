@@ -6,7 +6,8 @@
 * pool: ``pool_dx``; reduce: the gradient repeated (mean: divided; max: to every maximum)
 * reduce_time: sum g at every step, mean g/T, last at the last step, max at the first maximum
 * reshape, transpose, expand, concat, slice, pad: the inverse movement
-* batchnorm: with sums S0 = sum g, S1 = sum g*n over n = (x - mean)*inv, N terms per channel:
+* batchnorm: with sums S0 = sum g, S1 = sum g*n over n = (x - mean)*inv, N terms per channel (of
+  all steps, or of each where the statistics are those of each step):
   ``dx = k*(g - (S0 + n*S1)/N)`` (batch) or ``k*g`` (running), dscale = S1, dshift = S0; f32 inside,
   one rounding
 """
@@ -14,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Protocol, TypeAlias
 
 from snncc.compiler.ir.build import Builder, flag, integer, ints, text
@@ -209,13 +211,18 @@ def _batchnorm(t: PhaseTape, op: Op, gs: Sequence[Value | None]) -> None:
     batch = op.attrs.get("statistics") == "batch"
     rank = len(x.type.step_shape)
     column = tuple(x.type.step_shape[axis] if i == axis else 1 for i in range(axis, rank))
-    count = x.type.size // x.type.step_shape[axis]
+    each = mean.type.kind == "seq"  # statistics of every step
+    count = (prod(x.type.step_shape) if each else x.type.size) // x.type.step_shape[axis]
     sums: list[Value] = []
     if batch or t.wants(scale) or t.wants(shift):
-        made = t.b.op("phase.bn_sums", g, t.fwd(x), t.fwd(mean), t.fwd(inv), axis=axis)
+        more: dict[str, Attribute] = {"axis": axis}
+        if each:
+            more["per_step"] = True
+        made = t.b.op("phase.bn_sums", g, t.fwd(x), t.fwd(mean), t.fwd(inv), attrs=more)
         sums = made.results
-        t.give(shift, cast_map(t.b, sums[0], "f16"))
-        t.give(scale, cast_map(t.b, sums[1], "f16"))
+        for value, total in ((shift, sums[0]), (scale, sums[1])):
+            if t.wants(value):
+                t.give(value, t.fit(value, total) if each else cast_map(t.b, total, "f16"))
     if not t.wants(x):
         return
 

@@ -80,8 +80,10 @@ class RegionTape:
         self.deferred.append(Deferred(weight, x, g, emit))
 
     def fit(self, value: Value, g: Value) -> Value:
-        """Give an adjoint the shape of its value."""
+        """Give an adjoint the shape of its value, and where that is f16 the type."""
         shape = value.type.shape
+        if g.type.dtype == "f32" and value.type.dtype != "f32" and g.type.shape == shape:
+            return self.b.one("ew.cast", g, to="f16")
         if g.type.shape == shape:
             return g
         if len(g.type.shape) <= len(shape) and g.type.size <= value.type.size:

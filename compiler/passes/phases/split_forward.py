@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from snncc.compiler.diag import fail
 from snncc.compiler.ir.build import Builder, flag, integer, ints, number, step_type, text
-from snncc.compiler.ir.core import Attribute, Block, Func, Module, Op, Type, Value, tensor
+from snncc.compiler.ir.core import Attribute, Block, Func, Module, Op, Value, tensor
 from snncc.compiler.ir.elementwise import build_elementwise, is_elementwise
 from snncc.compiler.ir.neuron_step import (
     build_neuron_step,
@@ -22,6 +23,7 @@ from snncc.compiler.ir.neuron_step import (
 )
 from snncc.compiler.ir.recurrence import groups
 from snncc.compiler.ir.training import Training, training_of
+from snncc.compiler.passes.phases._batchnorm import batchnorm, channel_factors
 from snncc.compiler.passes.phases._emit import (
     cast_map,
     full,
@@ -29,6 +31,7 @@ from snncc.compiler.passes.phases._emit import (
     number_value,
     region_const,
 )
+from snncc.compiler.passes.phases._scan_builder import ScanBuilder
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 STRUCTURAL = frozenset(
@@ -124,11 +127,11 @@ class _Split:
             case "graph.softmax":
                 return _softmax(b, self.args(op)[0], op.int_attr("axis"))
             case "graph.batchnorm":
-                return self.batchnorm(b, op)
+                return batchnorm(b, self.builder(op, "update"), op, self.args(op), self.training)
             case "graph.dropout":
                 return self.dropout(b, op)
             case _:
-                raise NotImplementedError(op.name)
+                raise ValueError(f"no phase op for {op.name}")
 
     def average(self, b: Builder, op: Op) -> Value:
         """Average what lies inside: the sum over a window, divided by the sum over ones."""
@@ -138,47 +141,6 @@ class _Split:
         total = b.op("phase.pool", x, attrs=attrs).result
         count = b.op("phase.pool", ones, attrs=attrs).result
         return map_one(b, [total, count], lambda inner, a: inner.one("ew.div", a[0], a[1]))
-
-    def batchnorm(self, b: Builder, op: Op) -> Value:
-        """Statistics, 1/sqrt(var + eps), then the normalisation as one op."""
-        x, scale, shift, mean, var = self.args(op)
-        axis, eps = integer(op.attrs, "axis", 1), number(op.attrs, "eps")
-        batch = self.training.batch_statistics
-        if batch:
-            stats = b.op("phase.bn_stats", x, axis=axis)
-            if self.training.optimizer is not None:
-                self.running(op, [mean, var], stats.results, x.type, axis)
-            mean, var = stats.results
-        mean = cast_map(b, mean, "f32")
-
-        def invert(inner: Builder, a: list[Value]) -> Value:
-            sd = inner.one("ew.add", a[0], region_const(inner, eps, "f32"))
-            one = region_const(inner, 1.0, "f32")
-            return inner.one("ew.div", one, inner.one("ew.sqrt", sd))
-
-        inv = map_one(b, [cast_map(b, var, "f32")], invert)
-        return b.one(
-            "phase.batchnorm", x, mean, inv, scale, shift,
-            axis=axis, statistics="batch" if batch else "running",
-        )  # fmt: skip
-
-    def running(self, op: Op, old: list[Value], new: list[Value], x: Type, axis: int) -> None:
-        """Move the running statistics: old + momentum*(new - old); the variance unbiased."""
-        b, m = self.builder(op, "update"), number(op.attrs, "momentum", 0.1)
-        count = x.size // x.step_shape[axis]
-        factors = (1.0, count / max(count - 1, 1))
-        for before, found, factor in zip(old, new, factors, strict=True):
-
-            def move(inner: Builder, a: list[Value], factor: float = factor) -> Value:
-                scaled = inner.one("ew.mul", a[1], region_const(inner, factor, "f32"))
-                keep = inner.one("ew.mul", a[0], region_const(inner, 1 - m, "f32"))
-                part = inner.one("ew.mul", scaled, region_const(inner, m, "f32"))
-                return inner.one("ew.cast", inner.one("ew.add", keep, part), to="f16")
-
-            owner = before.owner
-            if isinstance(owner, Op) and owner.name == "phase.param":
-                value = map_one(b, [before, found], move)
-                b.op("phase.store", value, name=owner.str_attr("name"), kind="param")
 
     def dropout(self, b: Builder, op: Op) -> Value:
         """Training: x/(1-rate) where a random number reaches the rate, else 0."""
@@ -208,7 +170,7 @@ class _Split:
     def neuron(self, b: Builder, op: Op) -> None:
         """A scan whose body is one neuron step; an unused membrane is not an output."""
         out = op.results[0].type
-        scan = _Scan(b, out.shape[0] if out.kind == "seq" else 1)
+        scan = ScanBuilder(b, out.shape[0] if out.kind == "seq" else 1)
         x = self.env[op.operands[0]]
         inner_x = scan.read(x)
         results = self.neuron_body(scan, op, inner_x)
@@ -221,7 +183,7 @@ class _Split:
         for i, value in zip(used, made, strict=True):
             self.env[op.results[i]] = value
 
-    def neuron_body(self, scan: _Scan, op: Op, x: Value) -> list[Value]:
+    def neuron_body(self, scan: ScanBuilder, op: Op, x: Value) -> list[Value]:
         """Emit a neuron step into a scan; its states become carried values."""
         shape = op.operands[0].type.step_shape
         names, params = param_names(op.attrs), step_params(op.attrs)
@@ -257,7 +219,7 @@ class _Split:
             for o in self.main.body.ops
             if o.name == "graph.delay_next" and o.attrs["state"] == state
         )
-        scan = _Scan(b, op.results[0].type.shape[0])
+        scan = ScanBuilder(b, op.results[0].type.shape[0])
         held = scan.carry(self.delay_init(b, op), state)
         scan.next(held, scan.read(self.env[source]))
         scan.output(held)
@@ -268,9 +230,15 @@ class _Split:
         first = next((o for o in ops if o.name == "graph.neuron"), ops[0])
         steps = next(o.results[0].type.shape[0] for o in ops if o.name == "graph.delay")
         b = self.builder(first)
-        scan = _Scan(b, steps)
+        scan = ScanBuilder(b, steps)
         local: dict[Value, Value] = {}
         held: dict[str, Value] = {}
+        factors: dict[Op, tuple[Value, Value]] = {}
+        for op in ops:  # what does not change from step to step is computed once
+            if op.name == "graph.batchnorm":
+                self.needs_running(op)
+                k, m = channel_factors(self.builder(op), op, [self.env[v] for v in op.operands[1:]])
+                factors[op] = (scan.read(k), scan.read(m))
         inside = {r for o in ops for r in o.results}
 
         def get(v: Value) -> Value:
@@ -291,6 +259,12 @@ class _Split:
             elif op.name == "graph.neuron":
                 found = self.neuron_body(scan, op, get(op.operands[0]))
                 local.update(zip(op.results, found, strict=True))
+            elif op in factors:
+                k, m = factors[op]
+                scaled = scan.inner.one("ew.mul", number_value(scan.inner, get(op.operands[0])), k)
+                local[op.result] = scan.inner.one(
+                    "ew.cast", scan.inner.one("ew.add", scaled, m), to="f16"
+                )
             else:
                 local[op.result] = self.inner_op(scan.inner, op, [get(v) for v in op.operands])
         escaping = [
@@ -312,7 +286,24 @@ class _Split:
             return b.op(f"phase.{kind}", *args, types=types, attrs=_kept(op)).result
         if is_elementwise(op):
             return build_elementwise(b, op, args)
-        raise NotImplementedError(f"{op.name} on a cycle through time")
+        fail(
+            "E0375",
+            f"{kind} of layer '{_layer_of(op)}' lies on a cycle through time",
+            where=str(op.loc),
+            help="in a recurrent connection there may be dense layers, convolutions, element-wise "
+            "operations and neurons",
+        )
+
+    def needs_running(self, op: Op) -> None:
+        """Refuse batch statistics of what the step before decides."""
+        if self.training.batch_statistics:
+            fail(
+                "E0375",
+                f"the batch normalisation of layer '{_layer_of(op)}' lies on a cycle through time, "
+                "where batch statistics are not supported",
+                where=str(op.loc),
+                help='set statistics = "running" in [batchnorm]',
+            )
 
 
 def _kept(op: Op) -> dict[str, Attribute]:
@@ -341,59 +332,3 @@ def _softmax(b: Builder, x: Value, axis: int) -> Value:
     e = map_one(b, [x, top], grow)
     total = b.one("phase.reduce", e, kind="sum", axes=(axis,), keepdims=True, wide=True)
     return map_one(b, [e, total], share)
-
-
-class _Scan:
-    """Collects the parts of a scan while its body is being written."""
-
-    def __init__(self, b: Builder, steps: int) -> None:
-        self.b, self.steps = b, steps
-        self.block = Block()
-        self.inner = Builder(self.block, b.loc)
-        self.carried: list[tuple[Value, Value]] = []  # outer initial value, body value
-        self.following: dict[Value, Value] = {}
-        self.reads: dict[Value, Value] = {}
-        self.outputs: list[Value] = []
-
-    def carry(self, initial: Value, name: str) -> Value:
-        """Add a carried value; returns its value at the start of a step."""
-        inside = Value(step_type(initial.type), name)
-        self.carried.append((initial, inside))
-        return inside
-
-    def next(self, inside: Value, value: Value) -> None:
-        """Say what a carried value is at the next step."""
-        self.following[inside] = value
-
-    def read(self, outer: Value) -> Value:
-        """Return the step value of a seq, or a captured tensor."""
-        if outer not in self.reads:
-            self.reads[outer] = Value(step_type(outer.type), outer.name)
-        return self.reads[outer]
-
-    def output(self, value: Value) -> None:
-        """Stack a body value over time."""
-        self.outputs.append(value)
-
-    def finish(self, names: Sequence[str]) -> list[Value]:
-        """Add the scan; returns the stacked outputs."""
-        seqs = [v for v in self.reads if v.type.kind == "seq"]
-        captured = [v for v in self.reads if v.type.kind != "seq"]
-        order = [
-            *(inside for _, inside in self.carried),
-            *(self.reads[v] for v in (*seqs, *captured)),
-        ]
-        for i, inside in enumerate(order):
-            inside.owner, inside.index = self.block, i
-        self.block.args = order
-        following = [self.following[inside] for _, inside in self.carried]
-        self.inner.op("phase.yield", *following, *self.outputs)
-        n = len(self.carried)
-        types = [v.type for v in following]
-        types += [Type("seq", (self.steps, *v.type.shape), v.type.dtype) for v in self.outputs]
-        made = self.b.op(
-            "phase.scan", *(initial for initial, _ in self.carried), *seqs, *captured,
-            types=types, regions=[self.block], names=[""] * n + list(names),
-            carried=n, seqs=len(seqs), captured=len(captured), steps=self.steps,
-        )  # fmt: skip
-        return made.results[n:]

@@ -12,7 +12,7 @@ from snncc.compiler.passes.tiling._lanes import ProgramWriter
 from snncc.compiler.passes.tiling._matmul import GRANULE
 from snncc.compiler.passes.tiling._sizes import candidates, share
 from snncc.compiler.passes.tiling._sums import RowChunks, finish_program
-from snncc.compiler.passes.tiling._views import View, row_bytes
+from snncc.compiler.passes.tiling._views import row_bytes
 from snncc.isa.micro import MicroProgram
 
 
@@ -42,9 +42,10 @@ def _normal_program(dtype: str) -> MicroProgram:
     return w.program("normal")
 
 
-def _channel_columns(context: TilingContext, value: Value) -> View:
-    """Return a tensor with its channels as columns (they are fastest in memory)."""
-    return context.view(value)
+def _each_step(op: Op) -> int:
+    """Return how many statistics there are: one per step with ``per_step``, else one."""
+    made = op.results[0].type
+    return made.shape[0] if made.kind == "seq" else 1
 
 
 def _bn_tile(context: TilingContext, op: Op, channels: int, per_element: int) -> tuple[int, int]:
@@ -63,7 +64,8 @@ def _bn_tile(context: TilingContext, op: Op, channels: int, per_element: int) ->
 
 
 def _bn_stats(context: TilingContext, op: Op) -> None:
-    x = _channel_columns(context, op.operands[0]).flat()
+    x, times = context.view(op.operands[0]), _each_step(op)  # channels are fastest in memory
+    x = x if times > 1 else x.flat()
     count = x.rows
     n_max, r_max = _bn_tile(context, op, x.cols, 6)
     r_max = min(r_max, count)
@@ -75,10 +77,13 @@ def _bn_stats(context: TilingContext, op: Op) -> None:
     outs = [context.tensors.get(r) for r in op.results]
 
     def tile(c_at: At, n: int, _: bool) -> None:
+        b.tiles(times, 1, lambda t_at, _, __: step(c_at, n, t_at))
+
+    def step(c_at: At, n: int, t_at: At) -> None:
         width = row_bytes(x.dtype, n)
 
         def load(r_at: At, r: int) -> None:
-            b.load(source, ZERO, x.dram, x.at(r=r_at, c=c_at), r, width, width, x.row)
+            b.load(source, ZERO, x.dram, x.at(t=t_at, r=r_at, c=c_at), r, width, width, x.row)
 
         def total(y: Value, body: Callable[[At, int], None]) -> None:
             b.emit("fill", [("dst", acc, ZERO)], dst0=0, n0=1, bytes=n * 4, pattern=0)
@@ -132,18 +137,19 @@ def _bn_stats(context: TilingContext, op: Op) -> None:
         total(var, square)
         for buffer, dram in zip((mean, var), outs, strict=True):
             if dram is not None:
-                b.store(dram, c_at * 4, buffer, ZERO, 1, n * 4, 0, 0)
+                b.store(dram, c_at * 4 + t_at * (x.cols * 4), buffer, ZERO, 1, n * 4, 0, 0)
 
     b.tiles(x.cols, n_max, tile, parallel=True)
     context.add(b)
 
 
 def _bn_sums(context: TilingContext, op: Op) -> None:
-    g, x = (_channel_columns(context, v) for v in op.operands[:2])
-    stats = [context.tensors[v] for v in op.operands[2:]]
-    steps = max(g.steps, x.steps)
+    g, x = (context.view(v) for v in op.operands[:2])
+    stats = [context.view(v) for v in op.operands[2:]]
+    times = _each_step(op)
+    steps = 1 if times > 1 else max(g.steps, x.steps)
     batch = op.operands[0].type.step_shape[0]
-    micro = op.int_attr("microbatch", batch) * (g.rows // batch)
+    micro = g.rows if times > 1 else op.int_attr("microbatch", batch) * (g.rows // batch)
     n_max, r_max = _bn_tile(context, op, g.cols, 8)
     b = context.task(op, "bn_sums")
     chunks = RowChunks(b, steps, g.rows, micro, r_max)
@@ -155,13 +161,19 @@ def _bn_sums(context: TilingContext, op: Op) -> None:
     outs = [context.tensors.get(r) for r in op.results]
 
     def tile(c_at: At, n: int, _: bool) -> None:
+        b.tiles(times, 1, lambda t_at, _, __: some(c_at, n, t_at))
+
+    def some(c_at: At, n: int, first: At) -> None:
+        """Sum up the steps that share statistics."""
         for acc in accs:
             b.emit("fill", [("dst", acc, ZERO)], dst0=0, n0=1, bytes=n * 4, pattern=0)
-        for buffer, dram in zip((mean, inv), stats, strict=True):
-            b.load(buffer, ZERO, dram, c_at * 4, 1, n * 4, 0, 0)
+        for buffer, each in zip((mean, inv), stats, strict=True):
+            at = each.at(t=first if each.step else 0, c=c_at)
+            b.load(buffer, ZERO, each.dram, at, 1, n * 4, 0, 0)
         width = row_bytes(x.dtype, n)
 
-        def add(t: At, r_at: At, r: int) -> None:
+        def add(within: At, r_at: At, r: int) -> None:
+            t = first + within
             b.load(
                 gs, ZERO, g.dram, g.at(t=t if g.step else 0, r=r_at, c=c_at), r, n * 2, n * 2, g.row
             )
@@ -204,7 +216,7 @@ def _bn_sums(context: TilingContext, op: Op) -> None:
         chunks.visit(add)
         for acc, target in zip(accs, outs, strict=True):
             if target is not None:
-                b.store(target, c_at * 4, acc, ZERO, 1, n * 4, 0, 0)
+                b.store(target, c_at * 4 + first * (g.cols * 4), acc, ZERO, 1, n * 4, 0, 0)
 
     b.tiles(g.cols, n_max, tile, parallel=True)
     context.add(b)

@@ -202,6 +202,12 @@ def test_batch_statistics() -> None:
         for t, n, k in np.ndindex(3, 2, 5):
             acc = F(acc + x[t, n, c, k])
         assert mean[c] == F(acc / F(30))
+    each = run("phase.bn_stats", [seq(x.shape)], [x], axis=1, per_step=True)
+    for t, c in np.ndindex(3, 4):
+        acc = F(0)
+        for n, k in np.ndindex(2, 5):
+            acc = F(acc + x[t, n, c, k])
+        assert each[t, c] == F(acc / F(10))
 
 
 @pytest.mark.parametrize("per_step", [False, True])

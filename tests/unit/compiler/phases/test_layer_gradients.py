@@ -250,9 +250,10 @@ def test_layer(case: str, static: bool) -> None:
         )
 
 
+@pytest.mark.parametrize("per_step", [False, True])
 @pytest.mark.parametrize("statistics", ["batch", "running"])
 @pytest.mark.parametrize("spatial", [(), (4, 3)])
-def test_batch_normalisation(statistics: str, spatial: tuple[int, ...]) -> None:
+def test_batch_normalisation(statistics: str, spatial: tuple[int, ...], per_step: bool) -> None:
     torch = torch_()
 
     rng = np.random.default_rng(3)
@@ -263,7 +264,8 @@ def test_batch_normalisation(statistics: str, spatial: tuple[int, ...]) -> None:
     net = Net(T, B)
     h = net.b.one("graph.mul", net.input((3, *spatial)), net.param("gate", gate))
     parts = [net.param(k, v, k, train=k in ("scale", "shift")) for k, v in values.items()]
-    z = net.b.one("graph.batchnorm", h, *parts, eps=1e-5, axis=1, momentum=0.1)
+    z = net.b.one("graph.batchnorm", h, *parts, eps=1e-5, axis=1, momentum=0.1,
+                  per_step=per_step)  # fmt: skip
     size = int(np.prod(z.type.step_shape[1:]))
     head = rng.normal(size=(size, 3))
     net.output(net.linear(net.b.one("graph.reshape", z, shape=(B, size)), "head", head))
@@ -274,10 +276,14 @@ def test_batch_normalisation(statistics: str, spatial: tuple[int, ...]) -> None:
     t = {k: _leaf(torch, v) for k, v in values.items()}
     mean, var = t["mean"].detach().clone(), t["var"].detach().clone()
     tg, th = _leaf(torch, gate), _leaf(torch, head)
-    folded = (torch.tensor(x) * tg).reshape(-1, 3, *spatial)
-    z_ = torch.nn.functional.batch_norm(
-        folded, mean, var, t["scale"], t["shift"], statistics == "batch", 0.1, 1e-5
-    )
+    gated = torch.tensor(x) * tg
+    calls = gated if per_step else [gated.reshape(-1, 3, *spatial)]  # of the module
+    z_ = torch.stack([
+        torch.nn.functional.batch_norm(
+            each, mean, var, t["scale"], t["shift"], statistics == "batch", 0.1, 1e-5
+        )
+        for each in calls
+    ])  # fmt: skip
     out = z_.reshape(T, B, size) @ th
     loss = torch.nn.functional.cross_entropy(out.mean(0), torch.tensor(y))
     loss.backward()

@@ -1,0 +1,186 @@
+# pyright: basic, reportMissingImports=false
+# (the frameworks are not among the dependencies; they bring few types)
+"""Make the files of this folder: small networks of snnTorch, norse, ..., and what PyTorch computes.
+
+    pip install torch onnxscript snntorch norse sinabs spikingjelly
+    python tests/data/frameworks/make.py [NAME...]
+
+NAME.onnx is the export, NAME.toml the training configuration, NAME.npz one batch (`x`, `y`), the
+output `out`, the loss and the gradient of every parameter that keeps its values in the file, under
+the initializer's name; all float32 from autograd.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+HERE = Path(__file__).resolve().parent
+ATAN = '[surrogate]\nname = "atan"\nalpha = 2.0\n'
+DETACHED, ATTACHED = '[reset]\ngradient = "detached"\n', '[reset]\ngradient = "attached"\n'
+BATCH = '[batchnorm]\nstatistics = "batch"\n'
+
+
+@dataclass
+class Case:
+    """A network, the shape of its input [T, B, ...], and its training configuration."""
+
+    make: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    config: str = ATAN + DETACHED
+    dynamo: bool = False
+    train: bool = False
+    classes: int = 3
+
+
+def snntorch_batchnorm() -> nn.Module:
+    """BatchNorm in an unrolled loop: statistics of every step."""
+    import snntorch
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.bn = nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3)
+            self.lif1, self.lif2 = snntorch.Leaky(beta=0.9), snntorch.Leaky(beta=0.8)
+            self.fc, self.bn2 = nn.Linear(3 * 9, 3), nn.BatchNorm1d(3)
+            nn.init.constant_(self.bn2.bias, 0.7)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            mem1, mem2, out = self.lif1.init_leaky(), self.lif2.init_leaky(), []
+            for step in x:
+                spikes, mem1 = self.lif1(self.bn(self.conv(step)), mem1)
+                spikes, mem2 = self.lif2(self.bn2(self.fc(spikes.flatten(1))), mem2)
+                out.append(spikes)
+            return torch.stack(out)
+
+    return Net()
+
+
+def spikingjelly_batchnorm(mode: str) -> nn.Module:
+    """BatchNorm of a step (mode s) or of all steps (mode m)."""
+    from spikingjelly.activation_based import functional, layer, neuron, surrogate
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net: Any = nn.Sequential(
+                layer.Linear(6, 8, step_mode=mode),
+                layer.BatchNorm1d(8, step_mode=mode),
+                neuron.LIFNode(surrogate_function=surrogate.ATan(), step_mode=mode),
+                layer.Linear(8, 3, step_mode=mode),
+                neuron.IFNode(surrogate_function=surrogate.ATan(), step_mode=mode),
+            )
+            self.net[1].bias = nn.Parameter(torch.full((8,), 0.9))
+
+        def forward(self, x: torch.Tensor) -> Any:
+            functional.reset_net(self)
+            return self.net(x) if mode == "m" else torch.stack([self.net(step) for step in x])
+
+    return Net()
+
+
+CASES: dict[str, Case] = {
+    "snntorch_batchnorm": Case(
+        snntorch_batchnorm, (3, 4, 1, 5, 5), ATAN + DETACHED + BATCH, train=True
+    ),
+    "spikingjelly_batchnorm_s": Case(
+        lambda: spikingjelly_batchnorm("s"), (4, 5, 6), ATAN + ATTACHED + BATCH, True, True
+    ),
+    "spikingjelly_batchnorm_m": Case(
+        lambda: spikingjelly_batchnorm("m"), (4, 5, 6), ATAN + ATTACHED + BATCH, True, True
+    ),
+}
+
+
+def export(net: nn.Module, x: torch.Tensor, path: Path, case: Case) -> onnx.ModelProto:
+    """Write the ONNX file; the exporter's metadata stays, without paths of this computer."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        if case.dynamo:
+            torch.onnx.export(net, (x,), str(path), dynamo=True, external_data=False,
+                              input_names=["x"], output_names=["out"])  # fmt: skip
+        else:
+            mode = torch.onnx.TrainingMode
+            torch.onnx.export(
+                net, (x,), str(path), dynamo=False, opset_version=17,
+                training=mode.TRAINING if case.train else mode.EVAL,
+                do_constant_folding=not case.train, input_names=["x"], output_names=["out"],
+            )  # fmt: skip
+    model = onnx.load(path)
+    for holder in (model, model.graph):
+        del holder.metadata_props[:]
+    kept = ("pkg.torch.onnx.class_hierarchy", "pkg.torch.onnx.name_scopes")
+    for node in model.graph.node:
+        entries = [(e.key, e.value) for e in node.metadata_props if e.key in kept]
+        del node.metadata_props[:]
+        for key, value in entries:
+            node.metadata_props.add(key=key, value=value)
+        node.doc_string = ""
+    del model.graph.value_info[:]
+    onnx.save(model, path)
+    return model
+
+
+def gradients(net: nn.Module, model: onnx.ModelProto) -> dict[str, Any]:
+    """Return the gradients of the parameters that are initializers of the file, in its layout."""
+    out: dict[str, Any] = {}
+    held = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    for parameter in net.parameters():
+        value = parameter.detach().numpy()
+        fits = [k for k, a in held.items() if a.shape == value.shape and np.array_equal(a, value)]
+        turned = [
+            k
+            for k, a in held.items()
+            if a.ndim == 2 and a.shape == value.T.shape and np.array_equal(a.T, value)
+        ]
+        if parameter.grad is not None and len(fits) == 1:
+            out[f"grad/{fits[0]}"] = parameter.grad.numpy()
+        elif parameter.grad is not None and not fits and len(turned) == 1:
+            out[f"grad/{turned[0]}"] = parameter.grad.numpy().T
+    return out
+
+
+def make(name: str, case: Case) -> None:
+    """Write the three files of a case."""
+    torch.manual_seed(7)
+    net: Any = case.make()
+    for module in net.modules():
+        if hasattr(module, "running_mean"):  # no two tensors alike
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.bias.data += torch.rand_like(module.bias) * 0.3
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    net.train(case.train)
+    x = torch.rand(case.shape) * 2
+    y = torch.randint(0, case.classes, (case.shape[1],))
+    model = export(copy.deepcopy(net), x, HERE / f"{name}.onnx", case)
+    out = net(x)
+    loss: Any = nn.functional.cross_entropy(out.sum(0), y)
+    loss.backward()
+    found = gradients(net, model)
+    assert found, name
+    assert out.detach().abs().sum() > 0, name
+    np.savez_compressed(
+        HERE / f"{name}.npz", x=x.numpy(), y=y.numpy(), out=out.detach().numpy(),
+        loss=loss.detach().numpy(), **found,
+    )  # fmt: skip
+    head = f"timesteps = {case.shape[0]}\ntime_axis = 0\n"
+    readout = '[readout]\noutput = "out"\nreduce = "sum"\naxis = 0\n'
+    (HERE / f"{name}.toml").write_text(head + case.config + readout)
+
+
+if __name__ == "__main__":
+    for name, case in CASES.items():
+        if not sys.argv[1:] or name in sys.argv[1:]:
+            make(name, case)
