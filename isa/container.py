@@ -160,11 +160,16 @@ def read_file(path: Path) -> bytes:
 
 
 def write_atomically(path: Path, pieces: Sequence[bytes]) -> None:
-    """Write a file under a temporary name beside it, then rename: it is whole or not there."""
+    """Write a file whole or not at all; ObjectFileError when that fails."""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        write_whole(path, pieces)
     except OSError as error:
         raise ObjectFileError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def write_whole(path: Path, pieces: Sequence[bytes]) -> None:
+    """Write a file under a temporary name beside it, then rename: it is whole or not there."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             for piece in pieces:
@@ -173,8 +178,6 @@ def write_atomically(path: Path, pieces: Sequence[bytes]) -> None:
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
-    except BaseException as error:
+    except BaseException:
         Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise ObjectFileError(f"{path}: cannot be written: {error.strerror or error}") from None
         raise

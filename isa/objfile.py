@@ -32,6 +32,7 @@ from snncc.isa.container import (
 )
 from snncc.isa.encoding import IllegalInstruction, decode_program, encode_program, isa_hash
 from snncc.isa.layout import LayoutDim, TensorEntry
+from snncc.isa.machine import Machine, MachineError, parse_machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.microcode import MICRO_BYTES, MicroError, decode_micro, encode_micro
 from snncc.isa.objmodel import (
@@ -57,6 +58,7 @@ __all__ = [
     "Symbol",
     "TensorEntry",
     "from_bytes",
+    "machine_of",
     "read",
     "to_bytes",
     "write",
@@ -137,6 +139,14 @@ def from_bytes(data: bytes, *, any_isa: bool = False) -> ObjectFile:
     )
     _check(program)
     return program
+
+
+def machine_of(program: ObjectFile) -> Machine:
+    """Return the machine that a program was made for; ObjectFileError when it is none of today."""
+    try:
+        return parse_machine(program.machine_toml, "section MACH")
+    except MachineError as error:
+        raise ObjectFileError(str(error)) from None
 
 
 def _sections(box: Container) -> dict[str, bytes]:

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.layout import extent, read_tensor, write_tensor
-from snncc.isa.machine import Machine, parse_machine
-from snncc.isa.objfile import ObjectFile, ObjectFileError, Symbol, TensorEntry
+from snncc.isa.machine import Machine
+from snncc.isa.objfile import ObjectFile, ObjectFileError, Symbol, TensorEntry, machine_of
 from snncc.isa.objload import pieces
 from snncc.isasim.activity import Expected, Recorder, Recording
 from snncc.isasim.chip import POISON, Chip
@@ -117,7 +117,7 @@ class System:
     ) -> None:  # fmt: skip
         self.program = program
         self.options = options or Options()
-        self.machine = machine or parse_machine(program.machine_toml, "object file")
+        self.machine = machine or machine_of(program)
         m = self.machine
         if not program.cores:
             raise ObjectFileError("the program has no code for any core")

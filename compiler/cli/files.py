@@ -75,6 +75,11 @@ def writing(path: str, keep: tuple[type[BaseException], ...] = ()) -> Generator[
             except keep:
                 done = True
                 raise
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise  # it is about another file
+        done = False
+        fail("E0005", f"cannot be written: {(error.strerror or str(error)).lower()}", path)
     finally:
         if done:
             umask = os.umask(0)

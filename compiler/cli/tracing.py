@@ -9,8 +9,9 @@ from pathlib import Path
 
 from snncc.compiler.cli.failure import Stopped
 from snncc.compiler.cli.files import writing
-from snncc.isa.machine import parse_machine
-from snncc.isa.objfile import ObjectFile
+from snncc.compiler.diag import fail
+from snncc.isa.machine import Machine
+from snncc.isa.objfile import ObjectFile, ObjectFileError, machine_of
 from snncc.isasim.hooks import Tracer
 from snncc.isasim.perfetto import PerfettoTrace
 from snncc.isasim.trace import EventTrace, JsonTrace, TextTrace
@@ -28,7 +29,7 @@ def open_tracers(path: str | None, program: ObjectFile, files: ExitStack) -> lis
     if path == "-":
         return [TextTrace(sys.stdout)]
     out = files.enter_context(writing(path, keep=(Stopped,)))
-    machine = parse_machine(program.machine_toml, program.machine_name)
+    machine = _machine(program)
     if Path(path).suffix in PERFETTO:
         return [PerfettoTrace(out, machine.clock_hz)]
     text = io.TextIOWrapper(out, encoding="utf-8", newline="\n")
@@ -40,3 +41,10 @@ def open_tracers(path: str | None, program: ObjectFile, files: ExitStack) -> lis
             return [EventTrace(text, machine.clock_hz)]
         case _:
             return [TextTrace(text)]
+
+
+def _machine(program: ObjectFile) -> Machine:
+    try:
+        return machine_of(program)
+    except ObjectFileError as error:
+        fail("E0801", str(error), help="compile or assemble the program again")

@@ -6,6 +6,7 @@ with this ``dt`` gives the same network.  What NIR cannot say is refused.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from snncc.compiler.diag import fail
 from snncc.compiler.ir.build import number
 from snncc.compiler.ir.core import Module, Op, Value
 from snncc.compiler.ir.neuron_step import param_names
+from snncc.isa.container import write_whole
 
 Array: TypeAlias = npt.NDArray[Any]
 DEFAULT_DT = 1e-4
@@ -56,19 +58,21 @@ def _write(path: Path, nodes: Mapping[str, dict[str, Any]], edges: list[tuple[st
         fail("E0026", "writing NIR files needs the package h5py", str(path),
              help='pip install h5py (or "snncc[nir]")')  # fmt: skip
     h5: Any = h5py
+    out = io.BytesIO()
+    with h5.File(out, "w") as file:
+        file["version"] = VERSION
+        root = file.create_group("node")
+        root["type"] = "NIRGraph"
+        inner = root.create_group("nodes")
+        for name, node in nodes.items():
+            made = inner.create_group(name)
+            for key, value in node.items():
+                made[key] = value
+        root["edges"] = [[a.encode(), b.encode()] for a, b in edges]
     try:
-        with h5.File(str(path), "w") as file:
-            file["version"] = VERSION
-            root = file.create_group("node")
-            root["type"] = "NIRGraph"
-            inner = root.create_group("nodes")
-            for name, node in nodes.items():
-                made = inner.create_group(name)
-                for key, value in node.items():
-                    made[key] = value
-            root["edges"] = [[a.encode(), b.encode()] for a, b in edges]
+        write_whole(path, [out.getvalue()])
     except OSError as error:
-        fail("E0005", f"cannot write: {error}", str(path))
+        fail("E0005", f"cannot write: {error.strerror}", str(path))
 
 
 @dataclass(slots=True)

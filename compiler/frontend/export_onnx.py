@@ -28,6 +28,7 @@ from snncc.compiler.frontend.export_function import (
 from snncc.compiler.frontend.export_layers import LAYERS, Writer
 from snncc.compiler.ir.core import Module, Op, Value
 from snncc.compiler.ir.neuron_step import param_names, state_names
+from snncc.isa.container import write_whole
 
 FLOAT = onnx.TensorProto.FLOAT
 IR_VERSION = 9
@@ -37,7 +38,7 @@ def export_onnx(module: Module, path: Path) -> None:
     """Write a graph module."""
     model = to_onnx(module)
     try:
-        path.write_bytes(model.SerializeToString())
+        write_whole(path, [model.SerializeToString()])
     except OSError as error:
         fail("E0005", f"cannot write: {error.strerror}", str(path))
     except ValueError as error:

@@ -18,6 +18,7 @@ from snncc.compiler.diag import Note, Span, fail
 from snncc.compiler.ir.core import Array, Module, Type, sha256_of
 from snncc.compiler.ir.parser import MAX_CHARACTERS, Parsed, parse_module
 from snncc.compiler.ir.printer import DTYPE_NAMES, print_module
+from snncc.isa.container import write_whole
 
 SHARED = "resources.npz"
 
@@ -135,7 +136,7 @@ def write_module(module: Module, path: Path) -> None:
     """Write a module and, when it has arrays, NAME.npz beside it."""
     arrays = ResourceFile(path.with_suffix(".npz"))
     try:
-        path.write_text(print_module(module, arrays.sha256), encoding="utf-8")
         arrays.add(module.resources.values())
+        write_whole(path, [print_module(module, arrays.sha256).encode()])
     except OSError as error:
         fail("E0005", f"cannot write it: {error.strerror or error}", str(path))

@@ -21,6 +21,7 @@ from snncc.compiler.ir.resources import SHARED, ResourceFile
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import shell
 from snncc.compiler.pipeline.plan import Step, spec_of
+from snncc.isa.container import write_whole
 
 
 @dataclass(slots=True)
@@ -124,7 +125,7 @@ class DumpWriter:
 
     def _write(self, path: Path, text: str) -> None:
         try:
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, [text.encode()])
         except OSError as error:
             fail("E0005", f"cannot write dumps: {error.strerror or error}", str(path))
 
