@@ -9,6 +9,7 @@ from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._build import At, Loop, TaskBuilder
 from snncc.compiler.passes.tiling._orders import Order, order_of
 from snncc.compiler.passes.tiling._views import View, view
+from snncc.isa.machine import Machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.microtext import show_micro
 
@@ -22,7 +23,7 @@ class TilingContext:
 
     limit: int
     cores: int
-    scratchpad_name: str
+    machine: Machine
     tensors: dict[Value, Value] = field(default_factory=dict[Value, Value])
     tasks: list[Op] = field(default_factory=list[Op])
     count: int = 0
@@ -77,7 +78,7 @@ class TilingContext:
         fail(
             "E0401",
             f"the smallest tile of {what} needs {need} bytes, but the scratchpad of machine "
-            f"'{self.scratchpad_name}' has {self.limit}: {need - self.limit} bytes short",
+            f"'{self.machine.name}' has {self.limit}: {need - self.limit} bytes short",
             where=str(op.loc),
             help=f"choose a machine with at least {need} bytes of scratchpad per core",
         )

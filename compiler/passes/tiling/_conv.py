@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
+from snncc.compiler.passes.tiling._grid import Axis, Grid, deal, deal_parts
 from snncc.compiler.passes.tiling._handlers import Handler
 from snncc.compiler.passes.tiling._kernels import BLOCK, KernelTensor, kernel_of
 from snncc.compiler.passes.tiling._matmul import write_back_program
@@ -56,9 +57,8 @@ def convolve(context: TilingContext, op: Op, work: ConvWork) -> None:
     out_h, out_w = work.y.size
     taps = work.window.k_h * work.window.k_w
     images = work.y.images
-    split = _split(context, work.groups, images, work.outputs)
-    i_share = share(images, 1, context.cores) if split == "images" else images
-    n_share = share(work.outputs, BLOCK, context.cores) if split == "outputs" else work.outputs
+    by_groups = work.groups > 1 and work.groups >= min(images, context.cores)
+    grid = _grid(context, work)
 
     def memory(n: int, i: int, h: int, k: int) -> int:
         in_h = band_rows(work.window, h)
@@ -73,23 +73,18 @@ def convolve(context: TilingContext, op: Op, work: ConvWork) -> None:
     def cost(n: int, i: int, h: int, k: int) -> int:
         if i > 1 and h < out_h:
             return 1 << 60  # bands only of single images
-        n_tiles, k_tiles = ceil_div(n_share, n), ceil_div(work.reduced, k)
-        pieces = ceil_div(i_share, i) * ceil_div(out_h, h)
-        weights = (
-            taps
-            * work.reduced
-            * n_share
-            * 2
-            * (pieces if k_tiles > 1 else ceil_div(i_share, i) if split == "images" else 1)
-        )
+        n_tiles, k_tiles = ceil_div(grid.first, n), ceil_div(work.reduced, k)
+        pieces = ceil_div(grid.second, i) * ceil_div(out_h, h)
+        loads = pieces if k_tiles > 1 else 1
+        weights = taps * work.reduced * grid.first * 2 * loads
         overlap = band_rows(work.window, h) * ceil_div(out_h, h)
         line = work.x.size[1] * row_bytes(work.x.view.dtype, work.reduced)
-        inputs = n_tiles * i_share * overlap * line
+        inputs = n_tiles * grid.second * overlap * line
         return weights + inputs + n_tiles * pieces * (4 + 2 * k_tiles) * INSTRUCTION_CHARGE
 
     axes = [
-        candidates(n_share, BLOCK),
-        candidates(i_share, 1),
+        candidates(grid.first, BLOCK),
+        candidates(grid.second, 1),
         candidates(out_h, 1),
         candidates(work.reduced, BLOCK),
     ]
@@ -99,27 +94,42 @@ def convolve(context: TilingContext, op: Op, work: ConvWork) -> None:
         return
     b = context.task(op, "conv")
     task = _ConvTask(context, work, b, choice.sizes)
-    if split == "groups":
-        b.tiles(work.groups, 1, lambda g, _, __: task.columns(g, ZERO, images), parallel=True)
-    elif split == "images":
-        b.tiles(images, task.i, lambda at, n, _: task.groups_of(at, n), parallel=True)
-    else:
+    if by_groups:
         b.tiles(
-            work.outputs,
-            task.n,
-            lambda at, n, _: task.slice(ZERO, at, n, ZERO, images),
+            work.groups,
+            1,
+            lambda g, _, __: task.part(g, ZERO, work.outputs, ZERO, images),
             parallel=True,
+        )
+    elif work.groups > 1:
+        b.tiles(images, grid.second, lambda at, n, _: task.groups_of(at, n), parallel=True)
+    else:
+        deal_parts(
+            b,
+            work.outputs,
+            images,
+            grid,
+            lambda n_at, n, i_at, count: task.part(ZERO, n_at, n, i_at, count),
         )
     context.add(b)
 
 
-def _split(context: TilingContext, groups: int, images: int, outputs: int) -> str:
-    """Return what is dealt out to cores: groups, images or output channels."""
-    if groups > 1:
-        return "groups" if groups >= min(images, context.cores) else "images"
-    by_images = share(images, 1, context.cores) * outputs
-    by_outputs = share(outputs, BLOCK, context.cores) * images
-    return "images" if by_images <= by_outputs else "outputs"
+def _grid(context: TilingContext, work: ConvWork) -> Grid:
+    """Return how many output channels (of a group) and images a part has."""
+    images = work.y.images
+    if work.groups > 1:
+        whole = work.groups >= min(images, context.cores)
+        return Grid(work.outputs, images if whole else share(images, 1, context.cores))
+    taps = work.window.k_h * work.window.k_w
+    positions = work.y.size[0] * work.y.size[1]
+    return deal(
+        Axis(work.outputs, BLOCK, work.reduced * taps * work.outputs * 2),
+        Axis(images, 1, images * work.x.image),
+        positions * taps * work.reduced,
+        context.machine.bp if work.turned else context.machine.fp,
+        context.machine,
+        context.cores,
+    )
 
 
 class _ConvTask:
@@ -143,14 +153,15 @@ class _ConvTask:
 
     def groups_of(self, i_at: At, images: int) -> None:
         """All groups and output channels of some images."""
-        self.b.tiles(self.work.groups, 1, lambda g, _, __: self.columns(g, i_at, images))
-
-    def columns(self, g_at: At, i_at: At, images: int) -> None:
-        """All output channels of a group, for some images."""
+        outputs = self.work.outputs
         self.b.tiles(
-            self.work.outputs,
-            self.n,
-            lambda at, n, _: self.slice(g_at, at, n, i_at, images),
+            self.work.groups, 1, lambda g, _, __: self.part(g, ZERO, outputs, i_at, images)
+        )
+
+    def part(self, g_at: At, n_at: At, outputs: int, i_at: At, images: int) -> None:
+        """Some output channels of a group, for some images."""
+        self.b.tiles(
+            outputs, self.n, lambda at, n, _: self.slice(g_at, n_at + at, n, i_at, images)
         )
 
     def slice(self, g_at: At, n_at: At, n: int, i_at: At, images: int) -> None:

@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from snncc.compiler.ir.core import Op
 from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
+from snncc.compiler.passes.tiling._grid import Axis, Grid, deal, deal_parts
 from snncc.compiler.passes.tiling._handlers import Handler
 from snncc.compiler.passes.tiling._kernels import BLOCK, KernelTensor, kernel_of
-from snncc.compiler.passes.tiling._matmul import deals_first, write_back_program
+from snncc.compiler.passes.tiling._matmul import write_back_program
 from snncc.compiler.passes.tiling._sizes import (
     INSTRUCTION_CHARGE,
     candidates,
     ceil_div,
     choose,
-    share,
     smallest,
 )
 from snncc.compiler.passes.tiling._stacks import Stack, each_band, load_images, pad64, stack_of
 from snncc.compiler.passes.tiling._views import row_bytes
 from snncc.compiler.passes.tiling._windows import Geometry, band_rows, geometry_of, window_attr
 from snncc.isa.window import Window
+
+PIECE_BYTES = 32_768
+"""A rounded gradient is stored in pieces of about so many bytes: what it takes, tiles lose."""
 
 
 @dataclass(frozen=True)
@@ -46,53 +49,38 @@ def kernel_gradient(context: TilingContext, op: Op, work: GradientWork) -> None:
     """Emit the task of a convolution's weight gradient."""
     taps = work.window.k_h * work.window.k_w
     out_h, out_w = work.g.size
-    by_groups = work.groups > 1
-    images = work.steps * work.batch
-    by_channels = not by_groups and deals_first(
-        (
-            share(work.channels, BLOCK, context.cores) * work.outputs,
-            work.channels,
-            images * work.g.image,
-        ),
-        (
-            share(work.outputs, BLOCK, context.cores) * work.channels,
-            work.outputs,
-            images * work.x.image,
-        ),
-        context.cores,
-    )
-    c_share = share(work.channels, BLOCK, context.cores) if by_channels else work.channels
-    n_share = (
-        work.outputs if by_channels or by_groups else share(work.outputs, BLOCK, context.cores)
-    )
+    grid = _grid(context, work)
+    rows = work.steps * work.batch
+    several = work.x_steps and work.g_steps and work.microbatch == work.batch
 
-    def memory(c: int, n: int, i: int, h: int) -> int:
+    def memory(c: int, n: int, i: int, h: int, t: int) -> int:
         in_h = band_rows(work.window, h)
         return (
             pad64(c * taps * n * 4)
-            + pad64(c * taps * n * 2)
-            + pad64(i * in_h * work.x.size[1] * row_bytes(work.x.view.dtype, c))
-            + pad64(i * h * out_w * n * 2)
+            + pad64(_piece_channels(c, n, taps) * taps * n * 2)
+            + pad64(t * i * in_h * work.x.size[1] * row_bytes(work.x.view.dtype, c))
+            + pad64(t * i * h * out_w * n * 2)
             + (pad64(BLOCK * n * 2) if work.channels % BLOCK else 0)
         )
 
-    def cost(c: int, n: int, i: int, h: int) -> int:
-        if i > 1 and h < out_h:
-            return 1 << 60
-        rows = work.steps * work.batch
-        c_tiles, n_tiles = ceil_div(c_share, c), ceil_div(n_share, n)
-        line = work.x.size[1] * row_bytes(work.x.view.dtype, c_share)
+    def cost(c: int, n: int, i: int, h: int, t: int) -> int:
+        if (i > 1 and h < out_h) or (t > 1 and (i < work.batch or h < out_h)):
+            return 1 << 60  # bands of single images only, several steps of whole batches only
+        c_tiles, n_tiles = ceil_div(grid.first, c), ceil_div(grid.second, n)
+        line = work.x.size[1] * row_bytes(work.x.view.dtype, grid.first)
         overlap = band_rows(work.window, h) * ceil_div(out_h, h)
         x = rows * overlap * line * n_tiles
-        g = rows * out_h * out_w * n_share * 2 * c_tiles
+        g = rows * out_h * out_w * grid.second * 2 * c_tiles
         pieces = ceil_div(rows, i) * ceil_div(out_h, h)
-        return x + g + c_tiles * n_tiles * (2 + 3 * pieces) * INSTRUCTION_CHARGE
+        count = 2 * ceil_div(c, _piece_channels(c, n, taps)) + 2 * pieces + ceil_div(pieces, t)
+        return x + g + c_tiles * n_tiles * count * INSTRUCTION_CHARGE
 
     axes = [
-        candidates(c_share, BLOCK),
-        candidates(n_share, BLOCK),
+        candidates(grid.first, BLOCK),
+        candidates(grid.second, BLOCK),
         candidates(work.microbatch, 1),
         candidates(out_h, 1),
+        candidates(work.steps if several else 1, 1),
     ]
     choice = choose(axes, memory, cost, context.limit)
     if choice is None:
@@ -100,27 +88,43 @@ def kernel_gradient(context: TilingContext, op: Op, work: GradientWork) -> None:
         return
     b = context.task(op, "conv_dw")
     task = _GradientTask(context, work, b, choice.sizes)
-    if by_groups:
-        b.tiles(work.groups, 1, lambda g, _, __: task.group(g), parallel=True)
-    elif by_channels:
+    if work.groups > 1:
         b.tiles(
-            work.channels,
-            task.c,
-            lambda c_at, c, _: b.tiles(
-                work.outputs, task.n, lambda at, n, __: task.tile(ZERO, c_at, c, at, n)
-            ),
+            work.groups,
+            1,
+            lambda g, _, __: task.part(g, ZERO, work.channels, ZERO, work.outputs),
             parallel=True,
         )
     else:
-        b.tiles(
+        deal_parts(
+            b,
+            work.channels,
             work.outputs,
-            task.n,
-            lambda at, n, _: b.tiles(
-                work.channels, task.c, lambda c_at, c, __: task.tile(ZERO, c_at, c, at, n)
-            ),
-            parallel=True,
+            grid,
+            lambda c_at, c, n_at, n: task.part(ZERO, c_at, c, n_at, n),
         )
     context.add(b)
+
+
+def _grid(context: TilingContext, work: GradientWork) -> Grid:
+    """Return how many channels and outputs (of a group) a part has."""
+    if work.groups > 1:
+        return Grid(work.channels, work.outputs)
+    rows = work.steps * work.batch
+    taps = work.window.k_h * work.window.k_w
+    return deal(
+        Axis(work.channels, BLOCK, rows * work.x.image),
+        Axis(work.outputs, BLOCK, rows * work.g.image),
+        rows * taps * work.g.size[0] * work.g.size[1],
+        context.machine.wg,
+        context.machine,
+        context.cores,
+    )
+
+
+def _piece_channels(channels: int, outputs: int, taps: int) -> int:
+    """Return how many channels of a tile are rounded and stored at a time."""
+    return min(channels, max(1, PIECE_BYTES // (BLOCK * taps * outputs * 2)) * BLOCK)
 
 
 class _GradientTask:
@@ -130,24 +134,29 @@ class _GradientTask:
         self, context: TilingContext, work: GradientWork, b: TaskBuilder, sizes: tuple[int, ...]
     ) -> None:
         self.work, self.b = work, b
-        self.c, self.n, self.i, self.h = sizes
+        self.c, self.n, self.i, self.h, self.t = sizes
         self.taps = work.window.k_h * work.window.k_w
+        self.piece = _piece_channels(self.c, self.n, self.taps)
         self.program = context.program("write_back", write_back_program())
         in_h, out_w = band_rows(work.window, self.h), work.g.size[1]
+        images = self.t * self.i
+        line = work.x.size[1] * row_bytes(work.x.view.dtype, self.c)
         self.acc = b.sram("acc", self.c * self.taps * self.n * 4)
-        self.out = b.sram("out", self.c * self.taps * self.n * 2)
-        self.x = b.sram("x", self.i * in_h * work.x.size[1] * row_bytes(work.x.view.dtype, self.c))
-        self.g = b.sram("g", self.i * self.h * out_w * self.n * 2)
+        self.out = b.sram("out", self.piece * self.taps * self.n * 2)
+        self.x = b.sram("x", images * in_h * line)
+        self.g = b.sram("g", images * self.h * out_w * self.n * 2)
         rest = work.channels % BLOCK
         self.zero = b.sram("zero", (BLOCK - rest) * self.n * 2) if rest else None
 
-    def group(self, g_at: At) -> None:
-        """All tiles of one group."""
+    def part(self, g_at: At, c_at: At, channels: int, n_at: At, outputs: int) -> None:
+        """All tiles of some channels and outputs of a group."""
         self.b.tiles(
-            self.work.channels,
+            channels,
             self.c,
-            lambda c_at, c, _: self.b.tiles(
-                self.work.outputs, self.n, lambda at, n, __: self.tile(g_at, c_at, c, at, n)
+            lambda c_tile, c, _: self.b.tiles(
+                outputs,
+                self.n,
+                lambda n_tile, n, __: self.tile(g_at, c_at + c_tile, c, n_at + n_tile, n),
             ),
         )
 
@@ -156,29 +165,23 @@ class _GradientTask:
         work, b = self.work, self.b
         size = c * self.taps * n
         b.emit("fill", [("dst", self.acc, ZERO)], dst0=0, n0=1, bytes=size * 4, pattern=0)
+        x_at, o_at = g_at * work.channels + c_at, g_at * work.outputs + n_at
 
         def micro(m_at: At, m: int, _: bool) -> None:
-            def step(t_at: At, _: int, __: bool) -> None:
+            def steps(t_at: At, count: int, __: bool) -> None:
                 last = At(work.steps - 1) + t_at * -1
+                b.tiles(
+                    m,
+                    self.i,
+                    lambda i_at, images, _: self._images(
+                        x_at, c, o_at, n, (last, count), m_at + i_at, images
+                    ),
+                )
 
-                def images(i_at: At, count: int, _: bool) -> None:
-                    each_band(
-                        b,
-                        work.window,
-                        self.h,
-                        lambda low, out_row, window: self._piece(
-                            g_at, c_at, c, n_at, n, last, m_at + i_at, count, low, out_row, window
-                        ),
-                    )
-
-                b.tiles(m, self.i, images)
-
-            b.tiles(work.steps, 1, step)
+            b.tiles(work.steps, self.t, steps)
 
         b.tiles(work.batch, work.microbatch, micro)
-        streams = [Stream(self.acc, ZERO, 0, n * 4), Stream(self.out, ZERO, 0, n * 2)]
-        b.lanes("ew", self.program, streams, 1, c * self.taps, n)
-        work.dw.store(b, self.out, c_at, c, g_at * work.outputs + n_at, n)
+        b.tiles(c, self.piece, lambda at, count, _: self._store(at, c_at + at, count, o_at, n))
         if self.zero is not None and c % BLOCK:
             b.emit(
                 "fill",
@@ -188,16 +191,35 @@ class _GradientTask:
                 bytes=(BLOCK - c % BLOCK) * n * 2,
                 pattern=0,
             )
-            work.dw.store_padding(b, self.zero, c_at, c, g_at * work.outputs + n_at, n)
+            work.dw.store_padding(b, self.zero, c_at, c, o_at, n)
 
-    def _piece(
+    def _store(self, at: At, c_at: At, c: int, o_at: At, n: int) -> None:
+        """Round and store some channels of a tile."""
+        row = self.taps * n
+        streams = [Stream(self.acc, at * (row * 4), 0, n * 4), Stream(self.out, ZERO, 0, n * 2)]
+        self.b.lanes("ew", self.program, streams, 1, c * self.taps, n)
+        self.work.dw.store(self.b, self.out, c_at, c, o_at, n)
+
+    def _images(
+        self, x_at: At, c: int, o_at: At, n: int, steps: tuple[At, int], i_at: At, images: int
+    ) -> None:
+        """Accumulate some images, band by band; ``steps``: the last one and how many down."""
+        each_band(
+            self.b,
+            self.work.window,
+            self.h,
+            lambda low, out_row, window: self._band(
+                x_at, c, o_at, n, steps, i_at, images, low, out_row, window
+            ),
+        )
+
+    def _band(
         self,
-        g_at: At,
-        c_at: At,
+        x_at: At,
         c: int,
-        n_at: At,
+        o_at: At,
         n: int,
-        t: At,
+        steps: tuple[At, int],
         i_at: At,
         images: int,
         low: At,
@@ -205,37 +227,32 @@ class _GradientTask:
         window: Window,
     ) -> None:
         work, b = self.work, self.b
-        x_image = (t * work.batch if work.x_steps else ZERO) + i_at
-        g_image = (t * work.batch if work.g_steps else ZERO) + i_at
-        position, image = load_images(
-            b,
-            self.x,
-            work.x,
-            x_image,
-            images,
-            low,
-            window.in_h,
-            g_at * work.channels + c_at,
-            c,
-        )
-        load_images(
-            b,
-            self.g,
-            work.g,
-            g_image,
-            images,
-            out_row,
-            window.out_h,
-            g_at * work.outputs + n_at,
-            n,
-        )
+        last, count = steps
+        line = work.x.size[1] * row_bytes(work.x.view.dtype, c)
+        x_bytes = images * window.in_h * line
+        g_bytes = images * window.out_h * work.g.size[1] * n * 2
+        strides = (0, 0)
+
+        def step(back: At, _: int, __: bool) -> None:
+            nonlocal strides
+            t = last + back * -1
+            x_image = (t * work.batch if work.x_steps else ZERO) + i_at
+            g_image = (t * work.batch if work.g_steps else ZERO) + i_at
+            strides = load_images(
+                b, self.x, work.x, x_image, images, low, window.in_h, x_at, c, back * x_bytes
+            )
+            load_images(
+                b, self.g, work.g, g_image, images, out_row, window.out_h, o_at, n, back * g_bytes
+            )
+
+        b.tiles(count, 1, step)
         spikes = work.x.view.dtype == "bit"
         values: dict[str, int | str] = {
             "acc_stride": n * 4,
-            "a_stride": position,
-            "a_image": image,
+            "a_stride": strides[0],
+            "a_image": strides[1],
             "g_stride": n * 2,
-            "images": images,
+            "images": count * images,
             "n": n,
             "init": "keep",
             "win": 0,

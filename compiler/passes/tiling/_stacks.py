@@ -63,6 +63,7 @@ def load_images(
     rows: int,
     c_at: At,
     channels: int,
+    to: At = ZERO,
 ) -> tuple[int, int]:
     """Load a band of images; return (position stride, image stride) in the scratchpad."""
     width = row_bytes(source.view.dtype, channels)
@@ -70,7 +71,7 @@ def load_images(
     at = i_at * source.image + y_at * source.line + source.channel_at(c_at) + source.view.start
     b.load(
         buffer,
-        ZERO,
+        to,
         source.view.dram,
         at,
         positions,
