@@ -154,6 +154,7 @@ for _insn in TABLE:
                     "cols": AttrDef("int", True),
                     "seed": AttrDef("int"),
                     "streams": _TUPLE,
+                    "phase": AttrDef("str"),
                 },
                 pure=False,
             )

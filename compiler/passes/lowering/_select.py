@@ -258,6 +258,7 @@ class CoreWriter:
 
     def _leaf(self, leaf: LeafNode) -> None:
         source = leaf.op
+        task_phase, self.phase = self.phase, source.str_attr("phase", self.phase)
         mnemonic = source.name.partition(".")[2]
         row = BY_MNEMONIC[mnemonic]
         self.registers.locked.clear()
@@ -285,6 +286,7 @@ class CoreWriter:
             else:
                 operands[f.name] = value if isinstance(value, int) else 0
         self.emit(mnemonic, **operands)
+        self.phase = task_phase
 
     def _set_window(self, window: Affine) -> None:
         """Set window 0 unless it holds these sizes already."""

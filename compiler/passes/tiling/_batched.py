@@ -9,7 +9,7 @@ from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._copies import unpack_program
 from snncc.compiler.passes.tiling._handlers import Handler
-from snncc.compiler.passes.tiling._matmul import write_back_program
+from snncc.compiler.passes.tiling._lanes import write_back_program
 from snncc.compiler.passes.tiling._sizes import candidates
 from snncc.compiler.passes.tiling._views import View, row_bytes
 

@@ -81,6 +81,15 @@ class TaskBuilder:
         self._blocks: list[Block] = [self.block]
         self._inside_parallel = False
         self._sram_count = 0
+        self._phase: dict[str, Attribute] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Generator[None]:
+        """Let what is emitted belong to another phase than the task."""
+        before = self._phase
+        self._phase = {"phase": name}
+        yield
+        self._phase = before
 
     def sram(self, name: str, size: int, slots: int = 1) -> Value:
         """Declare an SRAM buffer of ``size`` bytes (rounded up to 64), ``slots`` times."""
@@ -160,6 +169,7 @@ class TaskBuilder:
             attrs={
                 "addr": tuple(n for n, _, _ in buffers),
                 "at": tuple(self._affine(at) for _, _, at in buffers),
+                **self._phase,
                 **values,
             },
             loc=self.loc,
@@ -262,6 +272,7 @@ class TaskBuilder:
                     )
                     for s in streams
                 ),
+                **self._phase,
             },
             loc=self.loc,
         )

@@ -29,6 +29,7 @@ class TilingContext:
     count: int = 0
     arguments: tuple[Order, ...] = ()
     fused: dict[Op, Op] = field(default_factory=dict[Op, Op])
+    followers: dict[Op, tuple[Op, ...]] = field(default_factory=dict[Op, tuple[Op, ...]])
     starts: dict[Value, At] = field(default_factory=dict[Value, At])
     outer: list[Loop] = field(default_factory=list[Loop])
     extra: list[Op] = field(default_factory=list[Op])

@@ -14,7 +14,7 @@ from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._grid import Axis, Grid, deal, deal_parts
 from snncc.compiler.passes.tiling._handlers import Handler
 from snncc.compiler.passes.tiling._kernels import BLOCK, KernelTensor, kernel_of
-from snncc.compiler.passes.tiling._matmul import write_back_program
+from snncc.compiler.passes.tiling._lanes import write_back_program
 from snncc.compiler.passes.tiling._sizes import (
     INSTRUCTION_CHARGE,
     candidates,
@@ -160,9 +160,7 @@ class _ConvTask:
 
     def part(self, g_at: At, n_at: At, outputs: int, i_at: At, images: int) -> None:
         """Some output channels of a group, for some images."""
-        self.b.tiles(
-            outputs, self.n, lambda at, n, _: self.slice(g_at, n_at + at, n, i_at, images)
-        )
+        self.b.tiles(outputs, self.n, lambda at, n, _: self.slice(g_at, n_at + at, n, i_at, images))
 
     def slice(self, g_at: At, n_at: At, n: int, i_at: At, images: int) -> None:
         """One slice of output channels, for some images."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op
-from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
+from snncc.compiler.passes.tiling._build import ZERO, At, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
+from snncc.compiler.passes.tiling._epilogue import Epilogue
 from snncc.compiler.passes.tiling._grid import Axis, Grid, deal, deal_parts
 from snncc.compiler.passes.tiling._handlers import Handler
-from snncc.compiler.passes.tiling._kernels import BLOCK, KernelTensor, kernel_of
-from snncc.compiler.passes.tiling._matmul import write_back_program
+from snncc.compiler.passes.tiling._kernels import BLOCK
 from snncc.compiler.passes.tiling._sizes import (
     INSTRUCTION_CHARGE,
     candidates,
@@ -22,9 +22,6 @@ from snncc.compiler.passes.tiling._stacks import Stack, each_band, load_images, 
 from snncc.compiler.passes.tiling._views import row_bytes
 from snncc.compiler.passes.tiling._windows import Geometry, band_rows, geometry_of, window_attr
 from snncc.isa.window import Window
-
-PIECE_BYTES = 32_768
-"""A rounded gradient is stored in pieces of about so many bytes: what it takes, tiles lose."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,6 @@ class GradientWork:
     steps: int
     batch: int
     microbatch: int
-    dw: KernelTensor
     window: Window
     channels: int
     outputs: int
@@ -51,16 +47,16 @@ def kernel_gradient(context: TilingContext, op: Op, work: GradientWork) -> None:
     out_h, out_w = work.g.size
     grid = _grid(context, work)
     rows = work.steps * work.batch
+    epilogue = Epilogue(context, op.result, taps, context.followers.get(op, ()))
     several = work.x_steps and work.g_steps and work.microbatch == work.batch
 
     def memory(c: int, n: int, i: int, h: int, t: int) -> int:
         in_h = band_rows(work.window, h)
         return (
             pad64(c * taps * n * 4)
-            + pad64(_piece_channels(c, n, taps) * taps * n * 2)
             + pad64(t * i * in_h * work.x.size[1] * row_bytes(work.x.view.dtype, c))
             + pad64(t * i * h * out_w * n * 2)
-            + (pad64(BLOCK * n * 2) if work.channels % BLOCK else 0)
+            + epilogue.memory(c, n)
         )
 
     def cost(c: int, n: int, i: int, h: int, t: int) -> int:
@@ -72,7 +68,7 @@ def kernel_gradient(context: TilingContext, op: Op, work: GradientWork) -> None:
         x = rows * overlap * line * n_tiles
         g = rows * out_h * out_w * grid.second * 2 * c_tiles
         pieces = ceil_div(rows, i) * ceil_div(out_h, h)
-        count = 2 * ceil_div(c, _piece_channels(c, n, taps)) + 2 * pieces + ceil_div(pieces, t)
+        count = epilogue.instructions(c, n) + 2 * pieces + ceil_div(pieces, t)
         return x + g + c_tiles * n_tiles * count * INSTRUCTION_CHARGE
 
     axes = [
@@ -87,7 +83,7 @@ def kernel_gradient(context: TilingContext, op: Op, work: GradientWork) -> None:
         context.too_small(op, f"layer {op.attrs.get('layer', op.name)}", smallest(axes, memory))
         return
     b = context.task(op, "conv_dw")
-    task = _GradientTask(context, work, b, choice.sizes)
+    task = _GradientTask(work, b, choice.sizes, epilogue)
     if work.groups > 1:
         b.tiles(
             work.groups,
@@ -122,31 +118,22 @@ def _grid(context: TilingContext, work: GradientWork) -> Grid:
     )
 
 
-def _piece_channels(channels: int, outputs: int, taps: int) -> int:
-    """Return how many channels of a tile are rounded and stored at a time."""
-    return min(channels, max(1, PIECE_BYTES // (BLOCK * taps * outputs * 2)) * BLOCK)
-
-
 class _GradientTask:
     """Emits the loops of one weight gradient."""
 
     def __init__(
-        self, context: TilingContext, work: GradientWork, b: TaskBuilder, sizes: tuple[int, ...]
+        self, work: GradientWork, b: TaskBuilder, sizes: tuple[int, ...], epilogue: Epilogue
     ) -> None:
-        self.work, self.b = work, b
+        self.work, self.b, self.epilogue = work, b, epilogue
         self.c, self.n, self.i, self.h, self.t = sizes
         self.taps = work.window.k_h * work.window.k_w
-        self.piece = _piece_channels(self.c, self.n, self.taps)
-        self.program = context.program("write_back", write_back_program())
         in_h, out_w = band_rows(work.window, self.h), work.g.size[1]
         images = self.t * self.i
         line = work.x.size[1] * row_bytes(work.x.view.dtype, self.c)
         self.acc = b.sram("acc", self.c * self.taps * self.n * 4)
-        self.out = b.sram("out", self.piece * self.taps * self.n * 2)
         self.x = b.sram("x", images * in_h * line)
         self.g = b.sram("g", images * self.h * out_w * self.n * 2)
-        rest = work.channels % BLOCK
-        self.zero = b.sram("zero", (BLOCK - rest) * self.n * 2) if rest else None
+        epilogue.declare(b, self.c, self.n)
 
     def part(self, g_at: At, c_at: At, channels: int, n_at: At, outputs: int) -> None:
         """All tiles of some channels and outputs of a group."""
@@ -161,10 +148,10 @@ class _GradientTask:
         )
 
     def tile(self, g_at: At, c_at: At, c: int, n_at: At, n: int) -> None:
-        """One tile of the gradient: zero, all images in order, round, store."""
+        """One tile of the gradient: zero, all images in order, hand on."""
         work, b = self.work, self.b
-        size = c * self.taps * n
-        b.emit("fill", [("dst", self.acc, ZERO)], dst0=0, n0=1, bytes=size * 4, pattern=0)
+        size = c * self.taps * n * 4
+        b.emit("fill", [("dst", self.acc, ZERO)], dst0=0, n0=1, bytes=size, pattern=0)
         x_at, o_at = g_at * work.channels + c_at, g_at * work.outputs + n_at
 
         def micro(m_at: At, m: int, _: bool) -> None:
@@ -181,24 +168,7 @@ class _GradientTask:
             b.tiles(work.steps, self.t, steps)
 
         b.tiles(work.batch, work.microbatch, micro)
-        b.tiles(c, self.piece, lambda at, count, _: self._store(at, c_at + at, count, o_at, n))
-        if self.zero is not None and c % BLOCK:
-            b.emit(
-                "fill",
-                [("dst", self.zero, ZERO)],
-                dst0=0,
-                n0=1,
-                bytes=(BLOCK - c % BLOCK) * n * 2,
-                pattern=0,
-            )
-            work.dw.store_padding(b, self.zero, c_at, c, o_at, n)
-
-    def _store(self, at: At, c_at: At, c: int, o_at: At, n: int) -> None:
-        """Round and store some channels of a tile."""
-        row = self.taps * n
-        streams = [Stream(self.acc, at * (row * 4), 0, n * 4), Stream(self.out, ZERO, 0, n * 2)]
-        self.b.lanes("ew", self.program, streams, 1, c * self.taps, n)
-        self.work.dw.store(self.b, self.out, c_at, c, o_at, n)
+        self.epilogue.emit(b, self.acc, c_at, c, o_at, n)
 
     def _images(
         self, x_at: At, c: int, o_at: At, n: int, steps: tuple[At, int], i_at: At, images: int
@@ -286,7 +256,6 @@ def _conv_dw(context: TilingContext, op: Op) -> None:
             steps,
             batch,
             op.int_attr("microbatch", batch),
-            kernel_of(context, op.result),
             window,
             shape[1],
             shape[0] // geometry.groups,

@@ -11,9 +11,14 @@ from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._build import At
 from snncc.compiler.passes.tiling._context import TilingContext
-from snncc.compiler.passes.tiling._lanes import ProgramWriter, RegionCompiler, f16_bits, f32_bits
+from snncc.compiler.passes.tiling._lanes import (
+    ProgramWriter,
+    RegionCompiler,
+    constant_of,
+    f16_bits,
+    f32_bits,
+)
 from snncc.compiler.passes.tiling._orders import KERNEL
-from snncc.compiler.passes.tiling._regions import constant_of
 from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work, phase_lane
 from snncc.compiler.passes.tiling._views import ELEMENT_BYTES, View
 

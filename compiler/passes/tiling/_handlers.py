@@ -114,7 +114,6 @@ def _linear_dw(context: TilingContext, op: Op) -> None:
         Outer(
             step_rows(context, x, steps),
             step_rows(context, g, steps),
-            context.view(op.result),
             k,
             n,
             rows_per_microbatch(op, g),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from snncc.compiler.ir.core import Value
 from snncc.compiler.passes.tiling._build import At, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
+from snncc.compiler.passes.tiling._views import ELEMENT_BYTES
 
 BLOCK = 16
 
@@ -19,11 +20,13 @@ class KernelTensor:
     outputs: int
     channels: int
     taps: int
+    element: int = 2
+    """Bytes of a number."""
 
     @property
     def row(self) -> int:
         """Bytes of one row of outputs."""
-        return self.outputs * 2
+        return self.outputs * self.element
 
     def block_at(self, c_at: At) -> At:
         """Return the offset of a channel block (``c_at`` is a multiple of 16)."""
@@ -31,49 +34,52 @@ class KernelTensor:
 
     def load(self, b: TaskBuilder, buffer: Value, c_at: At, c: int, o_at: At, o: int) -> None:
         """Load ``[k, o]`` rows in reduction order for ``c`` channels and ``o`` outputs."""
+        e = self.element
         for at, start, n0, n1, step in self._pieces(c_at, c):
             b.load(
                 buffer,
-                At(start * o * 2),
+                At(start * o * e),
                 self.dram,
-                at + o_at * 2,
+                at + o_at * e,
                 n1,
-                o * 2,
-                o * 2,
+                o * e,
+                o * e,
                 self.row,
-                (n0, step * o * 2, BLOCK * self.row),
+                (n0, step * o * e, BLOCK * self.row),
             )
 
     def store(self, b: TaskBuilder, buffer: Value, c_at: At, c: int, o_at: At, o: int) -> None:
         """Store what :meth:`load` would load."""
+        e = self.element
         for at, start, n0, n1, step in self._pieces(c_at, c):
             b.store(
                 self.dram,
-                at + o_at * 2,
+                at + o_at * e,
                 buffer,
-                At(start * o * 2),
+                At(start * o * e),
                 n1,
-                o * 2,
+                o * e,
                 self.row,
-                o * 2,
-                (n0, BLOCK * self.row, step * o * 2),
+                o * e,
+                (n0, BLOCK * self.row, step * o * e),
             )
 
     def store_padding(
         self, b: TaskBuilder, zero: Value, c_at: At, c: int, o_at: At, o: int
     ) -> None:
         """Store zeros where the last block has no channels (element-wise ops read them)."""
+        e = self.element
         full, rest = divmod(c, BLOCK)
-        at = self.block_at(c_at + full * BLOCK) + rest * self.row + o_at * 2
+        at = self.block_at(c_at + full * BLOCK) + rest * self.row + o_at * e
         b.store(
             self.dram,
             at,
             zero,
             At(),
             BLOCK - rest,
-            o * 2,
+            o * e,
             self.row,
-            o * 2,
+            o * e,
             (self.taps, BLOCK * self.row, 0),
         )
 
@@ -160,4 +166,6 @@ def kernel_of(context: TilingContext, value: Value) -> KernelTensor:
     taps = 1
     for d in kernel:
         taps *= d
-    return KernelTensor(context.tensors[value], outputs, channels, taps)
+    return KernelTensor(
+        context.tensors[value], outputs, channels, taps, ELEMENT_BYTES[value.type.dtype]
+    )

@@ -61,6 +61,21 @@ class ProgramWriter:
         return made
 
 
+def write_back_program() -> MicroProgram:
+    """Return the program that rounds accumulators to binary16: one stream in, one out."""
+    w = ProgramWriter()
+    w.add("st.h", (w.add("ld.acc", imm=0),), imm=1)
+    return w.program("write_back")
+
+
+def constant_of(value: Value) -> float | None:
+    """Return the number that a ``phase.const`` holds, or None."""
+    owner = value.owner
+    if isinstance(owner, Op) and owner.name == "phase.const" and "value" in owner.attrs:
+        return owner.float_attr("value")
+    return None
+
+
 @dataclass(frozen=True)
 class Operand:
     """How a region argument reaches the lanes.

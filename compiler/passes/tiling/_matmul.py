@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
-from snncc.compiler.passes.tiling._lanes import ProgramWriter
+from snncc.compiler.passes.tiling._epilogue import Epilogue
+from snncc.compiler.passes.tiling._lanes import write_back_program
 from snncc.compiler.passes.tiling._sizes import (
     INSTRUCTION_CHARGE,
     candidates,
@@ -21,16 +22,8 @@ from snncc.compiler.passes.tiling._sizes import (
     smallest,
 )
 from snncc.compiler.passes.tiling._views import View, col_offset, row_bytes
-from snncc.isa.micro import MicroProgram
 
 GRANULE = 16
-
-
-def write_back_program() -> MicroProgram:
-    """Return the program that rounds accumulators to binary16: one stream in, one out."""
-    w = ProgramWriter()
-    w.add("st.h", (w.add("ld.acc", imm=0),), imm=1)
-    return w.program("write_back")
 
 
 @dataclass(frozen=True)
@@ -216,7 +209,6 @@ class Outer:
 
     x: View | None
     g: View
-    dw: View
     k: int
     n: int
     microbatch: int
@@ -225,6 +217,7 @@ class Outer:
 def weight_gradient(context: TilingContext, op: Op, p: Outer) -> None:
     """Emit the task of a weight gradient or of a column sum."""
     rows_of_all = p.g.steps * p.g.rows
+    epilogue = Epilogue(context, op.result, 1, context.followers.get(op, ()))
     by_rows = p.x is not None and deals_first(
         (share(p.k, GRANULE, context.cores) * p.n, p.k, rows_of_all * p.g.row),
         (share(p.n, GRANULE, context.cores) * p.k, p.n, rows_of_all * p.x.row),
@@ -240,7 +233,7 @@ def weight_gradient(context: TilingContext, op: Op, p: Outer) -> None:
         return x + _pad(rows * row_bytes(p.g.dtype, n))
 
     def memory(k: int, n: int, tc: int, bc: int) -> int:
-        return _pad(k * n * 4) + _pad(k * n * 2) + chunk_bytes(k, n, tc * bc)
+        return _pad(k * n * 4) + epilogue.memory(k, n) + chunk_bytes(k, n, tc * bc)
 
     def cost(k: int, n: int, tc: int, bc: int) -> int:
         if tc > 1 and bc < batch:
@@ -250,7 +243,8 @@ def weight_gradient(context: TilingContext, op: Op, p: Outer) -> None:
         x = rows * row_bytes(x_dtype, k_share) * n_tiles if p.x is not None else 0
         g = rows * row_bytes(p.g.dtype, n_share) * k_tiles
         chunks = ceil_div(steps, tc) * ceil_div(batch, bc) * ceil_div(p.g.rows, batch)
-        return x + g + k_tiles * n_tiles * (2 + 3 * chunks) * INSTRUCTION_CHARGE
+        count = epilogue.instructions(k, n) + 3 * chunks
+        return x + g + k_tiles * n_tiles * count * INSTRUCTION_CHARGE
 
     axes = [
         candidates(k_share, GRANULE),
@@ -263,7 +257,7 @@ def weight_gradient(context: TilingContext, op: Op, p: Outer) -> None:
         context.too_small(op, f"layer {op.attrs.get('layer', op.name)}", smallest(axes, memory))
         return
     b = context.task(op, "outer" if p.x is not None else "sum_rows")
-    task = _OuterTask(context, p, b, choice.sizes)
+    task = _OuterTask(p, b, choice.sizes, epilogue)
     if by_rows:
         b.tiles(
             p.k,
@@ -289,13 +283,12 @@ class _OuterTask:
     """Emits the loops of one weight gradient."""
 
     def __init__(
-        self, context: TilingContext, p: Outer, b: TaskBuilder, sizes: tuple[int, ...]
+        self, p: Outer, b: TaskBuilder, sizes: tuple[int, ...], epilogue: Epilogue
     ) -> None:
-        self.p, self.b = p, b
+        self.p, self.b, self.epilogue = p, b, epilogue
         self.k, self.n, self.tc, self.bc = sizes
-        self.program = context.program("write_back", write_back_program())
         self.acc = b.sram("acc", self.k * self.n * 4)
-        self.out = b.sram("out", self.k * self.n * 2)
+        epilogue.declare(b, self.k, self.n)
         rows = self.tc * self.bc
         self.x = b.sram("x", rows * row_bytes(p.x.dtype, self.k)) if p.x is not None else None
         self.g = b.sram("g", rows * row_bytes(p.g.dtype, self.n))
@@ -318,9 +311,7 @@ class _OuterTask:
             b.tiles(p.g.steps, self.tc, step_chunks, peel=first_m)
 
         b.tiles(p.g.rows, p.microbatch, micro_batches, peel=True)
-        streams = [Stream(self.acc, ZERO, 0, n * 4), Stream(self.out, ZERO, 0, n * 2)]
-        b.lanes("ew", self.program, streams, 1, k, n)
-        b.store(p.dw.dram, p.dw.at(r=k_at, c=n_at), self.out, ZERO, k, n * 2, p.dw.row, n * 2)
+        self.epilogue.emit(b, self.acc, k_at, k, n_at, n)
 
     def _chunk(
         self,

@@ -9,7 +9,13 @@ from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Op, Value
 from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._fused import Producer
-from snncc.compiler.passes.tiling._lanes import ProgramWriter, RegionCompiler, f16_bits, f32_bits
+from snncc.compiler.passes.tiling._lanes import (
+    ProgramWriter,
+    RegionCompiler,
+    constant_of,
+    f16_bits,
+    f32_bits,
+)
 from snncc.compiler.passes.tiling._orders import KERNEL, Order
 from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work, phase_lane
 from snncc.compiler.passes.tiling._views import ELEMENT_BYTES, View, row_bytes, storage_shape
@@ -112,14 +118,6 @@ def use_view(
     return View(
         dram, dtype, steps if step else 1, domain.rows, domain.cols, step, row, natural.start
     ), row_form
-
-
-def constant_of(value: Value) -> float | None:
-    """Return the number that a ``phase.const`` holds, or None."""
-    owner = value.owner
-    if isinstance(owner, Op) and owner.name == "phase.const" and "value" in owner.attrs:
-        return owner.float_attr("value")
-    return None
 
 
 class RegionTiler:

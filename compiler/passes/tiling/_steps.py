@@ -11,9 +11,9 @@ from snncc.compiler.passes.tiling._build import At, Loop
 from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._fused import Producer
 from snncc.compiler.passes.tiling._handlers import HANDLERS, Handler, step_rows, unsupported
-from snncc.compiler.passes.tiling._lanes import ProgramWriter, f16_bits
+from snncc.compiler.passes.tiling._lanes import ProgramWriter, constant_of, f16_bits
 from snncc.compiler.passes.tiling._readout import copy_views
-from snncc.compiler.passes.tiling._regions import RegionTiler, constant_of
+from snncc.compiler.passes.tiling._regions import RegionTiler
 from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work
 from snncc.compiler.passes.tiling._views import View, geometry, row_bytes
 

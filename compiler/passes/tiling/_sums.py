@@ -11,8 +11,8 @@ from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._handlers import Handler, unsupported
-from snncc.compiler.passes.tiling._lanes import ProgramWriter, f32_bits
-from snncc.compiler.passes.tiling._matmul import GRANULE, write_back_program
+from snncc.compiler.passes.tiling._lanes import ProgramWriter, f32_bits, write_back_program
+from snncc.compiler.passes.tiling._matmul import GRANULE
 from snncc.compiler.passes.tiling._orders import natural
 from snncc.compiler.passes.tiling._readout import copy_views
 from snncc.compiler.passes.tiling._sizes import candidates, share

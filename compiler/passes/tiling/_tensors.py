@@ -8,6 +8,7 @@ from typing import cast
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import UNKNOWN, Attribute, Func, Location, Op, Type, Value, op
+from snncc.compiler.passes.tiling._epilogue import followers
 from snncc.compiler.passes.tiling._fused import fused_products
 from snncc.compiler.passes.tiling._orders import Order, order_of
 from snncc.compiler.passes.tiling._views import geometry, row_bytes
@@ -50,6 +51,8 @@ class TensorPlan:
     arguments: tuple[Order, ...] = ()
     fused: dict[Op, Op] = field(default_factory=dict[Op, Op])
     """Scans, and the products that are computed inside their tasks."""
+    followers: dict[Op, tuple[Op, ...]] = field(default_factory=dict[Op, tuple[Op, ...]])
+    """Weight gradients, and the maps that run inside their tasks."""
     silent: set[Op] = field(default_factory=set[Op])
     exports: list[tuple[Op, Value]] = field(default_factory=list["tuple[Op, Value]"])
     copies: list[tuple[Op, Value, DramTensor]] = field(
@@ -107,8 +110,9 @@ class _Planner:
                 Location(f"%{arg.name}"),
             )
         self._fuse()
+        absorbed = {m for maps in self.plan.followers.values() for m in maps}
         for each in self.step.body.ops:
-            if each in self.plan.silent:
+            if each in self.plan.silent and each not in absorbed:
                 continue
             if each.name in {"phase.param", "phase.state"}:
                 self.plan.silent.add(each)
@@ -130,8 +134,9 @@ class _Planner:
                 self.plan.silent.add(each)
                 self.plan.tensors[each.result] = self.plan.tensors[each.operands[0]]
             else:
+                inside = self.plan.followers.get(each, ())
                 for r in each.results:
-                    if r.uses:
+                    if any(user not in inside for user, _ in r.uses):
                         self.make(r, "temp", r.name or each.name.partition(".")[2], each.loc)
         for value, ops_ in stores.items():
             for each in ops_:
@@ -161,12 +166,17 @@ class _Planner:
         self.plan.copies[:0] = saved
 
     def _fuse(self) -> None:
-        """Let products move into the tasks of the scans that read them."""
+        """Let products move into the tasks of scans, maps into those of weight gradients."""
         for scan, product in fused_products(self.step.body.ops).items():
             if self.fits is None or self.fits(product):
                 self.plan.fused[scan] = product
                 self.plan.silent.add(product)
                 self.order[product] = self.order[scan]
+        self.plan.followers = followers(self.step.body.ops)
+        for gradient, maps in self.plan.followers.items():
+            for each in maps:
+                self.plan.silent.add(each)
+                self.order[each] = self.order[gradient]
 
     def _needs_memory(self, value: Value) -> bool:
         """Whether a constant is used by something that cannot take it as an immediate."""

@@ -61,7 +61,14 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
     step = module.func("step")
     plan = plan_tensors(step, lambda product: fusing_pays(product, limit))
     body = Block()
-    tiling = TilingContext(limit, cores, machine, arguments=plan.arguments, fused=plan.fused)
+    tiling = TilingContext(
+        limit,
+        cores,
+        machine,
+        arguments=plan.arguments,
+        fused=plan.fused,
+        followers=plan.followers,
+    )
     declared = _declare(body, plan, tiling)
     for each in step.body.ops:
         if each in plan.silent:
