@@ -87,6 +87,7 @@ def emit_copy(context: TilingContext, op: Op, copy: Copy, name: str) -> None:
     """Emit the task of a copy."""
     axes = [a for a in copy.axes if a.size != 1] or [Axis(1, _unit(copy), _unit(copy))]
     axes.sort(key=lambda a: -abs(a.target))
+    axes = _merge(axes)
     row = next((a for a in axes if a.source == a.target == _unit(copy)), None)
     b = context.task(op, name)
     if copy.source is None:
@@ -174,8 +175,9 @@ def _merge(axes: list[Axis]) -> list[Axis]:
     for axis in axes:
         if (
             found
+            and min(axis.source, axis.target) >= 0
             and found[-1].source == axis.source * axis.size
-            and (found[-1].target == axis.target * axis.size)
+            and found[-1].target == axis.target * axis.size
         ):
             outer = found.pop()
             found.append(Axis(outer.size * axis.size, axis.source, axis.target))

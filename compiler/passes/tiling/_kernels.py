@@ -114,7 +114,23 @@ class KernelTensor:
                     row,
                 )
 
-            b.tiles(full_o, 1, block)
+            def tap(tap_at: At, _: int, __: bool) -> None:
+                b.load(
+                    buffer,
+                    sram + tap_at * (BLOCK * 2),
+                    self.dram,
+                    self.block_at(c_piece) + tap_at * (BLOCK * self.row) + o_at * 2,
+                    full_o,
+                    BLOCK * 2,
+                    self.taps * BLOCK * 2,
+                    BLOCK * 2,
+                    (channels, row, self.row),
+                )
+
+            if full_o > self.taps:  # fewer, larger transfers
+                b.tiles(self.taps, 1, tap)
+            else:
+                b.tiles(full_o, 1, block)
             if rest_o:
                 self._turned_block(
                     b,

@@ -16,6 +16,7 @@ from snncc.compiler.passes.tiling._copies import (
     strides,
     unpack_program,
 )
+from snncc.compiler.passes.tiling._flatten import flatten, flattens, is_flatten
 from snncc.compiler.passes.tiling._handlers import Handler, unsupported
 from snncc.compiler.passes.tiling._lanes import f16_bits
 
@@ -56,6 +57,8 @@ def _axes(
 
 
 def _relayout(context: TilingContext, op: Op) -> None:
+    if flattens(op):
+        return
     source, target = _Side(context, op.operands[0]), _Side(context, op.result)
     axes = tuple(_axes(source, target, target.shape))
     emit_copy(context, op, Copy(source.dram, target.dram, axes, target.dtype), "relayout")
@@ -64,6 +67,9 @@ def _relayout(context: TilingContext, op: Op) -> None:
 def _reshape(context: TilingContext, op: Op) -> None:
     """A reshape that was not a mere view: packed rows change length."""
     source, target = op.operands[0], op.result
+    if is_flatten(op):
+        flatten(context, op)
+        return
     if source.type.dtype != "bit":
         unsupported(op)
     _repack(context, op, source, target)

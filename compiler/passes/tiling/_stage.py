@@ -84,11 +84,11 @@ def lane_work(context: TilingContext, op: Op, work: LaneWork) -> None:
     r_share = share(work.rows, 1, context.cores) if by_rows else work.rows
     n_share = work.cols if by_rows else share(work.cols, granule, context.cores)
 
-    def memory(tc: int, r: int, n: int) -> int:
+    def memory(tc: int, n: int, r: int) -> int:
         own = sum(_feed_bytes(f, tc, r, n) for f in work.feeds)
         return own + (work.producer.memory(tc, r, n) if work.producer else 0)
 
-    def cost(tc: int, r: int, n: int) -> int:
+    def cost(tc: int, n: int, r: int) -> int:
         chunks = ceil_div(work.steps, tc)
         count = ceil_div(r_share, r) * ceil_div(n_share, n) * chunks
         price = count * (1 + len(work.feeds)) * INSTRUCTION_CHARGE
@@ -98,14 +98,15 @@ def lane_work(context: TilingContext, op: Op, work: LaneWork) -> None:
             price += work.producer.traffic(r_share, n_share, n_tiles, loads)
         return price
 
-    axes = [candidates(work.steps, 1), candidates(r_share, 1), candidates(n_share, granule)]
+    # of equal cost the widest: rows of tiles are what the DMA moves
+    axes = [candidates(work.steps, 1), candidates(n_share, granule), candidates(r_share, 1)]
     choice = choose(axes, memory, cost, context.limit)
     if choice is None:
         context.too_small(op, f"layer {op.attrs.get('layer', op.name)}", smallest(axes, memory))
         return
     b = context.task(op, work.name)
-    task = _LaneTask(work, b, choice.sizes, stateful)
-    _, r, n = choice.sizes
+    tc, n, r = choice.sizes
+    task = _LaneTask(work, b, (tc, r, n), stateful)
     if by_rows:
         b.tiles(
             work.rows,
@@ -147,7 +148,7 @@ class _LaneTask:
     """Emits the loops of one lane task."""
 
     def __init__(
-        self, work: LaneWork, b: TaskBuilder, sizes: tuple[int, ...], stateful: bool
+        self, work: LaneWork, b: TaskBuilder, sizes: tuple[int, int, int], stateful: bool
     ) -> None:
         self.work, self.b, self.stateful = work, b, stateful
         self.tc, r, n = sizes

@@ -9,6 +9,7 @@ from typing import cast
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import UNKNOWN, Attribute, Func, Location, Op, Type, Value, op
 from snncc.compiler.passes.tiling._epilogue import followers
+from snncc.compiler.passes.tiling._flatten import flattens, is_flatten
 from snncc.compiler.passes.tiling._fused import fused_products
 from snncc.compiler.passes.tiling._orders import Order, order_of
 from snncc.compiler.passes.tiling._views import geometry, row_bytes
@@ -130,7 +131,13 @@ class _Planner:
             elif each.name == "phase.output":
                 self.plan.silent.add(each)
                 self.plan.exports.append((each, each.operands[0]))
-            elif each.name in ALIASES and same_memory(each.operands[0], each.result):
+            elif flattens(each):
+                self.plan.silent.add(each)
+            elif (
+                each.name in ALIASES
+                and not is_flatten(each)
+                and same_memory(each.operands[0], each.result)
+            ):
                 self.plan.silent.add(each)
                 self.plan.tensors[each.result] = self.plan.tensors[each.operands[0]]
             else:
