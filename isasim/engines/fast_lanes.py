@@ -20,8 +20,9 @@ _SIGNED = 1 << 63
 
 FUSE_AFTER = 1 << 21
 """Elements after which a program is worth some 30 ms of compilation."""
+GROUP = 16
 FUSE_FROM = 64
-"""Columns from which on rows are long enough for the compiled form."""
+"""Columns from which on the compiled form pays; whole groups need no minimum."""
 
 
 class _Compiled(NamedTuple):
@@ -82,7 +83,7 @@ class LaneKernels:
         if rows > 1 and _contiguous(op, program):
             rows, cols = 1, rows * cols
         memory, spare = int(sram.ctypes.data), int(self._spare.ctypes.data)
-        number, wide = _signed(seed), cols >= FUSE_FROM
+        number, wide = _signed(seed), cols >= FUSE_FROM or cols % GROUP == 0
 
         def run() -> Activity:
             fused = self._fused(program, elements) if wide else None

@@ -25,14 +25,14 @@ MASK_SHIFT = 1
 
 
 @intrinsic
-def call_fused(tyctx, function, groups, addresses):
-    """Call ``int64 run(groups, addresses)`` at an address."""
+def call_fused(tyctx, function, rows, groups, addresses, strides):
+    """Call ``int64 run(rows, groups, addresses, strides)`` at an address."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(I64, (I64, I64))
+        kind = ir.FunctionType(I64, (I64, I64, I64, I64))
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
 
-    return types.int64(types.int64, types.int64, types.int64), codegen
+    return types.int64(*[types.int64] * 5), codegen
 
 
 @kernel("void(int64, int64, int64)")
@@ -58,7 +58,7 @@ def run_tail(function, uses, places, rest, spare):
             through[u] = spare + 64 * u
             if uses[u, READS]:
                 copy_units(places[u], through[u], units_of(uses[u, SHIFT], rest))
-    call_fused(function, 1, through.ctypes.data)
+    call_fused(function, 1, 1, through.ctypes.data, through.ctypes.data)
     spikes = 0
     for u in range(places.shape[0]):
         if uses[u, WRITES]:
@@ -80,12 +80,16 @@ def run_fused(function, uses, streams, steps, rows, cols, memory, spare):
     width = min(cols, PIECE)
     height = max(1, PIECE // width)
     places = np.empty(uses.shape[0], np.int64)
+    strides = np.empty(uses.shape[0], np.int64)
+    for u in range(uses.shape[0]):
+        strides[u] = streams[uses[u, SLOT], 2]
     for row0 in range(0, rows, height):
         for col0 in range(0, cols, width):
             columns = min(width, cols - col0)
             groups, rest = columns // 16, columns % 16
+            together = 1 if rest else min(rows - row0, height)  # a tail goes row by row
             for t in range(steps):
-                for r in range(row0, min(rows, row0 + height)):
+                for r in range(row0, min(rows, row0 + height), together):
                     for u in range(uses.shape[0]):
                         slot = uses[u, SLOT]
                         place = memory + streams[slot, 0] + r * streams[slot, 2]
@@ -95,7 +99,9 @@ def run_fused(function, uses, streams, steps, rows, cols, memory, spare):
                             place += (col0 << uses[u, SHIFT]) // 16
                         places[u] = place
                     if groups:
-                        spikes += call_fused(function, groups, places.ctypes.data)
+                        spikes += call_fused(
+                            function, together, groups, places.ctypes.data, strides.ctypes.data
+                        )
                     if rest:
                         for u in range(uses.shape[0]):
                             if not uses[u, PER_ROW]:

@@ -3,9 +3,10 @@
 """A microprogram as one vector loop, compiled by LLVM when the program is used a lot.
 
 The interpreter sends every intermediate value through the cache; here values stay in registers.
-One function runs one step of one piece of a row: ``int64 run(groups, addresses)`` with the address
-of each memory access (in the order of ``LaneProgram.uses``; states are loaded and stored).  It
-returns the number of spikes stored.  The operations are those of :mod:`lane_ops`, so the bits are.
+One function runs one step of some rows: ``int64 run(rows, groups, addresses, strides)`` with the
+address of each memory access in the first row (in the order of ``LaneProgram.uses``; states are
+loaded and stored) and its distance from row to row.  It returns the number of spikes stored.  The
+operations are those of :mod:`lane_ops`, so the bits are.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ class Fused:
 
 
 class _Writer:
-    def __init__(self, e: Emit, addresses: Any, saturate: bool) -> None:
+    def __init__(self, e: Emit, saturate: bool) -> None:
         self.e, self.saturate = e, saturate
-        self.addresses = addresses
         self.values: dict[int, Any] = {}
 
-    def pointer(self, use: int) -> Any:
-        return self.e.load(self.e.at(self.addresses, 8 * use), I64, 8)
+    def listed(self, base: Any, count: int) -> list[Any]:
+        """Load a table of 64-bit numbers."""
+        return [self.e.load(self.e.at(base, 8 * n), I64, 8) for n in range(count)]
 
     def constant(self, inst: MicroInst) -> Any:
         bits = half_as_float(inst.imm) if inst.op.name == "const.h" else inst.imm
@@ -120,16 +121,14 @@ def _fuse(program: LaneProgram, saturate: bool) -> Fused | None:
     if any(inst.op.name in UNSUPPORTED for inst in program.code):
         return None
     module = ir.Module(name="lanes")
-    kind = ir.FunctionType(I64, (I64, I64))
+    kind = ir.FunctionType(I64, (I64, I64, I64, I64))
     function = ir.Function(module, kind, "run")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    groups, addresses = function.args
-    writer = _Writer(Emit(builder), addresses, saturate)
+    rows, groups, addresses, strides = function.args
+    writer = _Writer(Emit(builder), saturate)
     accesses = [i for i in program.code if is_load(i.op) or is_store(i.op) or is_state(i.op)]
-    pointers = [writer.pointer(use) for use in range(len(accesses))]
-    for inst, pointer in zip(accesses, pointers, strict=True):
-        if ".row." in inst.op.name:
-            writer.values[inst.dst] = writer.per_row(inst, pointer)
+    distances = writer.listed(strides, len(accesses))
+    pointers: list[Any] = []
     for inst in program.code:
         if inst.op.name.startswith("const."):
             writer.values[inst.dst] = writer.constant(inst)
@@ -158,5 +157,14 @@ def _fuse(program: LaneProgram, saturate: bool) -> Fused | None:
             writer.store(inst.op.name[6:], x, place(inst, i))
         return [total]
 
-    builder.ret(writer.e.loop(groups, [i64(0)], body)[0])
+    def row(_: Any, carried: list[Any]) -> list[Any]:
+        pointers[:] = carried[1:]
+        for inst, pointer in zip(accesses, pointers, strict=True):
+            if ".row." in inst.op.name:
+                writer.values[inst.dst] = writer.per_row(inst, pointer)
+        total = writer.e.loop(groups, carried[:1], body)
+        return total + [builder.add(p, d) for p, d in zip(carried[1:], distances, strict=True)]
+
+    first = [i64(0), *writer.listed(addresses, len(accesses))]
+    builder.ret(writer.e.loop(rows, first, row)[0])
     return Fused(str(module))
