@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from snncc.compiler.diag import fail
-from snncc.compiler.ir.core import Block, Op, Value
+from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._kernels import BLOCK, KernelTensor, kernel_of
@@ -98,7 +98,7 @@ def _follows(gradient: Op, each: Op, position: dict[Op, int]) -> bool:
         if constant_of(operand) is not None and operand.type.dtype in {"f16", "f32"}:
             continue
         owner = operand.owner
-        ready = isinstance(owner, Block) or position.get(owner, len(position)) < position[gradient]
+        ready = not isinstance(owner, Op) or position.get(owner, len(position)) < position[gradient]
         if not (ready and _alike(operand, value)):
             return False
     return True

@@ -71,20 +71,16 @@ def deal_parts(b: TaskBuilder, first: int, second: int, grid: Grid, body: Part) 
     The axis with more parts becomes the loop; the other one's parts are written out.
     """
     if ceil_div(first, grid.first) < ceil_div(second, grid.second):
-        for at in range(0, first, grid.first):
-            a = min(grid.first, first - at)
-            b.tiles(
-                second,
-                grid.second,
-                lambda start, n, _, at=at, a=a: body(At(at), a, start, n),
-                parallel=True,
-            )
+        deal_parts(b, second, first, Grid(grid.second, grid.first), _swapped(body))
         return
+
+    def column(at: int) -> None:
+        size = min(grid.second, second - at)
+        b.tiles(first, grid.first, lambda start, n, _: body(start, n, At(at), size), parallel=True)
+
     for at in range(0, second, grid.second):
-        n = min(grid.second, second - at)
-        b.tiles(
-            first,
-            grid.first,
-            lambda start, a, _, at=at, n=n: body(start, a, At(at), n),
-            parallel=True,
-        )
+        column(at)
+
+
+def _swapped(body: Part) -> Part:
+    return lambda a_at, a, b_at, b: body(b_at, b, a_at, a)

@@ -5,8 +5,12 @@ import pytest
 from made_steps import Made
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.clone import clone
-from snncc.compiler.ir.core import Module, Value, tensor
+from snncc.compiler.ir.core import Attribute, Module, Value, tensor
 from whole_stack import check_fitting, machine, run_passes
+
+GEOMETRY: dict[str, Attribute] = {
+    "stride": (1, 1), "padding": (1, 1, 1, 1), "dilation": (1, 1), "groups": 1, "rank": 2,
+}  # fmt: skip
 
 
 def scaled(made: Made, gradient: Value) -> Value:
@@ -52,16 +56,13 @@ def step(channels: int, *, conv: bool, after: bool = False) -> Made:
     if conv:
         x, g = made.seq("x", channels, 5, 4, dtype="bit"), made.seq("g", outputs, 5, 4)
         shape: tuple[int, ...] = (outputs, channels, 3, 3)
-        attrs = {
-            "stride": (1, 1), "padding": (1, 1, 1, 1), "dilation": (1, 1), "groups": 1, "rank": 2,
-        }  # fmt: skip
     else:
         x, g = made.seq("x", channels, dtype="bit"), made.seq("g", outputs)
-        shape, attrs = (channels, outputs), {}
+        shape = (channels, outputs)
     weight = made.param("w", *shape)
     velocity = made.param("v", *shape, kind="state")
     if conv:
-        dw = made.b.op("phase.conv_dw", x, g, attrs={"shape": shape, **attrs}).result
+        dw = made.b.op("phase.conv_dw", x, g, attrs={"shape": shape, **GEOMETRY}).result
     else:
         dw = made.b.one("phase.linear_dw", x, g)
     dw.name = "gradient"
@@ -100,10 +101,7 @@ def test_binary32_states_and_a_binary16_copy() -> None:
     master = made.b.op(
         "phase.state", types=[wide], attrs={"name": "master", "resource": "master"}
     ).result
-    attrs = {
-        "stride": (1, 1), "padding": (1, 1, 1, 1), "dilation": (1, 1), "groups": 1, "rank": 2,
-    }  # fmt: skip
-    dw = made.b.op("phase.conv_dw", x, g, attrs={"shape": shape, **attrs}).result
+    dw = made.b.op("phase.conv_dw", x, g, attrs={"shape": shape, **GEOMETRY}).result
 
     def body(e: Builder, args: list[Value]) -> list[Value]:
         new = e.one("ew.sub", args[1], e.one("ew.cast", args[0], to="f32"))
