@@ -9,33 +9,60 @@ from __future__ import annotations
 
 from typing import Final
 
-DENSE_VECTOR: Final = 1.0
+from snncc.isasim.engines.base import BLOCK
+from snncc.isasim.engines.fast_inputs import Inputs
+
+DENSE_VECTOR: Final = 1.05
 """A term of one row and vector."""
-DENSE_INPUT: Final = 0.3
+DENSE_INPUT: Final = 0.35
 """Packing one input."""
 DENSE_WEIGHT: Final = 0.3
 """Converting a vector of weights."""
-LISTED_VECTOR: Final = 1.1
+LISTED_VECTOR: Final = 1.55
 """An active term of one row and vector."""
-LATENCY: Final = 3.0
+LATENCY: Final = 2.8
 """An active term of one row at least."""
-FOUND_BIT: Final = 3.0
-FOUND_NUMBER: Final = 6.0
+FOUND_BIT: Final = 1.0
+FOUND_NUMBER: Final = 5.0
 """Listing an active term."""
-LISTED_ROW: Final = 60.0
+LISTED_ROW: Final = 30.0
 """Whatever a row costs besides."""
 TURNED: Final = 0.5
-"""Patching and transposing one input for lists."""
+"""Patching and transposing one input for lists; patching alone takes half of it."""
 
 
-def dense_pays(rows: int, terms: int, n: int, active: int, outer: bool, *, bits: bool) -> bool:
-    """Return whether dense accumulation is faster for [rows, terms] inputs with some active."""
-    total = rows * terms
+APART: Final = 0.86
+"""The share of terms up to which it pays to leave out the taps outside the image."""
+
+
+def _dense_terms(inputs: Inputs, n: int, outer: bool, apart: bool) -> float:
+    """Return the terms that the dense kernels work on."""
+    total = inputs.rows * inputs.depth
+    if not apart:
+        return total
+    if outer:
+        padded = -(-inputs.channels // BLOCK) * BLOCK
+        return inputs.inside * padded / inputs.channels
+    height = 8 if n > BLOCK else 16
+    return inputs.inside * (-(-inputs.images // height) * height / inputs.images)
+
+
+def apart_pays(inputs: Inputs, n: int, outer: bool) -> bool:
+    """Return whether positions (or, for outer products, taps) are better computed on their own."""
+    total = inputs.rows * inputs.depth
+    return bool(total) and _dense_terms(inputs, n, outer, True) < APART * total
+
+
+def dense_pays(inputs: Inputs, n: int, active: int, outer: bool) -> bool:
+    """Return whether dense accumulation is faster than lists of the active inputs."""
+    total = inputs.rows * inputs.depth
     if not total or not n:
         return False
+    rows, terms = (inputs.depth, inputs.rows) if outer else (inputs.rows, inputs.depth)
     vectors = -(-n // 16)
-    dense = total * (DENSE_VECTOR * vectors + DENSE_INPUT) + DENSE_WEIGHT * vectors * terms * 16
-    found = FOUND_BIT if bits else FOUND_NUMBER
+    worked = _dense_terms(inputs, n, outer, apart_pays(inputs, n, outer))
+    dense = worked * (DENSE_VECTOR * vectors + DENSE_INPUT) + DENSE_WEIGHT * vectors * terms * 16
+    found = FOUND_BIT if inputs.bits else FOUND_NUMBER
     listed = active * (found + max(LATENCY, LISTED_VECTOR * vectors))
     listed += LISTED_ROW * rows + (TURNED if outer else TURNED / 2) * total
     return dense < listed

@@ -28,7 +28,7 @@ from snncc.isasim.engines import kernels_panel as kp
 from snncc.isasim.engines import kernels_turn as kt
 from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.checks import BIAS, KEEP
-from snncc.isasim.engines.fast_choice import dense_pays
+from snncc.isasim.engines.fast_choice import apart_pays, dense_pays
 from snncc.isasim.engines.fast_inputs import Inputs, Words, empty_words, matrix, stack
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -167,7 +167,8 @@ class MacKernels:
 
     def _dense(self, op: Accumulation, panel: Floats, stride: int) -> None:
         a = op.inputs
-        place = (a.bits, a.address, a.image, a.pixels, a.channels, a.limit, a.rows, op.n)
+        apart = not op.gate and apart_pays(a, op.n, op.outer)
+        place = (a.bits, a.address, a.image, a.pixels, a.channels, a.limit, apart, a.rows, op.n)
         target = (*op.begin(), op.out, op.out_stride, int(panel.ctypes.data), stride)
         if op.outer:
             kd.dense_outer(*place, *target)
@@ -176,7 +177,7 @@ class MacKernels:
 
     def _gated(self, op: Accumulation, active: int) -> None:
         """Add the weight rows whose spike is set."""
-        if not self.half and dense_pays(op.rows, op.terms, op.n, active, op.outer, bits=True):
+        if not self.half and dense_pays(op.inputs, op.n, active, op.outer):
             panel, stride, finite = self._panel(op)
             if finite:
                 self._dense(op, panel, stride)
@@ -200,7 +201,7 @@ class MacKernels:
         """Add the weight rows times their input; a zero input is left out only with ``skip``."""
         every = False
         if not self.half:
-            pays = dense_pays(op.rows, op.terms, op.n, active, op.outer, bits=False)
+            pays = dense_pays(op.inputs, op.n, active, op.outer)
             if pays or not op.skip:
                 panel, stride, finite = self._panel(op)
                 if finite and pays:

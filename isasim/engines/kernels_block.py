@@ -14,7 +14,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import F32, VF, Emit, i64
+from snncc.isasim.engines.emit import F32, I64, VF, Emit, i64
 
 
 @intrinsic(prefer_literal=True)
@@ -24,7 +24,6 @@ def block(
     vectors,
     row_step,
     term_step,
-    half,
     valid,
     init,
     init_stride,
@@ -33,26 +32,26 @@ def block(
     a,
     count,
     w,
-    stride,
+    places,
     gate,
     gate_stride,
     tail,
 ):
     """``out[r] = init[r]; for t < count: out[r] += a[r, t] * w[t]`` for the first ``valid`` rows.
 
-    Input [r, t] is binary32 at ``a + r*row_step + t*term_step`` (steps in bytes); weights are
-    binary16 with ``half``, else binary32.  ``tail`` columns of the last vector exist.  With a
-    ``gate`` (else 0) accumulators whose bit is 0 keep their initial value.
+    Input [r, t] is binary32 at ``a + r*row_step + t*term_step`` (steps in bytes), the weights of a
+    term are binary32 at ``w`` plus the 64-bit number ``places[t]``.  ``tail`` columns of the last
+    vector exist.  With a ``gate`` (else 0) accumulators whose bit is 0 keep their initial value.
     """
     height, width = rows.literal_value, vectors.literal_value
-    a_row, a_term, halves = row_step.literal_value, term_step.literal_value, half.literal_value
+    a_row, a_term = row_step.literal_value, term_step.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        valid, init, init_stride, out, out_stride, a, count, w, stride, gate, gate_stride, tail = (
-            args[5:]
+        valid, init, init_stride, out, out_stride, a, count, w, places, gate, gate_stride, tail = (
+            args[4:]
         )
         e, b = Emit(builder), builder
-        places = [(r, v) for r in range(height) for v in range(width)]
+        blocks = [(r, v) for r in range(height) for v in range(width)]
         existing = [e.splat(b.icmp_signed(">", valid, i64(r))) for r in range(height)]
         last = e.first_lanes(tail)
 
@@ -67,14 +66,9 @@ def block(
             return b.fadd(loaded, e.floats(0.0))
 
         def body(t: Any, carried: list[Any]) -> list[Any]:
-            inputs, weights, acc = carried[0], carried[1], carried[2:]
-            size = 32 if halves else 64
-            columns = [
-                e.load_half(e.at(weights, size * v))
-                if halves
-                else e.load(e.at(weights, size * v), VF, 4)
-                for v in range(width)
-            ]
+            inputs, acc = carried[0], carried[1:]
+            weights = b.add(w, e.load(b.add(places, b.shl(t, i64(3))), I64, 8))
+            columns = [e.load(e.at(weights, 64 * v), VF, 4) for v in range(width)]
             new = []
             for r in range(height):
                 x = e.splat(e.load(e.at(inputs, r * a_row), F32, 4))
@@ -87,14 +81,14 @@ def block(
                     )
                     for v in range(width)
                 ]
-            return [e.at(inputs, a_term), b.add(weights, stride), *new]
+            return [e.at(inputs, a_term), *new]
 
-        values = e.loop(count, [a, w, *[start(r, v) for r, v in places]], body)[2:]
+        values = e.loop(count, [a, *[start(r, v) for r, v in blocks]], body)[1:]
         plain, gated, done = (b.append_basic_block(name) for name in ("plain", "gated", "done"))
         b.cbranch(b.icmp_unsigned("==", gate, i64(0)), plain, gated)
         b.position_at_end(gated)
         chosen = []
-        for (r, v), value in zip(places, values, strict=True):
+        for (r, v), value in zip(blocks, values, strict=True):
             row = b.select(b.icmp_signed(">", valid, i64(r)), i64(r), b.sub(valid, i64(1)))
             bits = e.load_mask(e.at(b.add(gate, b.mul(gate_stride, row)), 2 * v))
             chosen.append(b.select(bits, value, start(r, v)))
@@ -103,13 +97,13 @@ def block(
         b.position_at_end(plain)
         b.branch(done)
         b.position_at_end(done)
-        results = [b.phi(VF) for _ in places]
+        results = [b.phi(VF) for _ in blocks]
         for phi, value, other in zip(results, values, chosen, strict=True):
             phi.add_incoming(value, plain)
             phi.add_incoming(other, gated_end)
-        for (r, v), phi in zip(places, results, strict=True):
+        for (r, v), phi in zip(blocks, results, strict=True):
             e.masked_store(e.canonical(phi), at(out, out_stride, r, v), mask(r, v))
         return context.get_dummy_value()
 
-    signature = types.void(rows, vectors, row_step, term_step, half, *[types.int64] * 12)
+    signature = types.void(rows, vectors, row_step, term_step, *[types.int64] * 12)
     return signature, codegen

@@ -185,19 +185,27 @@ def read_weights(w, stride, depth, n, transposed, limit, panel, panel_stride):
     return np.int64(seen == np.uint64(0))
 
 
-@kernel("void(int64, int64, int64, int64[:, ::1], int64, int64, int64, int64, int64, int64, int64)")
-def pack_inputs(bits, a, image, pixels, channels, row0, row1, run0, run1, limit, packed):
-    """Write runs of the patches of some rows as binary32, ``WIDTH`` numbers apart."""
+@kernel(
+    "void(int64, int64, int64, int64[:, ::1], int64, int64[::1], int64[::1], int64, int64, int64,"
+    " int64)"
+)
+def pack_inputs(bits, a, image, pixels, channels, rows, chosen, run0, run1, limit, packed):
+    """Write runs of the patches of some rows as binary32, ``WIDTH`` numbers apart.
+
+    Runs are counted over the ``chosen`` taps alone.
+    """
     positions, taps = pixels.shape
-    table = pixels.ctypes.data
-    for r in range(row0, row1):
+    used = chosen.shape[0]
+    table, selected = pixels.ctypes.data, chosen.ctypes.data
+    for i in range(rows.shape[0] if used else 0):
+        r = rows[i]
         base = a + r // positions * image
         place = table + 8 * taps * (r % positions)
-        target = packed + 4 * WIDTH * (r - row0)
-        tap, low = run0 % taps, 16 * (run0 // taps)
+        target = packed + 4 * WIDTH * i
+        tap, low = run0 % used, 16 * (run0 // used)
         for _ in range(run0, run1):
             width = min(16, channels - low)
-            offset = np.int64(load_word(place + 8 * tap))
+            offset = np.int64(load_word(place + 8 * np.int64(load_word(selected + 8 * tap))))
             if offset == OUTSIDE:
                 clear_row(target)
             elif bits:
@@ -211,5 +219,5 @@ def pack_inputs(bits, a, image, pixels, channels, row0, row1, run0, run1, limit,
                         float_at(half_at(source + 2 * c), target + 4 * c)
             target += 4 * width
             tap += 1
-            if tap == taps:
+            if tap == used:
                 tap, low = 0, low + 16

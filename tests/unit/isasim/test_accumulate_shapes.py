@@ -13,7 +13,7 @@ from unit.isasim.engine_cases import Maker, make_mac, make_outer
 from unit.isasim.test_engines import agree
 from unit.isasim.window_cases import make_convolution
 
-WAYS = ("measured", "dense", "listed")
+WAYS = ("measured", "dense", "apart", "listed")
 PLAIN = ("gacc", "mac", "bmac", "gouter", "outer")
 WINDOWED = ("gaccw", "macw", "bmacw", "gouterw", "outerw")
 COLUMNS = (1, 15, 16, 17, 31, 32, 33, 65)
@@ -26,8 +26,9 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Make the choice between the kernels, or leave it to the measured costs."""
     module: ModuleType = importlib.import_module("snncc.isasim.engines.fast_mac")
     if request.param != "measured":
-        wanted = request.param == "dense"
-        monkeypatch.setattr(module, "dense_pays", lambda *sizes, **kinds: wanted)  # pyright: ignore
+        dense, apart = request.param != "listed", request.param == "apart"
+        monkeypatch.setattr(module, "dense_pays", lambda *sizes: dense)  # pyright: ignore
+        monkeypatch.setattr(module, "apart_pays", lambda *sizes: apart)  # pyright: ignore
     return str(request.param)
 
 
