@@ -7,6 +7,7 @@ costs finding it, loading its weights and at least the latency of an addition.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from snncc.isasim.engines.base import BLOCK
@@ -53,16 +54,15 @@ def apart_pays(inputs: Inputs, n: int, outer: bool) -> bool:
     return bool(total) and _dense_terms(inputs, n, outer, True) < APART * total
 
 
-def dense_pays(inputs: Inputs, n: int, active: int, outer: bool) -> bool:
-    """Return whether dense accumulation is faster than lists of the active inputs."""
+def dense_from(inputs: Inputs, n: int, outer: bool) -> float:
+    """Return the number of active inputs above which dense accumulation is faster than lists."""
     total = inputs.rows * inputs.depth
     if not total or not n:
-        return False
+        return math.inf
     rows, terms = (inputs.depth, inputs.rows) if outer else (inputs.rows, inputs.depth)
-    vectors = -(-n // 16)
+    vectors = -(-n // BLOCK)
     worked = _dense_terms(inputs, n, outer, apart_pays(inputs, n, outer))
-    dense = worked * (DENSE_VECTOR * vectors + DENSE_INPUT) + DENSE_WEIGHT * vectors * terms * 16
+    dense = worked * (DENSE_VECTOR * vectors + DENSE_INPUT) + DENSE_WEIGHT * vectors * terms * BLOCK
+    listed = LISTED_ROW * rows + (TURNED if outer else TURNED / 2) * total
     found = FOUND_BIT if inputs.bits else FOUND_NUMBER
-    listed = active * (found + max(LATENCY, LISTED_VECTOR * vectors))
-    listed += LISTED_ROW * rows + (TURNED if outer else TURNED / 2) * total
-    return dense < listed
+    return (dense - listed) / (found + max(LATENCY, LISTED_VECTOR * vectors))

@@ -17,7 +17,6 @@ from snncc.isa.window import Ints, Window
 from snncc.isasim.engines import kernels_bits as kb
 from snncc.isasim.engines import kernels_count as kc
 from snncc.isasim.engines import kernels_windows as kw
-from snncc.isasim.engines.base import Sram
 from snncc.isasim.engines.kernels_panel import OUTSIDE
 
 Words: TypeAlias = npt.NDArray[np.uint64]
@@ -51,7 +50,8 @@ class Inputs:
 
     ``pixels`` [position, tap] are byte offsets in an image, ``points`` [offset, uses] the pixels
     that are read at all; nothing is read at the address ``limit`` and beyond.  ``inside`` is the
-    number of taps of all rows that are inside their image.
+    number of inputs of all rows that are inside their image.  ``rows`` of ``depth`` inputs are
+    accumulated, taps outside the image included; ``plain`` rows lie in memory as they are reduced.
     """
 
     bits: bool
@@ -63,21 +63,9 @@ class Inputs:
     points: Ints
     inside: int
     limit: int
-
-    @property
-    def rows(self) -> int:
-        """Rows of the accumulation."""
-        return self.images * len(self.pixels)
-
-    @property
-    def depth(self) -> int:
-        """Inputs of a row, taps outside the image included."""
-        return self.channels * int(self.pixels.shape[1])
-
-    @property
-    def plain(self) -> bool:
-        """Whether the rows lie in memory as they are reduced."""
-        return self.pixels.size == 1 and not self.pixels[0, 0]
+    rows: int
+    depth: int
+    plain: bool
 
     def count(self) -> tuple[int, int]:
         """Return the inputs that are not zero, and the blocks of inputs with such a one."""
@@ -116,21 +104,21 @@ class Inputs:
         return int(patches.ctypes.data), 2 * self.depth, patches
 
 
-def matrix(sram: Sram, a: int, stride: int, rows: int, columns: int, *, bits: bool) -> Inputs:
-    """Return a matrix [rows, columns] at an offset in a scratchpad."""
-    base = int(sram.ctypes.data)
-    limit = base + sram.shape[0]
-    inside = rows * columns
-    return Inputs(bits, base + a, stride, rows, columns, _POINT, _ONCE, inside, limit)
+def matrix(address: int, stride: int, rows: int, columns: int, limit: int, *, bits: bool) -> Inputs:
+    """Return a matrix [rows, columns] at an address."""
+    return Inputs(
+        bits, address, stride, rows, columns, _POINT, _ONCE, rows * columns, limit, rows, columns,
+        True,
+    )  # fmt: skip
 
 
 def stack(
-    sram: Sram, window: Window, images: int, place: tuple[int, int, int], *, bits: bool
+    address: int, stride: int, image: int, images: int, window: Window, limit: int, *, bits: bool
 ) -> Inputs:
-    """Return an image stack (offset, stride of pixels, distance of images) behind a window."""
-    a, stride, image = place
-    base = int(sram.ctypes.data)
-    limit = base + sram.shape[0]
+    """Return images (``stride`` between pixels, ``image`` between images) behind a window."""
     pixels, points = _geometry(window, stride)
-    inside = images * window.terms() * window.channels
-    return Inputs(bits, base + a, image, images, window.channels, pixels, points, inside, limit)
+    return Inputs(
+        bits, address, image, images, window.channels, pixels, points,
+        images * window.terms() * window.channels, limit, images * window.positions, window.depth,
+        pixels.size == 1 and not pixels[0, 0],
+    )  # fmt: skip

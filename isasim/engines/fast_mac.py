@@ -12,7 +12,7 @@ out once, when it is bound.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -28,7 +28,7 @@ from snncc.isasim.engines import kernels_panel as kp
 from snncc.isasim.engines import kernels_turn as kt
 from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.checks import BIAS, KEEP
-from snncc.isasim.engines.fast_choice import apart_pays, dense_pays
+from snncc.isasim.engines.fast_choice import apart_pays, dense_from
 from snncc.isasim.engines.fast_inputs import Inputs, Words, empty_words, matrix, stack
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -48,7 +48,8 @@ class Accumulation:
 
     Addresses are absolute.  With ``outer`` the rows of the inputs are the terms.  ``start`` is a
     row of zeros or room for the bias; without one accumulators go on.  ``ends`` is where the
-    scratchpad ends; a ``gate`` other than 0 is a packed mask of the outputs.
+    scratchpad ends; a ``gate`` other than 0 is a packed mask of the outputs.  Above
+    ``dense_above`` active inputs the dense kernels run, with ``apart`` a position or tap at a time.
     """
 
     inputs: Inputs
@@ -65,16 +66,11 @@ class Accumulation:
     ends: int
     gate: int
     gate_stride: int
-
-    @property
-    def rows(self) -> int:
-        """Rows of accumulators."""
-        return self.inputs.depth if self.outer else self.inputs.rows
-
-    @property
-    def terms(self) -> int:
-        """Terms of an accumulator."""
-        return self.inputs.rows if self.outer else self.inputs.depth
+    rows: int
+    terms: int
+    start_at: int
+    apart: bool
+    dense_above: float
 
     def begin(self) -> tuple[int, int]:
         """Return address and row distance of the initial values."""
@@ -82,7 +78,7 @@ class Accumulation:
             return self.out, self.out_stride
         if self.bias:
             kp.read_halves(self.bias, self.start)
-        return int(self.start.ctypes.data), 0
+        return self.start_at, 0
 
     def halves(self, term0: int, term1: int) -> tuple[int, int, object]:
         """Return address and stride of some rows of weights.
@@ -146,30 +142,31 @@ class MacKernels:
             words, terms = empty_words(rows, k), np.zeros(rows, np.int64)
             kb.read_nonzero(inputs.address, inputs.image, rows, k, words, terms)
             performed = int(outputs @ terms)
-        mask = matrix_at(op.gate, op.gate_stride, rows, n, op.ends)
+        mask = matrix(op.gate, op.gate_stride, rows, n, op.ends, bits=True)
         self._scaled(op, active)
         return Activity(
             rows * k * n, performed, 0, computed, blocks if op.skip else -1, mask.count()[1]
         )
 
-    def _panel(self, op: Accumulation) -> tuple[Floats, int, bool]:
-        """Return the weights as binary32, the row distance, and whether all are finite."""
-        stride = 4 * (-(-op.n // 16) * 16)
-        size = op.terms * stride // 4
-        panel = getattr(self._own, "panel", None)
-        if panel is None or panel.shape[0] < size:
-            panel = self._own.panel = np.empty(size, np.float32)
-        place = int(panel.ctypes.data)
-        finite = kp.read_weights(
-            op.w, op.w_stride, op.terms, op.n, op.transposed, op.ends, place, stride
-        )
-        return panel, stride, bool(finite)
+    def _panel(self, op: Accumulation) -> tuple[int, int, bool]:
+        """Return address and row distance of the weights as binary32, and whether all are finite.
 
-    def _dense(self, op: Accumulation, panel: Floats, stride: int) -> None:
+        They are in a scratch of the thread until its next panel.
+        """
+        stride = 64 * (-(-op.n // 16))
+        size, own = op.terms * stride // 4, self._own
+        if getattr(own, "size", -1) < size:
+            own.panel, own.size = np.empty(size, np.float32), size
+            own.place = int(own.panel.ctypes.data)
+        finite = kp.read_weights(
+            op.w, op.w_stride, op.terms, op.n, op.transposed, op.ends, own.place, stride
+        )
+        return own.place, stride, bool(finite)
+
+    def _dense(self, op: Accumulation, panel: int, stride: int) -> None:
         a = op.inputs
-        apart = not op.gate and apart_pays(a, op.n, op.outer)
-        place = (a.bits, a.address, a.image, a.pixels, a.channels, a.limit, apart, a.rows, op.n)
-        target = (*op.begin(), op.out, op.out_stride, int(panel.ctypes.data), stride)
+        place = (a.bits, a.address, a.image, a.pixels, a.channels, a.limit, op.apart, a.rows, op.n)
+        target = (*op.begin(), op.out, op.out_stride, panel, stride)
         if op.outer:
             kd.dense_outer(*place, *target)
         else:
@@ -177,7 +174,7 @@ class MacKernels:
 
     def _gated(self, op: Accumulation, active: int) -> None:
         """Add the weight rows whose spike is set."""
-        if not self.half and dense_pays(op.inputs, op.n, active, op.outer):
+        if not self.half and active > op.dense_above:
             panel, stride, finite = self._panel(op)
             if finite:
                 self._dense(op, panel, stride)
@@ -201,7 +198,7 @@ class MacKernels:
         """Add the weight rows times their input; a zero input is left out only with ``skip``."""
         every = False
         if not self.half:
-            pays = dense_pays(op.inputs, op.n, active, op.outer)
+            pays = active > op.dense_above
             if pays or not op.skip:
                 panel, stride, finite = self._panel(op)
                 if finite and pays:
@@ -238,20 +235,13 @@ class MacKernels:
         return int(self._ones.ctypes.data)
 
 
-def matrix_at(address: int, stride: int, rows: int, n: int, limit: int) -> Inputs:
-    """Return packed rows at an absolute address."""
-    empty = np.empty(0, np.uint8)
-    found = matrix(empty, 0, stride, rows, n, bits=True)
-    return Inputs(True, address, stride, rows, n, found.pixels, found.points, rows * n, limit)
-
-
-def _parts(inputs: Inputs, row_bytes: int) -> Iterator[tuple[int, int]]:
+def _parts(inputs: Inputs, row_bytes: int) -> list[tuple[int, int]]:
     """Cut the rows so that their patches fit the scratch; there is always a part."""
-    step = inputs.rows
-    if not inputs.plain:
-        step = max(64, SCRATCH // max(1, row_bytes) // 64 * 64)
-    for low in range(0, max(1, inputs.rows), max(1, step)):
-        yield low, min(inputs.rows, low + step)
+    rows = inputs.rows
+    step = rows if inputs.plain else max(64, SCRATCH // max(1, row_bytes) // 64 * 64)
+    if rows <= step:
+        return [(0, rows)]
+    return [(low, min(rows, low + step)) for low in range(0, rows, step)]
 
 
 def _turned(words: Words, rows: int, columns: int) -> Words:
@@ -261,45 +251,55 @@ def _turned(words: Words, rows: int, columns: int) -> Words:
     return out
 
 
-def _start(n: int, init: int) -> Floats | None:
-    return None if init == KEEP else np.zeros(n, np.float32)
+def _bound(
+    op: Resolved, inputs: Inputs, skip: bool, n: int, init: int, base: int, ends: int, bias: int,
+    acc: tuple[int, int], w: tuple[int, int, bool], gate: tuple[int, int] = (0, 0),
+) -> Accumulation:  # fmt: skip
+    outer = "outer" in op.mnemonic
+    start = None if init == KEEP else np.zeros(n, np.float32)
+    rows, terms = (inputs.depth, inputs.rows) if outer else (inputs.rows, inputs.depth)
+    return Accumulation(
+        inputs, outer, skip, n, base + acc[0], acc[1], start, base + bias if init == BIAS else 0,
+        base + w[0], w[1], w[2], ends, *gate, rows, terms,
+        0 if start is None else int(start.ctypes.data),
+        not gate[0] and apart_pays(inputs, n, outer), dense_from(inputs, n, outer),
+    )  # fmt: skip
 
 
 def _inner(op: Resolved, sram: Sram) -> Accumulation:
     """Bind gacc, mac, bmac, gaccw, macw, bmacw."""
     v, gated = op.values, op.mnemonic.startswith("g")
     base = int(sram.ctypes.data)
-    gate = gate_stride = 0
+    ends = base + sram.shape[0]
+    gate = (0, 0)
     if op.mnemonic.endswith("w"):
         acc, acc_stride, a, a_stride, a_image, w, w_stride, images, n, bias, _, init = v[:12]
-        inputs = stack(sram, op.window, images, (a, a_stride, a_image), bits=gated)
+        inputs = stack(base + a, a_stride, a_image, images, op.window, ends, bits=gated)
         skip, trans = (1, 0) if gated else v[12:14]
     else:
         acc, acc_stride, a, a_stride, w, w_stride, rows, k, n, bias, init = v[:11]
-        inputs = matrix(sram, a, a_stride, rows, k, bits=gated)
+        inputs = matrix(base + a, a_stride, rows, k, ends, bits=gated)
         skip, trans = (1, 0) if gated else v[11:13]
         if op.mnemonic == "bmac" and v[13] and k:
-            gate, gate_stride = base + v[14], v[15]
-    return Accumulation(
-        inputs, False, bool(skip), n, base + acc, acc_stride, _start(n, init),
-        base + bias if init == BIAS else 0, base + w, w_stride, bool(trans),
-        base + sram.shape[0], gate, gate_stride,
-    )  # fmt: skip
+            gate = (base + v[14], v[15])
+    weights = (w, w_stride, bool(trans))
+    return _bound(
+        op, inputs, bool(skip), n, init, base, ends, bias, (acc, acc_stride), weights, gate
+    )
 
 
 def _outer(op: Resolved, sram: Sram) -> Accumulation:
     """Bind gouter, outer, gouterw, outerw."""
     v, gated = op.values, op.mnemonic.startswith("g")
     base = int(sram.ctypes.data)
+    ends = base + sram.shape[0]
     if op.mnemonic.endswith("w"):
         acc, acc_stride, a, a_stride, a_image, g, g_stride, images, n, _, init = v[:11]
-        inputs = stack(sram, op.window, images, (a, a_stride, a_image), bits=gated)
+        inputs = stack(base + a, a_stride, a_image, images, op.window, ends, bits=gated)
         skip = True if gated else bool(v[11])
     else:
         acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init = v[:10]
-        inputs = matrix(sram, a, a_stride, rows, k, bits=gated)
+        inputs = matrix(base + a, a_stride, rows, k, ends, bits=gated)
         skip = True if gated else bool(v[10])
-    return Accumulation(
-        inputs, True, skip, n, base + acc, acc_stride, _start(n, init), 0, base + g, g_stride,
-        False, base + sram.shape[0], 0, 0,
-    )  # fmt: skip
+    weights = (g, g_stride, False)
+    return _bound(op, inputs, skip, n, init, base, ends, 0, (acc, acc_stride), weights)

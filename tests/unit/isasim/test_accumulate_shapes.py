@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import math
 import random
 from types import ModuleType
 
@@ -27,7 +28,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     module: ModuleType = importlib.import_module("snncc.isasim.engines.fast_mac")
     if request.param != "measured":
         dense, apart = request.param != "listed", request.param == "apart"
-        monkeypatch.setattr(module, "dense_pays", lambda *sizes: dense)  # pyright: ignore
+        limit = -1.0 if dense else math.inf
+        monkeypatch.setattr(module, "dense_from", lambda *sizes: limit)  # pyright: ignore
         monkeypatch.setattr(module, "apart_pays", lambda *sizes: apart)  # pyright: ignore
     return str(request.param)
 
