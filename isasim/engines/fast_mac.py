@@ -26,7 +26,7 @@ from snncc.isasim.engines import kernels_dense as kd
 from snncc.isasim.engines import kernels_mac as km
 from snncc.isasim.engines import kernels_panel as kp
 from snncc.isasim.engines import kernels_turn as kt
-from snncc.isasim.engines.base import Activity, Resolved, Sram
+from snncc.isasim.engines.base import BLOCK, Activity, Resolved, Sram
 from snncc.isasim.engines.checks import BIAS, KEEP
 from snncc.isasim.engines.fast_choice import apart_pays, dense_from
 from snncc.isasim.engines.fast_inputs import Inputs, Words, empty_words, matrix, stack
@@ -106,14 +106,11 @@ class MacKernels:
 
     def __init__(self, half: bool) -> None:
         self.half = int(half)
-        self._ones = np.full(64, 0xFFFF, np.uint16)
         self._own = threading.local()
 
     def bind(self, op: Resolved, sram: Sram) -> Callable[[], Activity]:
         """Return a function that executes an instruction."""
         found = (_outer if "outer" in op.mnemonic else _inner)(op, sram)
-        if 16 * self._ones.shape[0] < found.n:
-            self._ones = np.full(-(-found.n // 16), 0xFFFF, np.uint16)
         if op.mnemonic == "bmac" and found.gate:
             return partial(self._masked, found)
         return partial(self._run, found)
@@ -206,7 +203,10 @@ class MacKernels:
                     return
                 every = not finite
         every = not op.skip and (every or bool(self.half))
-        gate, gate_stride = (op.gate, op.gate_stride) if op.gate else (self._all(), 0)
+        gate, gate_stride = op.gate, op.gate_stride
+        if not gate:
+            ones = np.full(-(-op.n // BLOCK), 0xFFFF, np.uint16)
+            gate, gate_stride = int(ones.ctypes.data), 0
         init, init_stride = op.begin()
         for low, high in _parts(op.inputs, 2 * op.inputs.depth):
             a, a_row, _patches = op.inputs.halves(low, high)
@@ -229,10 +229,6 @@ class MacKernels:
             km.valued_rows(words, *target, *place, self.half)
             if op.outer:
                 init, init_stride = op.out, op.out_stride
-
-    def _all(self) -> int:
-        """Return the address of a row of set mask bits."""
-        return int(self._ones.ctypes.data)
 
 
 def _parts(inputs: Inputs, row_bytes: int) -> list[tuple[int, int]]:
