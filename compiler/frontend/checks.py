@@ -8,7 +8,8 @@ from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat import Arr
 from snncc.compiler.frontend.probe import Probe
 from snncc.compiler.frontend.roll import Check, Roller
-from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
+from snncc.compiler.frontend.scc import components
 
 MAX_STATES = 12
 MAX_NUMBERS = 16
@@ -31,17 +32,9 @@ def run_checks(roller: Roller) -> None:
     data = [v for v in roller.flat.inputs if v.id not in roller.states]
     rest = {v.id for v in roller.flat.inputs if v.id not in roller.time_inputs}
     probe.states = rest - {v.id for v in data[:1]}
-    failing: list[Check] = []
-    for c in left:
-        node = resolve(c.node)
-        if probe.equal(node, c.t, c.val):
-            continue
-        if c.t == 0 and c.val.const is not None and _as_delay(node, np.asarray(c.val.const)):
-            probe.rolled.clear()
-            continue
-        failing.append(c)
+    failing = _failing(probe, left)
     if failing:
-        failing = _find_initial(probe, failing, known)
+        failing = _explain(probe, left, known)
     for c in failing[:1]:
         node = resolve(c.node)
         fail(
@@ -53,8 +46,46 @@ def run_checks(roller: Roller) -> None:
         )
 
 
-def _find_initial(probe: Probe, failing: list[Check], known: set[int]) -> list[Check]:
-    """Try the numbers of the recurrences as initial states; return the checks that still fail."""
+def _failing(probe: Probe, checks: list[Check]) -> list[Check]:
+    probe.rolled.clear()
+    return [c for c in checks if not probe.equal(resolve(c.node), c.t, c.val)]
+
+
+def _explain(probe: Probe, checks: list[Check], known: set[int]) -> list[Check]:
+    """Find the states in which the recurrences start; return the checks that still fail.
+
+    First with the step as it is, then with late layers delayed as a whole, at last with first
+    values that the file holds as constants taken as they are (nothing is learnt from those).
+    """
+    left = failing = _failing(probe, checks)
+    for attempt in range(3):
+        if attempt == 1 and not _delay_late(failing):
+            continue
+        if attempt == 2:
+            for c in failing:
+                constant = c.t == 0 and c.val.const is not None
+                if constant and not probe.equal(resolve(c.node), c.t, c.val):
+                    _as_delay(resolve(c.node), np.asarray(c.val.const))
+                    probe.rolled.clear()
+        found: list[RNode] = []
+        _find_initial(probe, _failing(probe, checks), known, found)
+        left = _failing(probe, checks)
+        if not left:
+            break
+        if attempt < 2:
+            for d in found:
+                d.init = None
+            failing = _failing(probe, checks)
+    return left
+
+
+def _find_initial(
+    probe: Probe, failing: list[Check], known: set[int], found: list[RNode]
+) -> list[Check]:
+    """Try the numbers of the recurrences as initial states; return the checks that still fail.
+
+    ``found`` gets the delays that were given one.
+    """
     delays: dict[int, RNode] = {}
     numbers: set[float] = set()
     stack = [resolve(c.node) for c in failing]
@@ -77,12 +108,38 @@ def _find_initial(probe: Probe, failing: list[Check], known: set[int]) -> list[C
             now = [c for c in failing if not probe.equal(resolve(c.node), c.t, c.val)]
             if len(now) < len(failing):
                 failing = now
+                found.append(d)
                 break
             d.init = None
         probe.rolled.clear()
         if not failing:
             break
     return failing
+
+
+def _delay_late(failing: list[Check]) -> bool:
+    """Turn layers of delayed inputs, of which the file has no first step, into delayed layers.
+
+    A current that arrives one step late (norse's recurrent cells, LSNN) starts from nothing: not
+    from what the layer, with its bias, makes of zeros.
+    """
+    cone = reachable(resolve(c.node) for c in failing)
+    cyclic = {n.id for group in components(cone, lambda n: True) for n in group}
+    late: set[int] = set()
+    for n in cone:  # operands first
+        ins = [resolve(i) for i in n.ins]
+        if n.op in ("Delay", "Const", "SeqInput", "SeqConst", "Input") or n.id in cyclic:
+            continue
+        fits = all(i.op in ("Delay", "Const") or i.id in late for i in ins)
+        if fits and any(i.op != "Const" for i in ins):
+            late.add(n.id)
+    use = users(cone)
+    ends = [
+        n
+        for n in cone
+        if n.id in late and n.start >= 1 and any(u.id not in late for u in use.get(n.id, []))
+    ]
+    return any([_as_delay(n, np.zeros(())) for n in ends])
 
 
 def _as_delay(node: RNode, init: Arr) -> bool:

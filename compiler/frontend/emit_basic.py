@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snncc.compiler.frontend.elementwise import COMPARE
+from snncc.compiler.frontend.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits
 from snncc.compiler.frontend.emit_layers import linear
 from snncc.compiler.frontend.flat import attr_float, attr_int, attr_ints
@@ -79,11 +79,31 @@ def spike(e: Emitter, node: RNode) -> Value:
         "layer": e.namer.layer(node),
     }
     source = node.val.node if node.val is not None else None
-    guess = None if source is None else framework_defaults(source, source, False, e.framework)
+    guess = (
+        None if source is None else framework_defaults(source, source, _recurs(node), e.framework)
+    )
     if guess is not None:
         attrs |= {"surrogate": guess.surrogate, "reset_gradient": guess.reset_gradient}
         attrs["origin"] = dict.fromkeys(("surrogate", "reset_gradient"), guess.origin)
     return b.op("graph.spike", h, theta, attrs=attrs).result
+
+
+def _recurs(spike: RNode) -> bool:
+    """Whether spikes come back to their own threshold through one layer of weights."""
+    stack, seen = [(i, False) for i in spike.ins], set[tuple[int, bool]]()
+    while stack:
+        x, weighted = resolve(stack[-1][0]), stack.pop()[1]
+        if x is spike and weighted:
+            return True
+        if (x.id, weighted) in seen or x.op in COMPARE:
+            continue
+        seen.add((x.id, weighted))
+        product = x.op in ("Gemm", "MatMul", "Conv")
+        if product and weighted:
+            continue
+        if product or x.op in ELEMENTWISE or x.op in ("Delay", "View", "Neuron", "Membrane"):
+            stack.extend((i, weighted or product) for i in x.ins)
+    return False
 
 
 @emits("Relu")

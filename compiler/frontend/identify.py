@@ -86,6 +86,10 @@ def identify(core: Core, theta: Arr | None, multi: bool, compare: str) -> Neuron
         twice = core.next(base - 2 * d, [2 * u for u in unit]) - core.next(base - 2 * d, zeros)
         if not close(twice, 2 * gain):
             raise Unfit("the membrane does not depend linearly on its input")
+        for far in (-1e4, 1e4):  # what bends there (KLIF's relu) bends gradients, too
+            there = core.next(base - d, [far * u for u in unit])
+            if not close(there, h0 + far * gain):
+                raise Unfit("the membrane is bounded before it is compared")
         gains.append(gain)
     found = Neuron(core.h, list(core.inputs), "leaky", Constants())
     found.compare = "none" if theta is None else "multi" if multi else compare

@@ -1,9 +1,11 @@
 """Resets of neurons that the import left as arithmetic: which of them pass a gradient.
 
 A reset is a spike (of this step or the one before, negated or scaled) that is subtracted from a
-value of its own recurrence or multiplied with one.  Where the neuron's reset gradient is detached,
-a ``graph.stop_gradient`` is put in its way.  In a difference of two spikes (snnTorch's
-``reset_delay=False``: the spike less the reset that was done already) the first keeps its gradient.
+value of its own recurrence or multiplied with one, or added to an adaptation: a state that depends
+on nothing but itself and the spikes, and that only thresholds and membranes see.  Where the
+neuron's reset gradient is detached, a ``graph.stop_gradient`` is put in its way.  In a difference
+of two spikes (snnTorch's ``reset_delay=False``: the spike less the reset that was done already)
+the first keeps its gradient.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from snncc.compiler.ir.core import Block, Op, Value, op
+from snncc.compiler.ir.elementwise import is_elementwise
 from snncc.compiler.ir.recurrence import Group, groups
 
 _CONSTANT = ("graph.const", "graph.param")
@@ -22,15 +25,57 @@ def detach_resets(block: Block, detached: Callable[[Op], bool]) -> None:
     if not any(o.name == "graph.spike" for o in block.ops):
         return
     for group in groups(block):
+        adapting = _adaptations(group)
         spikes = [o for o in group.ops if o.name == "graph.spike" and detached(o)]
-        for user, index in dict.fromkeys(r for s in spikes for r in _resets(group, s)):
+        for user, index in dict.fromkeys(r for s in spikes for r in _resets(group, s, adapting)):
             value = user.operands[index]
             made = op("graph.stop_gradient", [value], types=[value.type], loc=user.loc)
             block.insert_before(user, made)
             user.set_operand(index, made.result)
 
 
-def _resets(group: Group, spike: Op) -> list[tuple[Op, int]]:
+def _adaptations(group: Group) -> set[Op]:
+    """Return the additions that move states of nothing but themselves and spikes."""
+    inside = set(group.ops)
+    delays = {o.str_attr("state"): o for o in group.ops if o.name == "graph.delay"}
+    found: set[Op] = set()
+    for end in group.ops:
+        state = delays.get(end.str_attr("state")) if end.name == "graph.delay_next" else None
+        made = _makes(end.operands[0], state, inside) if state is not None else None
+        if state is None or made is None:
+            continue
+        if all(is_elementwise(u) for u in _sees(state, made, inside)):
+            found |= {o for o in made if o.name == "graph.add"}
+    return found
+
+
+def _makes(value: Value, state: Op, inside: set[Op]) -> set[Op] | None:
+    """Return the ops that make a state from its last value and spikes alone, else None."""
+    made: set[Op] = set()
+    work, own = [value], False
+    while work:
+        owner = work.pop().owner
+        if owner is state:
+            own = True
+            continue
+        if not isinstance(owner, Op):
+            return None
+        if owner in made or owner.name in (*_CONSTANT, "graph.spike"):
+            continue
+        if owner not in inside or not (is_elementwise(owner) or owner.name in _MOVED):
+            return None
+        made.add(owner)
+        work.extend(owner.operands)
+    return made if own else None
+
+
+def _sees(state: Op, made: set[Op], inside: set[Op]) -> set[Op]:
+    """Return the ops that a state and what it is made of go into."""
+    users = {u for o in (state, *made) for r in o.results for u, _ in r.uses}
+    return {u for u in users if u.name != "graph.delay_next" and u.name not in _MOVED}
+
+
+def _resets(group: Group, spike: Op, adapting: set[Op]) -> list[tuple[Op, int]]:
     """Follow a spike through its recurrence to the operands with which it resets."""
     inside = set(group.ops)
     delays = {o.str_attr("state"): o for o in group.ops if o.name == "graph.delay"}
@@ -50,6 +95,8 @@ def _resets(group: Group, spike: Op) -> list[tuple[Op, int]]:
             elif _combines(user, index):
                 if user.name != "graph.sub" or index == 1:
                     found.append((user, index))
+            elif user in adapting:
+                found.append((user, index))
             elif user.name in _MOVED or user.name in ("graph.sub", "graph.mul"):
                 work.append(user.result)
             elif user.name == "graph.unary" and user.str_attr("fn") == "neg":

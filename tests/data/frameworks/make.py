@@ -29,6 +29,7 @@ from torch import nn
 
 HERE = Path(__file__).resolve().parent
 ATAN = '[surrogate]\nname = "atan"\nalpha = 2.0\n'
+SUPER = '[surrogate]\nname = "super-spike"\nalpha = 1.0\n'
 DETACHED, ATTACHED = '[reset]\ngradient = "detached"\n', '[reset]\ngradient = "attached"\n'
 BATCH = '[batchnorm]\nstatistics = "batch"\n'
 
@@ -91,7 +92,51 @@ def spikingjelly_batchnorm(mode: str) -> nn.Module:
     return Net()
 
 
+def norse_lsnn(recurrent: bool) -> nn.Module:
+    """An adaptive threshold; the recurrent cell detaches its spikes in reset and adaptation."""
+    import norse.torch as norse
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(5, 7)
+            self.cell = norse.LSNNRecurrentCell(7, 7) if recurrent else norse.LSNNCell()
+            self.out, self.li = nn.Linear(7, 3), norse.LICell()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            state, last, out = None, None, []
+            for step in x:
+                spikes, state = self.cell(self.fc(step) * 10, state)
+                voltage, last = self.li(self.out(spikes), last)
+                out.append(voltage)
+            return torch.stack(out)
+
+    return Net()
+
+
+def spikingjelly_klif() -> nn.Module:
+    """A membrane that is rectified before it is compared."""
+    from spikingjelly.activation_based import functional, neuron, surrogate
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(
+                nn.Linear(6, 8), neuron.KLIFNode(surrogate_function=surrogate.ATan()),
+                nn.Linear(8, 3), neuron.KLIFNode(surrogate_function=surrogate.ATan()),
+            )  # fmt: skip
+
+        def forward(self, x: torch.Tensor) -> Any:
+            functional.reset_net(self)
+            return torch.stack([self.net(step * 3) for step in x])
+
+    return Net()
+
+
 CASES: dict[str, Case] = {
+    "norse_lsnn": Case(lambda: norse_lsnn(False), (6, 3, 5), SUPER, True),
+    "norse_lsnn_recurrent": Case(lambda: norse_lsnn(True), (6, 3, 5), SUPER, True),
+    "spikingjelly_klif": Case(spikingjelly_klif, (4, 5, 6), ATAN + ATTACHED, True),
     "snntorch_batchnorm": Case(
         snntorch_batchnorm, (3, 4, 1, 5, 5), ATAN + DETACHED + BATCH, train=True
     ),
