@@ -23,9 +23,9 @@ LISTED_VECTOR: Final = 1.55
 """An active term of one row and vector."""
 LATENCY: Final = 2.8
 """An active term of one row at least."""
-FOUND_BIT: Final = 1.0
+FOUND_BIT: Final = 3.0
 FOUND_NUMBER: Final = 5.0
-"""Listing an active term."""
+"""Listing an active term, in training steps: spikes come in clusters, random ones cost a third."""
 LISTED_ROW: Final = 30.0
 """Whatever a row costs besides."""
 TURNED: Final = 0.5
