@@ -121,14 +121,15 @@ def spikingjelly_klif() -> nn.Module:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = nn.Sequential(
+            self.net: Any = nn.Sequential(
                 nn.Linear(6, 8), neuron.KLIFNode(surrogate_function=surrogate.ATan()),
                 nn.Linear(8, 3), neuron.KLIFNode(surrogate_function=surrogate.ATan()),
             )  # fmt: skip
+            self.net[2].bias = nn.Parameter(torch.tensor([1.2, 1.9, 2.4]))
 
         def forward(self, x: torch.Tensor) -> Any:
             functional.reset_net(self)
-            return torch.stack([self.net(step * 3) for step in x])
+            return torch.stack([self.net(step * 4) for step in x])
 
     return Net()
 
