@@ -182,7 +182,7 @@ def gradients(net: nn.Module, model: onnx.ModelProto) -> dict[str, Any]:
     """Return the gradients of the parameters that are initializers of the file, in its layout."""
     out: dict[str, Any] = {}
     held = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    for parameter in net.parameters():
+    for name, parameter in net.named_parameters():
         value = parameter.detach().numpy()
         fits = [k for k, a in held.items() if a.shape == value.shape and np.array_equal(a, value)]
         turned = [
@@ -190,6 +190,7 @@ def gradients(net: nn.Module, model: onnx.ModelProto) -> dict[str, Any]:
             for k, a in held.items()
             if a.ndim == 2 and a.shape == value.T.shape and np.array_equal(a.T, value)
         ]
+        fits = [name] if name in fits else fits if value.size > 1 else []  # numbers look alike
         if parameter.grad is not None and len(fits) == 1:
             out[f"grad/{fits[0]}"] = parameter.grad.numpy()
         elif parameter.grad is not None and not fits and len(turned) == 1:
