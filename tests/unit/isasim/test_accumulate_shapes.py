@@ -3,7 +3,11 @@
 import importlib
 import itertools
 import math
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -110,3 +114,17 @@ def test_special_weights(mnemonic: str, numerics: Numerics) -> None:
         else:
             op = make_outer(m, mnemonic, 40, 10, 19, 0.3)
         agree(op, m.memory(), numerics)
+
+
+@pytest.mark.slow
+def test_kernels_of_machines_with_narrower_registers() -> None:
+    """The whole file again with the shapes of blocks that fit 16 registers."""
+    if os.environ.get("SNNCC_NO_AVX512"):
+        pytest.skip("this is the run with them")
+    here = Path(__file__)
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(here)]
+    env = {**os.environ, "SNNCC_NO_AVX512": "1"}
+    done = subprocess.run(
+        command, env=env, cwd=here.parents[3], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
