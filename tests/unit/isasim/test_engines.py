@@ -20,6 +20,7 @@ from snncc.isasim.engines import (
     prepare,
     select_engine,
 )
+from snncc.isasim.engines.checks import KEEP, check
 from unit.isasim.engine_cases import (
     DENSITIES,
     Maker,
@@ -63,6 +64,44 @@ def test_random_instructions(mnemonic: str, numerics: Numerics) -> None:
     for seed in range(SEED, SEED + 60):
         op, memory = random_case(mnemonic, seed)
         agree(op, memory, numerics)
+
+
+@pytest.mark.parametrize("mnemonic", ("gacc", "mac", "bmac", "gouter", "outer", "gaccw", "macw"))
+def test_half_accumulators_that_start_from_no_binary16_value(mnemonic: str) -> None:
+    """Words below 2^-25, where a term of 0 already rounds (ADR 0001, N2.5)."""
+    place = [f.name for f in BY_MNEMONIC[mnemonic].operands].index("init")
+    for seed in range(SEED, SEED + 40):
+        op, memory = random_case(mnemonic, seed)
+        op = op._replace(values=(*op.values[:place], KEEP, *op.values[place + 1 :]))
+        numbers = np.random.default_rng(seed)
+        for region in check(op, memory.size)[1]:
+            for at in region.starts():
+                size = region.size // 4
+                tiny = numbers.choice([-1, 1], size) * 2.0 ** numbers.integers(-40, -20, size)
+                memory[at : at + region.size] = tiny.astype(np.float32).view(np.uint8)
+        agree(op, memory, HALF)
+
+
+@pytest.mark.parametrize(
+    ("start", "a", "skip", "wanted"),
+    [
+        (-(2.0**-30), 0.0, 0, 0x80000000),  # RN16(-2^-30 + 0) = -0
+        (-(2.0**-30), 0.0, 1, 0xB0800000),  # no term: the word as it was
+        (2.0**-30, 0.0, 0, 0x00000000),
+        (-0.0, 0.0, 1, 0x00000000),  # loading adds to +0
+        (1.5 * 2.0**-24, 0.0, 0, 0x34000000),  # a tie between 1 and 2 times 2^-24: the even one
+        (1 + 2.0**-12, 1.0, 0, 0x40000000),  # RN16(2 + 2^-12) = 2
+    ],
+)
+def test_half_accumulators_by_hand(start: float, a: float, skip: int, wanted: int) -> None:
+    """acc at 0, a at 8, w (1.0) at 16: one row, one term, one output, init=keep."""
+    memory = np.zeros(64, np.uint8)
+    memory[0:4] = np.frombuffer(np.float32(start).tobytes(), np.uint8)
+    memory[8:10] = np.frombuffer(np.float16(a).tobytes(), np.uint8)
+    memory[16:18] = np.frombuffer(np.float16(1).tobytes(), np.uint8)
+    op = Resolved("mac", (0, 4, 8, 2, 16, 2, 1, 1, 1, 0, KEEP, skip, 0))
+    after = agree(op, memory, HALF)
+    assert int(after[0:4].view(np.uint32)[0]) == wanted
 
 
 @pytest.mark.parametrize("numerics", [FP32, SATURATE], ids=["fp32", "saturate"])
