@@ -20,6 +20,7 @@ from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.accounts import Account, Entry, accounts, as_json, group, total
 from snncc.isasim.chip import Chip
 from snncc.isasim.counters import STALL_CAUSES, Counters
+from snncc.isasim.critical import CriticalPath
 from snncc.isasim.decode import SLOTS
 from snncc.isasim.network import Dram, Mesh
 from snncc.isasim.pricing import Pricing
@@ -44,16 +45,18 @@ class Timing:
     bus_busy: int = 0
     links_busy: tuple[tuple[tuple[int, int], int], ...] = ()
     timeline: Stats | None = None
+    critical: Sequence[Stats] | None = None
 
 
 def snapshot(
     cycles: int, fetched: Sequence[int], starts: Sequence[int], ends: Mapping[int, int],
-    bus: Dram, mesh: Mesh, timeline: Timeline | None,
+    bus: Dram, mesh: Mesh, timeline: Timeline | None, path: CriticalPath | None = None,
 ) -> Timing:  # fmt: skip
     """Return what is left of a run's schedule; the next run reuses the bus and the mesh."""
     return Timing(
         cycles, fetched, starts, ends, bus.busy, tuple(sorted(mesh.busy.items())),
         timeline.as_json(cycles) if timeline is not None else None,
+        path.as_json(cycles) if path is not None else None,
     )  # fmt: skip
 
 
@@ -117,6 +120,8 @@ def collect(
     }
     if timing.timeline is not None:
         found["timeline"] = timing.timeline
+    if timing.critical is not None:
+        found["critical"] = timing.critical
     return found
 
 

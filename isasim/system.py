@@ -27,6 +27,7 @@ from snncc.isa.objload import pieces
 from snncc.isasim.activity import Expected, Recorder, Recording
 from snncc.isasim.chip import POISON, Chip
 from snncc.isasim.counters import Counters
+from snncc.isasim.critical import CriticalPath
 from snncc.isasim.decode import decode_core
 from snncc.isasim.engines import Numerics, prepare, select_engine
 from snncc.isasim.faults import Fault, StopReason
@@ -287,10 +288,13 @@ class System:
             return self._repeat(replay, seed, starts)
         counters = Counters(chip, pricing.prices)
         ends: dict[int, int] = {}
+        path: CriticalPath | None = None
         if options.timing:
+            if self._timeline is not None and self._races is None:
+                path = CriticalPath(chip, starts)
             timed = Timed(
                 chip, self.engine, pricing, counters, self._bus, self._mesh,
-                options.max_instructions, self._hooks, self._timeline, source, values,
+                options.max_instructions, self._hooks, self._timeline, source, values, path,
             )  # fmt: skip
             fault = timed.run()
             cycles, ends = timed.end, timed.ends
@@ -306,7 +310,7 @@ class System:
         if self._hooks:
             self._hooks.finish(cycles)
         timing = snapshot(
-            cycles, self._fetched, starts, ends, self._bus, self._mesh, self._timeline
+            cycles, self._fetched, starts, ends, self._bus, self._mesh, self._timeline, path
         )
         return Result(
             fault.reason if fault else StopReason.HALT,

@@ -14,6 +14,7 @@ from typing import Final
 from snncc.isasim.activity import Source
 from snncc.isasim.chip import Chip, Core
 from snncc.isasim.counters import USE_BITS, Counters
+from snncc.isasim.critical import BUSY, CriticalPath, Node
 from snncc.isasim.decode import (
     DMA_KIND,
     ENGINE_KIND,
@@ -43,9 +44,10 @@ class Timed:
     def __init__(
         self, chip: Chip, engine: Engine, pricing: Pricing, counters: Counters, dram: Dram,
         mesh: Mesh, limit: int, hooks: Hooks | None, timeline: Timeline | None = None,
-        source: Source | None = None, values: bool = True,
+        source: Source | None = None, values: bool = True, path: CriticalPath | None = None,
     ) -> None:  # fmt: skip
         self.chip = chip
+        self.path = path
         self.engine = engine
         self.pricing = pricing
         self.counters = counters
@@ -67,6 +69,8 @@ class Timed:
             self.queues += core.seq.queues if core else [deque()] * 8
         self.held = 0
         """Cycles for which the instruction under way waited for a shared resource."""
+        self.sent: tuple[int, ...] = ()
+        """Where the last message went."""
         self.end = 0
         self.ends: dict[int, int] = {}
 
@@ -93,7 +97,7 @@ class Timed:
         table, counters, hooks = self.table, self.counters, self.hooks
         execute, price = self.engine.execute, self.pricing.engine
         stalls, busy, waited = counters.stalls, counters.busy, counters.waited
-        timeline, source = self.timeline, self.source
+        timeline, source, path = self.timeline, self.source, self.path
         core, slot, pc = self.chip.cores[0], 0, 0
         pending = -1  # the next event of the unit just served; saves a push and a pop
         try:
@@ -120,6 +124,8 @@ class Timed:
                     stalls[actor]["empty"] += issue - ready
                     waited[index][pc] += issue - ready
                     free[actor] = ready = issue  # not counted twice when it must try again
+                    if path is not None:
+                        path.last[actor] = path.step(issue, BUSY, index, 0, pc, entry[3])
                 if kind == ENGINE_KIND:
                     if hooks is not None:
                         hooks.before(core, slot, entry, time)
@@ -161,13 +167,18 @@ class Timed:
                     end = self._message(core, slot, time, entry)
                     if end < 0:
                         continue
+                before: Node | None = None
+                if path is not None:
+                    before = path.served(
+                        kind, actor, pc, time, ready, end, self.held, drained[actor], op, self.sent
+                    )
                 queue.popleft()
                 counters.spent[index][pc] += end - time
                 busy[actor] += end - time
                 free[actor] = end
                 if timeline is not None:
                     timeline.add(actor, time + self.held, end)
-                    self.held = 0
+                self.held = 0
                 if hooks is not None:
                     hooks.done(core, slot, entry, time, end)
                 if queue:
@@ -183,6 +194,8 @@ class Timed:
                         stalls[actor - slot]["queue"] += time - seq.time
                         waited[index][seq.pc] += time - seq.time
                         seq.time = time
+                        if path is not None:
+                            seq.clock = before
                     fault = self._advance(core)
                     if fault:
                         return fault
@@ -228,6 +241,9 @@ class Timed:
             except Trap as trap:
                 return trap_fault(core, 0, pc, trap)
             seq.posts.popleft()
+            if self.path is not None:
+                node = self.path.step(time, BUSY, core.index, 0, pc, clock)
+                self.path.posted[core.index, sem] = node
             if self.hooks is not None:
                 self.hooks.posted(core, 0, sem, n, (time, pc, None, clock), time)
             for waiter in core.sem_waiters.pop(sem, ()):
@@ -251,6 +267,8 @@ class Timed:
             self.counters.stalls[core.index << 3]["semaphore"] += time - seq.time
             self.counters.waited[core.index][seq.pc] += time - seq.time
             seq.time = time
+            if self.path is not None:
+                seq.clock = self.path.posted[core.index, sem]
         return self._advance(core)
 
     def _use(self, actor: int, pc: int, price: Price, end: int) -> None:
@@ -295,7 +313,7 @@ class Timed:
         actor = core.index << 3 | slot
         waited = time - self.free[actor]
         if core.kinds[entry[1]] == SEND_KIND:
-            targets = chip.targets(core, op)
+            targets = self.sent = chip.targets(core, op)
             core.credit_wait = chip.without_credit(core, targets)
             if core.credit_wait:
                 return -1

@@ -66,7 +66,7 @@ def test_random_instructions(mnemonic: str, numerics: Numerics) -> None:
         agree(op, memory, numerics)
 
 
-@pytest.mark.parametrize("mnemonic", ("gacc", "mac", "bmac", "gouter", "outer", "gaccw", "macw"))
+@pytest.mark.parametrize("mnemonic", ["gacc", "mac", "bmac", "gouter", "outer", "gaccw", "macw"])
 def test_half_accumulators_that_start_from_no_binary16_value(mnemonic: str) -> None:
     """Words below 2^-25, where a term of 0 already rounds (ADR 0001, N2.5)."""
     place = [f.name for f in BY_MNEMONIC[mnemonic].operands].index("init")
