@@ -1,9 +1,9 @@
 """The critical path of a timed run: for every cycle, the one thing that the end waited for.
 
-A *node* says: up to ``end`` the path was at ``key``; before that it was where ``parent`` was.  Every
-actor keeps the node that led to its last event.  What starts late takes over the node of what it
-waited for: a post, a message, a credit, room in a queue, the issue by the sequencer.  The chain that
-ends last, walked back, covers the cycles of the run once each, so its parts add up to them.
+A *node* says: up to ``end`` the path was at ``key``; before that it was where ``parent`` was.
+Every actor keeps the node that led to its last event.  What starts late takes over the node of what
+it waited for: a post, a message, a credit, room in a queue, the issue by the sequencer.  The chain
+that ends last, walked back, covers the cycles of the run once each: its parts add up to them.
 
 Neighbours with the same key are merged, and a chain that nothing refers to any more is forgotten:
 memory grows with the number of changes of layer and unit on the paths alive, not with the run.
@@ -30,7 +30,7 @@ LATENCY: Final = "latency"
 MESSAGE: Final = "message"
 FETCH: Final = "fetch"
 CAUSES: Final = (BUSY, DRAM, LINK, LATENCY, MESSAGE, FETCH)
-"""At work; waiting for the DRAM bus or a link; results, or a message, under way; loading of code."""
+"""At work; waiting for the DRAM bus or a link; results or a message under way; loading of code."""
 
 
 class CriticalPath:
@@ -74,8 +74,8 @@ class CriticalPath:
     ) -> Node | None:  # fmt: skip
         """Note an entry that started at ``time``; return how the run came there.
 
-        ``ready``: when its unit was free and the entry issued; ``held``: cycles of ``end - time`` for
-        which a shared resource was taken; ``drained``: when the results of its unit are out;
+        ``ready``: when its unit was free and the entry issued; ``held``: cycles of ``end - time``
+        for which a shared resource was taken; ``drained``: when the results of its unit are out;
         ``targets`` of a message.
         """
         core, slot = actor >> 3, actor & 7

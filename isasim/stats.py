@@ -150,7 +150,7 @@ def _hot(chip: Chip, entries: Sequence[Entry]) -> list[Stats]:
 
 
 def memory_map(program: ObjectFile, dram_bytes: int, machine: Machine) -> Stats:
-    """Return what lies where in the DRAM."""
+    """Return what lies where in the DRAM, and in the scratchpad that is used most."""
     tensors: list[Stats] = []
     for t in program.tensors:
         if t.space == "dram":
@@ -160,6 +160,34 @@ def memory_map(program: ObjectFile, dram_bytes: int, machine: Machine) -> Stats:
         "dram_bytes": dram_bytes,
         "scratchpad_bytes": machine.scratchpad.bytes,
         "tensors": sorted(tensors, key=lambda t: (t["start"], t["end"])),
+        **_scratchpads(program),
+    }
+
+
+def _scratchpads(program: ObjectFile) -> Stats:
+    """Return the highest byte used of every scratchpad, and the buffers of the fullest one."""
+    peaks: dict[int, int] = {}
+    for s in program.symbols:
+        if s.kind == "sram" and s.bytes:
+            peaks[s.core] = max(peaks.get(s.core, 0), s.value + s.bytes)
+    if not peaks:
+        return {}
+    fullest = min(peaks, key=lambda core: (-peaks[core], core))
+    code = next((c for c in program.cores if c.core == fullest), None)
+    buffers: list[Stats] = []
+    for s in program.symbols:
+        if s.kind == "sram" and s.bytes and s.core == fullest:
+            line = code.source(s.first) if code is not None else None
+            buffers.append(
+                {
+                    "name": s.name, "tensor": s.tensor, "start": s.value, "end": s.value + s.bytes,
+                    "first": s.first, "layer": line.layer if line else "",
+                    "phase": line.phase if line else "",
+                }
+            )  # fmt: skip
+    return {
+        "scratchpads": {str(core): peak for core, peak in sorted(peaks.items())},
+        "fullest": {"core": fullest, "buffers": buffers},
     }
 
 

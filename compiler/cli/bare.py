@@ -39,6 +39,7 @@ def run_bare(
     names = [t.name for t in program.tensors]
     arrays = read_npz(inputs, names) if inputs else {}
     with ExitStack() as files:
+        files.enter_context(asked.keeping(stats))
         tracers = open_tracers(trace, program, files)
         debugger = make_debugger(asked.commands) if debug else None
         if debugger is not None:

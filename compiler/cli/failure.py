@@ -8,7 +8,9 @@ import shlex
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from snncc.compiler.cli.roof import EXIT_INPUT, EXIT_INTERNAL
 from snncc.compiler.diag import CompileError, Diagnostic
@@ -16,11 +18,14 @@ from snncc.compiler.pipeline.manager import PassFailure
 
 
 class Stopped(Exception):
-    """A simulated run that did not halt: the report and the exit code (3, 4 or 5)."""
+    """A simulated run that did not halt: the report, the exit code (3, 4 or 5), its statistics."""
 
-    def __init__(self, report: str, code: int) -> None:
+    def __init__(
+        self, report: str, code: int, stats: Callable[[], dict[str, Any]] | None = None
+    ) -> None:
         super().__init__(report)
         self.code = code
+        self.stats = stats
 
 
 def explain(error: Exception) -> tuple[str, int]:

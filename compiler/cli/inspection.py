@@ -6,12 +6,14 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from snncc.compiler.cli.failure import Stopped
 from snncc.compiler.diag import fail
 
 if TYPE_CHECKING:
@@ -103,6 +105,24 @@ class Inspection:
         except (ActivityError, ValueError) as error:
             fail("E0033", str(error), self.activity or "--density")
 
+    @contextmanager
+    def keeping(self, stats: str | None) -> Generator[None]:
+        """Write statistics and report also of a run that stops before its end."""
+        from snncc.compiler.cli.files import write_text
+
+        try:
+            yield
+        except Stopped as stop:
+            if stop.stats is not None and (stats or self.report):
+                found = stop.stats()
+                if stats:
+                    write_text(stats, json.dumps(found, indent=1) + "\n")
+                if self.report:
+                    from snncc.compiler.cli.report import write_report
+
+                    write_report(self.report, found)
+            raise
+
     def finish(self, program: ObjectFile, options: Options, stats: Any) -> None:
         """Write the recording and the report of a run."""
         from snncc.compiler.cli.files import write_bytes
@@ -139,6 +159,7 @@ def run_timing_only(
 
     options = replace(options, source=asked.source(program), timeline=bool(stats or asked.report))
     with ExitStack() as files:
+        files.enter_context(asked.keeping(stats))
         tracers = open_tracers(trace, program, files)
         nothing = Interface("", "bare", 1, 1, InputLayout(()))
         chip = Chip(program, nothing, options=options, tracers=tracers)

@@ -41,9 +41,10 @@ def report(run: str, other: str | None, output: str | None, kind: str | None) ->
     target = output or str(Path(run).with_suffix(".html") if run != "-" else "-")
     write_report(target, stats, second, (_short(run), _short(other or "")))
     if target != "-":
+        from snncc.compiler.cli.report_critical import sentence
         from snncc.compiler.cli.report_facts import headline
 
-        click.echo(f"{target}: {headline(stats)}", err=True)
+        click.echo(f"{target}: {sentence(stats) or headline(stats)}", err=True)
 
 
 def write_report(

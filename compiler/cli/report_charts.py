@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 from snncc.compiler.cli.report_facts import Stats, bytes_of, layer_name, peak_macs, si
 
@@ -27,7 +27,7 @@ HEAT: Final = (
     "#0b3a6b",
     "#04213f",
 )
-"""Light to dark: readable without colour."""
+"""Light to dark: readable without colour, on a light ground in dark mode too."""
 
 
 def legend(names: Sequence[str]) -> str:
@@ -89,7 +89,7 @@ def heat(rows: Sequence[tuple[str, Sequence[float]]], title: str) -> str:
     drawn = "".join(f'<path fill="{HEAT[i]}" d="{"".join(p)}"/>' for i, p in enumerate(paths) if p)
     total = len(rows) * height
     return (
-        f'<div class="wide"><svg class="heat" viewBox="0 0 {width} {total}" role="img" '
+        f'<div class="wide"><svg class="heat light" viewBox="0 0 {width} {total}" role="img" '
         f'aria-label="{escape(title)}">'
         f'<rect class="ground" x="{left}" width="{width - left}" height="{total}"/>{drawn}'
         f'<g class="names">{"".join(names)}</g></svg></div>{_scale()}'
@@ -118,15 +118,15 @@ def roofline(stats: Stats) -> str:
     width, height, left, low = 720, 300, 60, 260
 
     def px(x: float) -> float:
-        return left + (math.log10(x) - x0) / max(1, x1 - x0) * (width - left - 10)
+        return left + (math.log10(x) - x0) / max(1, x1 - x0) * (width - left - 24)
 
     def py(y: float) -> float:
-        return low - (math.log10(y) - y0) / max(1, y1 - y0) * (low - 12)
+        return low - (math.log10(y) - y0) / max(1, y1 - y0) * (low - 26)
 
     out: list[str] = []
     for i in range(x0, x1 + 1):
         out.append(f'<text x="{px(10.0**i):.0f}" y="{low + 16}" class="mid">{10.0**i:g}</text>')
-        out.append(f'<path class="grid" d="M{px(10.0**i):.1f} 12V{low}"/>')
+        out.append(f'<path class="grid" d="M{px(10.0**i):.1f} 26V{low}"/>')
     for i in range(y0, y1 + 1):
         out.append(f'<text x="{left - 4}" y="{py(10.0**i) + 4:.0f}">{10.0**i:g}</text>')
         out.append(f'<path class="grid" d="M{left} {py(10.0**i):.1f}H{width - 10}"/>')
@@ -144,9 +144,11 @@ def roofline(stats: Stats) -> str:
         )
     keys = "".join(f"<li>{escape(p[2])}</li>" for p in points)
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="roofline">{"".join(out)}'
+        f'<div class="wide"><svg class="heat" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="roofline">{"".join(out)}'
         f'<text x="{width / 2}" y="{height - 6}" class="mid">MACs per DRAM byte</text>'
-        f'<text x="8" y="10" class="start">MACs per cycle</text></svg><ol class="keys">{keys}</ol>'
+        '<text x="8" y="10" class="start">MACs per cycle</text></svg></div>'
+        f'<ol class="keys">{keys}</ol>'
     )
 
 
@@ -192,7 +194,7 @@ def mesh(stats: Stats) -> str:
             "</text>"
         )
     return (
-        f'<svg class="mesh" style="max-width:{cols * step}px" viewBox="0 0 {cols * step} '
+        f'<svg class="mesh light" style="max-width:{cols * step}px" viewBox="0 0 {cols * step} '
         f'{rows * step}" role="img" aria-label="mesh">{"".join(out)}</svg>{_scale()}'
     )
 
@@ -209,27 +211,3 @@ def _core_work(stats: Stats) -> dict[int, float]:
 
 def _colour(share: float) -> str:
     return HEAT[min(len(HEAT) - 1, max(0, int(share * len(HEAT))))]
-
-
-def memory(stats: Stats) -> str:
-    """Return the DRAM as a band with a piece per tensor."""
-    found: Mapping[str, Any] = stats.get("memory", {})
-    size = found.get("dram_bytes", 0)
-    tensors: Sequence[Mapping[str, Any]] = found.get("tensors", ())
-    if not size or not tensors:
-        return "<p>not recorded</p>"
-    roles = sorted({t["role"] for t in tensors})
-    out: list[str] = []
-    for t in tensors:
-        x, width = 720 * t["start"] / size, 720 * (t["end"] - t["start"]) / size
-        colour = PALETTE[roles.index(t["role"]) % len(PALETTE)]
-        tip = f"{escape(t['name'])} ({escape(t['role'])}): {t['end'] - t['start']} bytes"
-        tip += f" at {t['start']:#x}"
-        out.append(
-            f'<rect x="{x:.2f}" width="{max(0.4, width):.2f}" height="40" fill="{colour}">'
-            f"<title>{tip}</title></rect>"
-        )
-    return (
-        f'<svg viewBox="0 0 720 40" role="img" aria-label="memory map"><rect class="ground" '
-        f'width="720" height="40"/>{"".join(out)}</svg>{legend(roles)}'
-    )

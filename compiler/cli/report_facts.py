@@ -177,12 +177,12 @@ def si(value: float, unit: str = "") -> str:
     """Return a number with three digits and a prefix."""
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
+            return f"{value / factor:.3g}\u00a0{prefix}{unit}"
     if value and abs(value) < 1:
         for factor, prefix in ((1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p")):
             if abs(value) >= factor:
-                return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}".rstrip()
+                return f"{value / factor:.3g}\u00a0{prefix}{unit}"
+    return f"{value:.3g}\u00a0{unit}".rstrip()
 
 
 def joules(pico: float) -> str:

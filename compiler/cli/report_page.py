@@ -7,6 +7,9 @@ from html import escape
 from typing import Final
 
 from snncc.compiler.cli import report_charts as charts
+from snncc.compiler.cli import report_critical as critical
+from snncc.compiler.cli import report_memory as memory
+from snncc.compiler.cli.report_critical import following, sentence
 from snncc.compiler.cli.report_facts import (
     CAUSES,
     ENERGY,
@@ -38,7 +41,9 @@ margin:1rem 0}
 .facts b{display:block;font-size:1.15rem}
 svg{width:100%;height:auto;display:block}svg text{font-size:11px;fill:currentColor;text-anchor:end}
 svg .mid{text-anchor:middle}svg .start{text-anchor:start}svg .small{font-size:9px}
-svg.bar{height:1.1rem}
+svg.bar{height:1.1rem}.tall svg.bar{height:2rem}
+svg .heat text[fill="#fff"],svg text.small[fill="#fff"]{fill:#fff}
+svg text.small[fill="#000"]{fill:#000}
 .bar rect{stroke:var(--paper);stroke-width:1;vector-effect:non-scaling-stroke}
 .ground{fill:var(--ground)}.grid{stroke:var(--line);stroke-width:.5}
 .mesh text[fill="#fff"]{fill:#fff}.mesh text[fill="#000"]{fill:#000}
@@ -51,10 +56,13 @@ border:1px solid var(--dim)}
 .scale{font-size:.85rem}.scale i{margin:0;width:1.4em}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:right;padding:.2rem .5rem;border-bottom:1px solid var(--line);white-space:nowrap}
-th:first-child,td:first-child{text-align:left}td.chart{min-width:9rem;width:30%}
+th:first-child,td:first-child,.text td:nth-child(2),.text th:nth-child(2){
+text-align:left}td.chart{min-width:9rem;width:30%}
 @media(max-width:40rem){td,th{white-space:normal;padding:.2rem .3rem}td.chart{min-width:8rem}
 svg.heat{min-width:36rem}}
-td code{font-size:.8rem}.note{color:var(--dim);font-size:.9rem}.worse{font-weight:700}
+pre{overflow-x:auto;font-size:.8rem}td code{font-size:.8rem}
+.light{background:#f7f7f7;color:#1a1a1a}.light .ground{fill:#ececec}
+.note{color:var(--dim);font-size:.9rem}.worse{font-weight:700}
 """
 
 
@@ -63,13 +71,15 @@ def page(stats: Stats, other: Stats | None = None, names: Sequence[str] = ("run"
     title = f"snncc: {stats.get('target', '')} {names[0]}"
     body = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="headline">{escape(headline(stats))}</p>',
-        f"<p>{escape(energy_sentence(stats))}</p>",
+        _stopped(stats),
+        f'<p class="headline">{escape(sentence(stats) or headline(stats))}</p>',
+        f"<p>{escape(' '.join((following(stats), energy_sentence(stats))).strip())}</p>",
         _facts(stats),
     ]
     if other is not None:
         body.append(_section("Compared with " + names[1], _comparison(stats, other, names)))
     body += [
+        _section("What the run waits for", critical.chart(stats)),
         _section("How busy everything was", _resources(stats)),
         _section("What units do and wait for", _stalls(stats)),
         _section("Over time", _timeline(stats)),
@@ -78,7 +88,8 @@ def page(stats: Stats, other: Stats | None = None, names: Sequence[str] = ("run"
         _section("Roofline", charts.roofline(stats) + _ROOFLINE),
         _section("Densities", _densities(stats)),
         _section("Mesh", charts.mesh(stats) + _MESH),
-        _section("DRAM", charts.memory(stats) + _tensors(stats)),
+        _section("Scratchpad", memory.scratchpad(stats)),
+        _section("DRAM", memory.dram(stats) + _tensors(stats)),
         _section("Instructions that take most", _hot(stats)),
     ]
     return (
@@ -102,6 +113,17 @@ _MESH: Final = (
 )
 
 
+def _stopped(stats: Stats) -> str:
+    """Return why a run did not come to its end, or nothing."""
+    if "stopped" not in stats:
+        return ""
+    first, _, rest = stats["stopped"]["report"].partition("\n")
+    return (
+        f'<p class="headline">The run stopped: {escape(first)}</p><pre>{escape(rest)}</pre>'
+        "<p>What follows is about the part before that.</p>"
+    )
+
+
 def _section(title: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{content}</section>"
 
@@ -117,7 +139,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}\u00a0%"
 
 
 def _facts(stats: Stats) -> str:
@@ -308,7 +330,7 @@ def _comparison(stats: Stats, other: Stats, names: Sequence[str]) -> str:
              joules(a["energy_pj"]), joules(b["energy_pj"]),
              _ratio(a["energy_pj"], b["energy_pj"])]
         )  # fmt: skip
-    note = f"<p>{escape(names[1])}: {escape(headline(other))}</p>"
+    note = f"<p>{escape(names[1])}: {escape(sentence(other) or headline(other))}</p>"
     head = ("", names[0], names[1], "ratio")
     layer_head = ("busy cycles, energy", names[0], names[1], "ratio", names[0], names[1], "ratio")
     return note + _table(head, rows) + _table(layer_head, layer_rows)

@@ -128,6 +128,7 @@ def run(
     with ExitStack() as files:
         from snncc.compiler.cli.tracing import open_tracers
 
+        files.enter_context(asked.keeping(stats))
         tracers = open_tracers(trace, made.object_file, files)
         result = api.run(
             made,

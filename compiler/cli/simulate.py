@@ -101,7 +101,13 @@ class Chip:
         if fault is not None:
             text = str(Diagnostic(STOP_CODES[fault.reason], str(fault).partition("\n")[0]))
             rest = str(fault).partition("\n")[2]
-            raise Stopped(f"{text}\n{rest}".rstrip(), self.result.exit_code)
+            result = self.result
+            stopped = {"code": result.exit_code, "kind": fault.kind, "report": str(fault)}
+            raise Stopped(
+                f"{text}\n{rest}".rstrip(),
+                result.exit_code,
+                lambda: {**result.stats, "stopped": stopped},
+            )
         return self.result
 
     def output(self, name: str) -> Array:

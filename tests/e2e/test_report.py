@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 from e2e.common import BATCH, CONFIG, DIGITS, refused, snncc
+from snncc.compiler.cli.report_critical import following, sentence
 from snncc.compiler.cli.report_facts import headline, resources
 from snncc.compiler.cli.report_page import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECTIONS = (
-    "How busy everything was", "What units do and wait for", "Over time", "Layers and phases",
-    "Energy by layer and phase", "Roofline", "Densities", "Mesh", "DRAM",
-    "Instructions that take most",
+    "What the run waits for", "How busy everything was", "What units do and wait for", "Over time",
+    "Layers and phases", "Energy by layer and phase", "Roofline", "Densities", "Mesh", "Scratchpad",
+    "DRAM", "Instructions that take most",
 )  # fmt: skip
 VOID = {"meta", "br", "link", "img"}
 
@@ -70,8 +71,8 @@ def test_the_page_has_everything_and_asks_nobody(folder: Path, stats: Any) -> No
     seen = Page(text)
     words = " ".join(seen.text)
     assert all(name in words for name in SECTIONS)
-    assert headline(stats) in words
-    assert words.index(headline(stats)) < 4000  # in the first screen
+    assert sentence(stats) in words
+    assert words.index(sentence(stats)) < 4000  # in the first screen
     assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in seen.found}
     for _, attributes in seen.found:
         assert not {"src", "href", "srcset", "onload", "onclick"} & set(attributes)
@@ -142,9 +143,73 @@ def test_the_headline_names_what_is_busiest(stats: Any) -> None:
     assert headline(made).startswith("Nothing is busy more than")
 
 
+def test_the_path_is_the_whole_run_and_its_words_are_the_numbers(stats: Any) -> None:
+    rows = stats["critical"]
+    cycles = stats["cycles"]
+    assert sum(row["cycles"] for row in rows) == cycles
+    assert all(sum(row["cores"].values()) == row["cycles"] > 0 for row in rows)
+    by_unit: dict[str, int] = {}
+    for row in rows:
+        by_unit[row["unit"]] = by_unit.get(row["unit"], 0) + row["cycles"]
+    most = max(by_unit, key=lambda unit: by_unit[unit])
+    assert most == "dma"
+    share = round(100 * by_unit["dma"] / cycles)
+    assert sentence(stats).startswith(
+        "Moving data between DRAM and scratchpads is the bottleneck: the run waits for it "
+        f"{share}\u00a0% of its {cycles} cycles, most of all for "
+    )
+    assert "Next: back-propagation engines (bp)" in following(stats)
+    made = {**stats, "critical": [{**row, "unit": "wg"} for row in rows]}
+    assert sentence(made).startswith("The weight-gradient engines (wg) are the bottleneck")
+    assert sentence({**stats, "critical": []}) == following({**stats, "critical": []}) == ""
+
+
+def test_the_scratchpad_has_names(folder: Path, stats: Any) -> None:
+    words = " ".join(Page((folder / "run.html").read_text()).text)
+    memory = stats["memory"]
+    assert f"Core {memory['fullest']['core']} uses most of its scratchpad" in words
+    assert "lif1.scan bp" in words
+    assert max(memory["scratchpads"].values()) <= memory["scratchpad_bytes"]
+    tensors = {b["tensor"] for b in memory["fullest"]["buffers"]}
+    assert {"fc1.weight", "fc2.weight", "x"} <= tensors
+    none: dict[str, Any] = {**stats, "memory": {**memory, "fullest": {"core": 0, "buffers": []}}}
+    assert "names no scratchpad buffers" in " ".join(Page(page(none)).text)
+
+
+def test_a_run_that_stops_has_statistics_and_a_page(tmp_path: Path) -> None:
+    source, program = tmp_path / "p.s", tmp_path / "p.snnx"
+    source.write_text(
+        ".machine small\n.core 0\n  li r1, 1\n  li r2, 64\n"
+        "  fill [r0:r0], n0=r1, bytes=r2, 0x3c00\n  li r3, 9999999\n"
+        "  st [r3:r0:r0], [r0:r0:r0], n0=r1, n1=r1, bytes=r2\n  halt\n"
+    )
+    assert snncc("asm", source, "-o", program).exit_code == 0
+    stats, page_ = tmp_path / "s.json", tmp_path / "r.html"
+    refused(snncc("run", program, "--stats", stats, "--report", page_), "E0901", 3)
+    found = json.loads(stats.read_text())
+    assert found["stopped"]["code"] == 3
+    assert found["stopped"]["kind"] == "bounds"
+    assert found["units"]["dma"]["busy"] == 2  # 64 bytes, 32 per cycle
+    words = " ".join(Page(page_.read_text()).text)
+    assert "The run stopped: bounds: st: dst covers bytes 9999999..10000062 of dram" in words
+    again = tmp_path / "again.html"
+    assert snncc("report", stats, "-o", again).exit_code == 0
+    assert again.read_text().count("The run stopped") == 1
+
+
 def test_old_statistics_without_the_new_parts_still_give_a_page(stats: Any) -> None:
     old = copy.deepcopy(stats)
-    for key in ("timeline", "dram", "links", "mesh", "peak", "hot", "memory", "mnemonics"):
+    for key in (
+        "critical",
+        "timeline",
+        "dram",
+        "links",
+        "mesh",
+        "peak",
+        "hot",
+        "memory",
+        "mnemonics",
+    ):
         old.pop(key)
     for layer in old["layers"]:
         for key in ("units", "energy_by", "waited"):
