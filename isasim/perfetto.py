@@ -20,6 +20,8 @@ from snncc.isasim.chip import Core
 from snncc.isasim.decode import SLOTS
 from snncc.isasim.engines.checks import Footprint
 from snncc.isasim.network import DRAM, Link
+from snncc.isasim.timeline import Timeline
+from snncc.isasim.trace_span import FOREVER, Span
 
 VARINT, FIXED64, BYTES = 0, 1, 2
 
@@ -36,7 +38,6 @@ BEGIN, END, COUNTER = 1, 2, 4
 # DebugAnnotation
 _KEY, _UINT, _STRING = 10, 3, 6
 
-BINS: Final = 512
 _LAYER_TRACK: Final = 8
 _SHARED: Final = 1 << 20
 """Process and tracks of the shared resources."""
@@ -70,10 +71,15 @@ def block(field: int, data: bytes | str) -> bytes:
 
 
 class PerfettoTrace:
-    """Writes the trace while the program runs; counters come at the end of each run."""
+    """Writes the trace while the program runs; counters come at the end of each run.
 
-    def __init__(self, out: BinaryIO, clock_hz: float) -> None:
+    What lies outside of ``span`` is followed, as a wait may take tokens posted before, but not
+    written.
+    """
+
+    def __init__(self, out: BinaryIO, clock_hz: float, span: Span | None = None) -> None:
         self.out = out
+        self.span = span or Span(most=FOREVER)
         self.scale = 1e9 / clock_hz
         self._offset = 0
         self._flows = 0
@@ -84,7 +90,7 @@ class PerfettoTrace:
         self._messages: dict[int, int] = {}
         self._tokens: dict[tuple[int, int], deque[list[int]]] = {}
         self._working: dict[int, tuple[str, str]] = {}
-        self._taken: dict[Link, list[tuple[int, int]]] = {}
+        self._load = Timeline()
 
     def _packet(self, body: bytes, time: int | None = None) -> None:
         stamp = (
@@ -102,9 +108,9 @@ class PerfettoTrace:
             self._messages,
             self._tokens,
             self._working,
-            self._taken,
         ):
             left.clear()
+        self._load.reset()
 
     def before(self, core: Core, slot: int, pc: int, time: int) -> None:
         """Nothing to do."""
@@ -142,6 +148,8 @@ class PerfettoTrace:
         self, core: Core, slot: int, pc: int, start: int, end: int, footprint: Footprint
     ) -> None:
         """Write a slice."""
+        if not self.span.takes(start, end):
+            return
         line = core.code.program.source(pc)
         layer, phase = (line.layer, line.phase) if line else ("", "")
         name = core.code.program.code[pc].insn.mnemonic
@@ -175,6 +183,8 @@ class PerfettoTrace:
 
     def message(self, core: Core, slot: int, numbers: Sequence[int], time: int, sent: bool) -> None:
         """Remember the flows of the slice that follows."""
+        if not self.span.holds(time):
+            return
         actor = core.index << 3 | slot
         for each in numbers:
             if sent:
@@ -190,10 +200,12 @@ class PerfettoTrace:
         """Tie a wait to the posts whose tokens it took, first come first served."""
         actor = core.index << 3 | slot
         queue = self._tokens.setdefault((core.index, sem), deque())
+        inside = self.span.holds(time)
         if posted:
-            self._flows += 1
-            queue.append([self._flows, n])
-            self._starts.setdefault(actor, []).append(self._flows)
+            self._flows += inside
+            queue.append([self._flows if inside else 0, n])  # 0: a post that is not in the trace
+            if inside:
+                self._starts.setdefault(actor, []).append(self._flows)
         else:
             while n and queue:
                 flow, left = queue[0]
@@ -201,26 +213,33 @@ class PerfettoTrace:
                 n -= taken
                 queue[0][1] -= taken
                 place = self._starts if queue[0][1] else self._ends
-                place.setdefault(actor, []).append(flow)
+                if flow and inside:
+                    place.setdefault(actor, []).append(flow)
                 if not queue[0][1]:
                     queue.popleft()
         if slot == 0:  # the sequencer's own ones are no entries of a queue
             self.instruction(core, 0, pc, time, time + 1, ([], []))
 
     def transfer(self, link: tuple[int, int], begin: int, end: int) -> None:
-        """Remember when a shared resource was taken."""
-        self._taken.setdefault(link, []).append((begin, end))
+        """Count when a shared resource was taken."""
+        first = self.span.first
+        if begin < self.span.last and end > first and self.span.cut is None:
+            self._load.transfer(link, max(begin, first) - first, min(end, self.span.last) - first)
 
     def finish(self, end: int) -> None:
         """Close what is open, write the counters."""
         for core in self._working:
-            self._event(END, self._track(core, _LAYER_TRACK), end)
-        for link, spans in sorted(self._taken.items()):
-            self._counter(link, spans, max(end, spans[-1][1]))
+            self._event(END, self._track(core, _LAYER_TRACK), min(end, self._stop()))
+        for link, busy in sorted(self._load.links.items()):
+            self._counter(link, busy, end)
         self.out.flush()
         self._offset += end + 1
 
-    def _counter(self, link: Link, spans: Sequence[tuple[int, int]], end: int) -> None:
+    def _stop(self) -> int:
+        """Return where the trace ends."""
+        return self.span.last if self.span.cut is None else self.span.cut
+
+    def _counter(self, link: Link, busy: Sequence[int], end: int) -> None:
         name = "DRAM bus"
         if link != DRAM:
             name = f"link {link[0]} -> {link[1]}" if link[0] != link[1] else f"into core {link[0]}"
@@ -231,20 +250,15 @@ class PerfettoTrace:
             body = number(_UUID, uuid) + number(_PARENT, parent) + block(_NAME, name)
             body += block(_COUNTER, block(_UNIT_NAME, "% busy"))
             self._packet(block(_DESCRIPTOR, body))
-        width = max(1, -(-end // BINS))
-        busy = [0] * (-(-end // width))
-        for low, high in spans:
-            while low < high:
-                part = min(high, (low // width + 1) * width)
-                busy[low // width] += part - low
-                low = part
-        last = -1
-        for i, cycles in enumerate(busy):
-            percent = round(100 * cycles / min(width, end - i * width))
+        width, first = self._load.width, self.span.first
+        last, at = -1, first
+        for i in range(max(j for j, cycles in enumerate(busy) if cycles) + 1):
+            at = first + i * width
+            percent = min(100, round(100 * busy[i] / max(1, min(width, end - at))))
             if percent != last:
-                self._event(COUNTER, uuid, i * width, number(_VALUE, percent))
+                self._event(COUNTER, uuid, at, number(_VALUE, percent))
             last = percent
-        self._event(COUNTER, uuid, end, number(_VALUE, 0))
+        self._event(COUNTER, uuid, max(end, at + 1), number(_VALUE, 0))
 
 
 def _annotations(items: Iterable[tuple[str, int | str]]) -> bytes:

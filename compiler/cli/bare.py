@@ -40,7 +40,7 @@ def run_bare(
     arrays = read_npz(inputs, names) if inputs else {}
     with ExitStack() as files:
         files.enter_context(asked.keeping(stats))
-        tracers = open_tracers(trace, program, files)
+        tracers = open_tracers(trace, program, files, asked.span())
         debugger = make_debugger(asked.commands) if debug else None
         if debugger is not None:
             tracers.append(debugger)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from snncc.isa.objfile import ObjectFile
     from snncc.isasim.activity import Expected, Recording
     from snncc.isasim.system import Options
+    from snncc.isasim.trace_span import Span
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +43,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         show_default=True,
         help="Compute so many cores at once; same results.",
     ),
+    click.option("--trace-cycles", metavar="FROM:TO", help="Trace only these cycles."),
     click.option("--commands", help="Commands for --debug from a file; - is stdin."),
 )
 
@@ -64,6 +66,7 @@ class Inspection:
     record: str | None
     commands: str | None
     threads: int
+    trace_cycles: str | None
 
     @classmethod
     def take(cls, flags: dict[str, Any], debug: bool) -> Inspection:
@@ -104,6 +107,12 @@ class Inspection:
             return Recording.read(data, program_hash(program))
         except (ActivityError, ValueError) as error:
             fail("E0033", str(error), self.activity or "--density")
+
+    def span(self) -> Span:
+        """Return the part of the run that is traced."""
+        from snncc.compiler.cli.tracing import parse_span
+
+        return parse_span(self.trace_cycles)
 
     @contextmanager
     def keeping(self, stats: str | None) -> Generator[None]:
@@ -160,7 +169,7 @@ def run_timing_only(
     options = replace(options, source=asked.source(program), timeline=bool(stats or asked.report))
     with ExitStack() as files:
         files.enter_context(asked.keeping(stats))
-        tracers = open_tracers(trace, program, files)
+        tracers = open_tracers(trace, program, files, asked.span())
         nothing = Interface("", "bare", 1, 1, InputLayout(()))
         chip = Chip(program, nothing, options=options, tracers=tracers)
         try:

@@ -129,7 +129,7 @@ def run(
         from snncc.compiler.cli.tracing import open_tracers
 
         files.enter_context(asked.keeping(stats))
-        tracers = open_tracers(trace, made.object_file, files)
+        tracers = open_tracers(trace, made.object_file, files, asked.span())
         result = api.run(
             made,
             arrays["x"],

@@ -7,6 +7,8 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import click
+
 from snncc.compiler.cli.failure import Stopped
 from snncc.compiler.cli.files import writing
 from snncc.compiler.diag import fail
@@ -15,32 +17,61 @@ from snncc.isa.objfile import ObjectFile, ObjectFileError, machine_of
 from snncc.isasim.hooks import Tracer
 from snncc.isasim.perfetto import PerfettoTrace
 from snncc.isasim.trace import EventTrace, JsonTrace, TextTrace
+from snncc.isasim.trace_span import FOREVER, Span, SpanTrace
 
 PERFETTO = (".pftrace", ".perfetto-trace")
 
 
-def open_tracers(path: str | None, program: ObjectFile, files: ExitStack) -> list[Tracer]:
+def open_tracers(
+    path: str | None, program: ObjectFile, files: ExitStack, span: Span | None = None
+) -> list[Tracer]:
     """Return the tracers for ``--trace``; ``files`` closes what was opened.
 
     The trace of a program that traps or deadlocks is kept, that of an interrupted run is not.
     """
     if not path:
         return []
+    span = span or Span()
+    files.callback(_say_cut, span)
     if path == "-":
-        return [TextTrace(sys.stdout)]
+        return [SpanTrace(TextTrace(sys.stdout), span)]
     out = files.enter_context(writing(path, keep=(Stopped,)))
     machine = _machine(program)
     if Path(path).suffix in PERFETTO:
-        return [PerfettoTrace(out, machine.clock_hz)]
+        return [PerfettoTrace(out, machine.clock_hz, span)]
     text = io.TextIOWrapper(out, encoding="utf-8", newline="\n")
     files.callback(text.detach)
     match Path(path).suffix:
         case ".jsonl":
-            return [JsonTrace(text)]
+            return [SpanTrace(JsonTrace(text), span)]
         case ".json":
-            return [EventTrace(text, machine.clock_hz)]
+            return [SpanTrace(EventTrace(text, machine.clock_hz), span)]
         case _:
-            return [TextTrace(text)]
+            return [SpanTrace(TextTrace(text), span)]
+
+
+def _say_cut(span: Span) -> None:
+    if span.cut is not None:
+        print(
+            f"snncc: note: the trace ends at cycle {span.cut}, after {span.taken} instructions; "
+            "--trace-cycles FROM:TO chooses a part",
+            file=sys.stderr,
+        )
+
+
+def parse_span(text: str | None) -> Span:
+    """Return the span that ``--trace-cycles`` names: FROM:TO, either may be left out."""
+    if text is None:
+        return Span()
+    first, colon, last = text.partition(":")
+    try:
+        span = Span(int(first or 0), int(last) if last else FOREVER)
+    except ValueError:
+        colon = ""
+    else:
+        if colon and 0 <= span.first < span.last:
+            return span
+    raise click.UsageError(f"--trace-cycles wants FROM:TO, two cycles, not {text!r}")
 
 
 def _machine(program: ObjectFile) -> Machine:

@@ -133,6 +133,25 @@ def test_the_trace_of_a_run_that_stops_is_kept(program: Path, tmp_path: Path) ->
     assert " | core 0 " in path.read_text()
 
 
+@pytest.mark.parametrize("name", ["t.txt", "t.jsonl", "t.json", "t.pftrace"])
+def test_a_part_of_a_trace(program: Path, tmp_path: Path, name: str) -> None:
+    whole, part = tmp_path / f"whole.{name}", tmp_path / name
+    assert snncc("run", program, "-i", BATCH, "--trace", whole).exit_code == 0
+    words = ("run", program, "-i", BATCH, "--trace", part, "--trace-cycles")
+    assert snncc(*words, "5000:9000").exit_code == 0
+    assert 100 < part.stat().st_size < whole.stat().st_size / 2
+    if name == "t.txt":
+        lines = [x for x in whole.read_text().splitlines() if " | " in x and "core" in x]
+        wanted: list[str] = []
+        for line in lines:
+            cycles = [int(word) for word in line[:21].split()]
+            if len(cycles) == 2 and cycles[1] > 5000 and cycles[0] < 9000:
+                wanted.append(line)
+        assert [x for x in part.read_text().splitlines() if x in set(wanted)] == wanted
+    for wrong in ("5", "9:5", "a:b", "-1:4"):
+        assert snncc(*words, wrong).exit_code == 2
+
+
 def test_the_trace_opens_with_the_schema_of_perfetto(program: Path, tmp_path: Path) -> None:
     schema: Any = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
     path, stats = tmp_path / "t.pftrace", tmp_path / "s.json"

@@ -8,17 +8,18 @@ import pytest
 
 from snncc.isasim.perfetto import PerfettoTrace, block, number, varint
 from snncc.isasim.system import Options, System
+from snncc.isasim.trace_span import Span
 from unit.isasim.test_observers import busy_program
 
 schema: Any = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
 
 
-def parsed(runs: int = 1, options: Options | None = None) -> Any:
+def parsed(runs: int = 1, options: Options | None = None, span: Span | None = None) -> Any:
     out = io.BytesIO()
     system = System(
         busy_program(),
         options or Options(engine="reference"),
-        tracers=[PerfettoTrace(out, 500_000_000)],
+        tracers=[PerfettoTrace(out, 500_000_000, span)],
     )
     system.dram[:] = 0
     for _ in range(runs):
@@ -103,3 +104,39 @@ def test_counters_are_percents_that_end_at_zero() -> None:
         assert all(0 <= v <= 100 for v in values)
         assert max(values) > 0
         assert values[-1] == 0
+
+
+def slices(trace: Any) -> list[tuple[int, int, str]]:
+    """Return start and end in cycles and the text of every instruction."""
+    found: list[tuple[int, int, str]] = []
+    for packet in trace.packet:
+        facts = {a.name: a for a in packet.track_event.debug_annotations}
+        if "text" in facts:
+            text = facts["text"].string_value
+            found.append((facts["start"].uint_value, facts["end"].uint_value, text))
+    return found
+
+
+def test_a_span_is_the_part_of_the_whole_trace_in_these_cycles() -> None:
+    whole = slices(parsed())
+    low, high = 400, 900
+    part = parsed(span=Span(low, high))
+    assert slices(part) == [s for s in whole if s[1] > low and s[0] < high]
+    assert 0 < len(slices(part)) < len(whole)
+    last = max(end for _, end, _ in slices(part))
+    begun: set[int] = set()
+    ended: set[int] = set()
+    for packet in part.packet:
+        begun |= set(packet.track_event.flow_ids)
+        ended |= set(packet.track_event.terminating_flow_ids)
+        if packet.HasField("track_event"):
+            assert packet.timestamp <= 2 * max(last, 2 * high)
+    assert ended <= begun  # no arrow comes from a post outside
+    assert ended
+
+
+def test_a_trace_ends_when_it_has_enough() -> None:
+    span = Span(most=7)
+    assert len(slices(parsed(span=span))) == 7
+    assert span.cut is not None
+    assert slices(parsed())[:7] == slices(parsed(span=Span(most=7)))
