@@ -1,4 +1,4 @@
-"""Registers of one task: constants shared and kept, address registers stepped by loops."""
+"""A core's registers: constants shared and kept, address registers stepped by loops."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ Key: TypeAlias = "int | tuple[int, int]"
 class Registers:
     """Hands out registers and remembers which constants they hold."""
 
-    where: str
+    where: str = ""
+    """What is being lowered, for messages."""
     free: list[int] = field(
         default_factory=lambda: list(range(TIME_REGISTER - 1, RESERVED - 1, -1))
     )
@@ -35,6 +36,13 @@ class Registers:
     """value -> register, for as long as a loop runs."""
     locked: set[int] = field(default_factory=set[int])
     """Registers that the instruction being built uses."""
+
+    def begin(self, where: str) -> None:
+        """Start another task; constants that earlier ones loaded are still there."""
+        self.where = where
+        for value in [v for v in self.constants if not isinstance(v, int)]:
+            self.free.append(self.constants.pop(value))  # the time step may be another
+        self.locked.clear()
 
     def take(self) -> int:
         """Return a register, forgetting the least recently used constant if none is free."""

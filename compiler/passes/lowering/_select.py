@@ -97,6 +97,7 @@ class CoreWriter:
 
     def _loop(self, node: LoopNode) -> None:
         addresses, constants = self._needs(node)
+        self.registers.locked.clear()
         mine: list[_Moving] = []
         for address in addresses:
             if address not in self.moving and address.steps[0][0] is node:
@@ -177,7 +178,7 @@ class CoreWriter:
                 self.emit("addi", rd=moving.register, ra=moving.register, imm=step)
             else:
                 self.registers.locked.clear()
-                far = self._register(step)
+                far = self.constant(step)
                 self.emit("add", rd=moving.register, ra=moving.register, rb=far)
 
     # ------------------------------------------------------------------ operations
@@ -225,7 +226,7 @@ class CoreWriter:
                 found += [step, stride]
         return found
 
-    def _register(self, value: Key) -> int:
+    def constant(self, value: Key) -> int:
         """Return a register that holds a constant, loading it if need be."""
         register = self.registers.find(value)
         if register is None:
@@ -254,7 +255,7 @@ class CoreWriter:
     def _address_register(self, address: Address) -> int:
         if address.steps:
             return self.moving[address].register
-        return self._register(address.base)
+        return self.constant(address.base)
 
     def _leaf(self, leaf: LeafNode) -> None:
         source = leaf.op
@@ -282,7 +283,7 @@ class CoreWriter:
             elif isinstance(f.kind, EnumKind):
                 operands[f.name] = f.kind.words.index(str(value))
             elif f.kind is REG:
-                operands[f.name] = self._register(value) if isinstance(value, int) else 0
+                operands[f.name] = self.constant(value) if isinstance(value, int) else 0
             else:
                 operands[f.name] = value if isinstance(value, int) else 0
         self.emit(mnemonic, **operands)
@@ -310,8 +311,8 @@ class CoreWriter:
                 "stream",
                 s=number,
                 base=self._address_register(address),
-                step=self._register(step),
-                row=self._register(stride),
+                step=self.constant(step),
+                row=self.constant(stride),
             )
             if address.steps:
                 self.streams.pop(number, None)

@@ -30,6 +30,8 @@ class _Task:
     carried: dict[tuple[LoopNode, Unit, Unit], list[tuple[int, int]]] = field(
         default_factory=dict["tuple[LoopNode, Unit, Unit]", "list[tuple[int, int]]"]
     )
+    awaited: set[int] = field(default_factory=set[int])
+    """Semaphores that the DMA unit takes."""
 
     def number(self) -> int:
         """Return a fresh semaphore."""
@@ -52,6 +54,8 @@ class _Task:
             return
         known.append((first.index, then.index))
         number = self.number()
+        if target is Unit.DMA:
+            self.awaited.add(number)
         first.after.append(Semaphore("post", source, number))
         then.before.append(Semaphore("wait", target, number))
 
@@ -64,6 +68,8 @@ class _Task:
             return
         known.append((last.index, node.index))
         number = self.number()
+        if target is Unit.DMA:
+            self.awaited.add(number)
         loop.before.append(Semaphore("post", target, number))
         node.before.append(Semaphore("wait", target, number))
         last.after.append(Semaphore("post", source, number))
@@ -104,6 +110,7 @@ def synchronise(root: LoopNode) -> None:
         for buffer, write in leaf.accesses.items():
             for source in _others(root, buffer, leaf.unit):
                 _order_access(task, leaf, buffer, write, source)
+    last = _last_entries(root)
     for unit in units:
         if unit is Unit.DMA:
             continue
@@ -111,4 +118,27 @@ def synchronise(root: LoopNode) -> None:
             Semaphore("post", Unit.DMA, START[unit]),
             Semaphore("wait", unit, START[unit]),
         ]
-        root.after += [Semaphore("post", unit, END[unit]), Semaphore("wait", Unit.DMA, END[unit])]
+        if last[unit] not in task.awaited:
+            root.after += [
+                Semaphore("post", unit, END[unit]),
+                Semaphore("wait", Unit.DMA, END[unit]),
+            ]
+
+
+def _last_entries(root: LoopNode) -> dict[Unit, int]:
+    """Return for each unit the semaphore that its last entry in the task posts (-1: none)."""
+    last: dict[Unit, int] = {}
+
+    def visit(node: Node) -> None:
+        for entry in node.before:
+            last[entry.unit] = -1
+        if isinstance(node, LeafNode):
+            last[node.unit] = -1
+        elif isinstance(node, LoopNode):
+            for child in node.children:
+                visit(child)
+        for entry in node.after:
+            last[entry.unit] = entry.number if entry.kind == "post" else -1
+
+    visit(root)
+    return last

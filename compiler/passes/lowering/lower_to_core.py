@@ -38,6 +38,7 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     addresses: dict[Value, int] = {}
     keep: list[Op] = []
     blocks = [Block() for _ in range(cores)]
+    registers = [Registers() for _ in range(cores)]
     numbers = {name: i for i, name in enumerate(programs)}
     used = sorted({o.int_attr("core") for o in module.walk() if o.name == "tile.task"})
     for each in body.ops:
@@ -46,11 +47,14 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
             keep.append(each)
         elif each.name == "tile.barrier":
             for core in used:
-                _barrier(blocks[core], core, used, each.loc)
+                _barrier(blocks[core], registers[core], core, used, each.loc)
         elif each.name == "tile.task":
-            _task(blocks[each.int_attr("core")], each, programs, numbers, addresses)
+            core = each.int_attr("core")
+            _task(blocks[core], registers[core], each, programs, numbers, addresses)
         elif each.name == "tile.steps":
             _steps(blocks, used, each, programs, numbers, addresses)
+            for core in used:  # the loop's tasks used them as they liked
+                registers[core].forget()
         else:
             keep.append(each)
     data = Block()
@@ -79,12 +83,14 @@ def _steps(
 ) -> None:
     """Write a loop over time on every core in use; a register counts the steps."""
     bodies = {core: Block() for core in used}
+    registers = {core: Registers() for core in used}
     for each in steps.regions[0].ops:
         if each.name == "tile.barrier":
             for core in used:
-                _barrier(bodies[core], core, used, each.loc)
+                _barrier(bodies[core], registers[core], core, used, each.loc)
         else:
-            _task(bodies[each.int_attr("core")], each, programs, numbers, drams)
+            core = each.int_attr("core")
+            _task(bodies[core], registers[core], each, programs, numbers, drams)
     for core in used:
         writer = CoreWriter(blocks[core], {}, {}, Registers("steps"), "", "sync", steps.loc)
         writer.emit("li", rd=TIME_REGISTER, imm=0)
@@ -95,6 +101,7 @@ def _steps(
 
 def _task(
     block: Block,
+    registers: Registers,
     task: Op,
     programs: dict[str, MicroProgram],
     numbers: dict[str, int],
@@ -110,11 +117,12 @@ def _task(
             addresses[each.result] = each.int_attr("offset")
     name = task.str_attr("name")
     _name_buffers(block, task)
+    registers.begin(str(task.loc))
     writer = CoreWriter(
         block,
         numbers,
         addresses,
-        Registers(str(task.loc)),
+        registers,
         task.str_attr("layer", name),
         task.str_attr("phase", ""),
         task.loc,
@@ -148,9 +156,10 @@ def _tensor_name(value: Value) -> str:
     return owner.str_attr("name") if named and isinstance(owner, Op) else ""
 
 
-def _barrier(block: Block, core: int, used: list[int], loc: Location) -> None:
+def _barrier(block: Block, registers: Registers, core: int, used: list[int], loc: Location) -> None:
     """Write a core's part of a barrier; the first core in use is the hub."""
-    writer = CoreWriter(block, {}, {}, Registers("barrier"), "", "sync", loc)
+    registers.begin("barrier")
+    writer = CoreWriter(block, {}, {}, registers, "", "sync", loc)
     units = {u: i for i, u in enumerate(Unit)}
     hub, others = used[0], [c for c in used if c != used[0]]
     if not others:
@@ -160,15 +169,16 @@ def _barrier(block: Block, core: int, used: list[int], loc: Location) -> None:
     writer.emit("wait", unit=units[Unit.NOC], sem=before, n=1)
     if core == hub:
         for other in others:
-            writer.emit("li", rd=1, imm=other)
-            writer.emit("recv", core=1, tag=BARRIER_TAG, dst=0, bytes=0)
+            place = writer.constant(other)
+            writer.emit("recv", core=place, tag=BARRIER_TAG, dst=0, bytes=0)
+            registers.locked.clear()
         mask = sum(1 << c for c in others)
-        writer.emit("li", rd=1, imm=mask if mask < 1 << 63 else mask - (1 << 64))
-        writer.emit("mcast", mask=1, tag=BARRIER_TAG, src=0, bytes=0)
+        place = writer.constant(mask if mask < 1 << 63 else mask - (1 << 64))
+        writer.emit("mcast", mask=place, tag=BARRIER_TAG, src=0, bytes=0)
     else:
-        writer.emit("li", rd=1, imm=hub)
-        writer.emit("send", core=1, tag=BARRIER_TAG, src=0, bytes=0)
-        writer.emit("recv", core=1, tag=BARRIER_TAG, dst=0, bytes=0)
+        place = writer.constant(hub)
+        writer.emit("send", core=place, tag=BARRIER_TAG, src=0, bytes=0)
+        writer.emit("recv", core=place, tag=BARRIER_TAG, dst=0, bytes=0)
     writer.emit("post", unit=units[Unit.NOC], sem=after, n=1)
     writer.emit("wait", unit=units[Unit.DMA], sem=after, n=1)
 

@@ -62,8 +62,8 @@ class LaneWork:
 def lane_work(context: TilingContext, op: Op, work: LaneWork) -> None:
     """Emit the task."""
     stateful = any(f.role == "state" for f in work.feeds)
-    whole = work.cols >= GRANULE * context.cores  # enough for everybody: parts of whole words
-    granule = GRANULE if whole or any(f.dtype == "bit" for f in work.feeds) else 1
+    words = work.cols % GRANULE == 0 and work.cols >= GRANULE * context.cores
+    granule = GRANULE if words or any(f.dtype == "bit" for f in work.feeds) else 1
     by_rows = share(work.rows, 1, context.cores) * work.cols <= (
         share(work.cols, granule, context.cores) * work.rows
     )
