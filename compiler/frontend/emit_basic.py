@@ -67,17 +67,33 @@ def _bias(e: Emitter, node: RNode, x: RNode, k: RNode) -> Value | None:
 def spike(e: Emitter, node: RNode) -> Value:
     """A comparison that belongs to no recognised neuron: a threshold of its own."""
     found = strip(node)
-    b = e.builder(node)
-    if found is not None:
-        base, threshold, _ = found
-        h = e.value(base)
-        theta = e.const(constant_node(threshold))
+    if found is None:
+        base, theta = (resolve(i) for i in node.ins)
     else:
-        h, theta = (e.value(i) for i in node.ins)
-    attrs: dict[str, Attribute] = {
-        "compare": "strict" if node.op == "Greater" else "non_strict",
-        "layer": e.namer.layer(node),
-    }
+        base, theta = found[0], constant_node(found[1])
+        moving = base.op == "Sub" and resolve(base.ins[0]).op != "Const"
+        if moving and theta.uniform == 0.0:  # a threshold that changes
+            base, theta = (resolve(i) for i in base.ins)
+    return _spike(e, node, base, theta, "strict" if node.op == "Greater" else "non_strict")
+
+
+@emits("Count")
+def count(e: Emitter, node: RNode) -> Value:
+    """Spikes that are counted."""
+    return _spike(e, node, resolve(node.ins[0]), resolve(node.ins[1]), "multi")
+
+
+@emits("Limited")
+def limited(e: Emitter, node: RNode) -> Value:
+    """At most so many spikes a step; the gradient is that of all."""
+    x, top = (e.value(i) for i in node.ins)
+    b = e.builder(node)
+    beyond = b.one("graph.relu", b.one("graph.sub", x, top))
+    return b.one("graph.sub", x, b.one("graph.stop_gradient", beyond))
+
+
+def _spike(e: Emitter, node: RNode, base: RNode, theta: RNode, compare: str) -> Value:
+    attrs: dict[str, Attribute] = {"compare": compare, "layer": e.namer.layer(node)}
     source = node.val.node if node.val is not None else None
     guess = (
         None if source is None else framework_defaults(source, source, _recurs(node), e.framework)
@@ -85,7 +101,12 @@ def spike(e: Emitter, node: RNode) -> Value:
     if guess is not None:
         attrs |= {"surrogate": guess.surrogate, "reset_gradient": guess.reset_gradient}
         attrs["origin"] = dict.fromkeys(("surrogate", "reset_gradient"), guess.origin)
-    return b.op("graph.spike", h, theta, attrs=attrs).result
+    b = e.builder(node)
+    h = e.value(base)
+    level = e.const(theta) if theta.op == "Const" else e.value(theta)
+    if theta.op != "Const" and guess is not None and guess.framework == "sinabs":
+        level = b.one("graph.stop_gradient", level)  # its spikes pass nothing to their threshold
+    return b.op("graph.spike", h, level, attrs=attrs).result
 
 
 def _recurs(spike: RNode) -> bool:

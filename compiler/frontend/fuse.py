@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snncc.compiler.frontend.counts import mark_counts
 from snncc.compiler.frontend.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat import Arr, prod
 from snncc.compiler.frontend.identify import Neuron
@@ -46,6 +47,7 @@ def place_neurons(outputs: list[Output]) -> list[Layer]:
     layers = _fuse_synapses(layers, outputs)
     hoist_delays([o.node for o in outputs])
     _tidy(outputs)
+    mark_counts([o.node for o in outputs])
     alive = {n.id for n in reachable(o.node for o in outputs)}
     return [layer for layer in layers if layer.node.id in alive]
 

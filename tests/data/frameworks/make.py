@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from torch import nn
 HERE = Path(__file__).resolve().parent
 ATAN = '[surrogate]\nname = "atan"\nalpha = 2.0\n'
 SUPER = '[surrogate]\nname = "super-spike"\nalpha = 1.0\n'
+EXPONENTIAL = '[surrogate]\nname = "exponential"\nwidth = 0.5\n'
 DETACHED, ATTACHED = '[reset]\ngradient = "detached"\n', '[reset]\ngradient = "attached"\n'
 BATCH = '[batchnorm]\nstatistics = "batch"\n'
 
@@ -134,10 +136,44 @@ def spikingjelly_klif() -> nn.Module:
     return Net()
 
 
+def sinabs_adaptive(kind: str) -> nn.Module:
+    """Adaptive thresholds with single and counted spikes; at most so many spikes a step."""
+    import sinabs.activation as activation
+    import sinabs.layers as layers
+
+    def cell() -> Any:
+        limit: Any = activation.MaxSpike(2)
+        if kind == "limited":
+            return layers.LIF(tau_mem=5.0, spike_fn=limit)
+        spikes = activation.SingleSpike if kind == "single" else activation.MultiSpike
+        return layers.ALIF(tau_mem=5.0, tau_adapt=4.0, adapt_scale=0.7, spike_fn=spikes)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.cell = nn.Linear(5, 7), cell()
+            self.out, self.leak = nn.Linear(7, 3), layers.ExpLeak(tau_mem=4.0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.transpose(0, 1) * 14  # [batch, time, ...]
+            for each, width in ((self.cell, 7), (self.leak, 3)):
+                each.init_state_with_shape((x.shape[0], width))
+            out: torch.Tensor = self.leak(self.out(self.cell(self.fc(x)))).transpose(0, 1)
+            return out
+
+    return Net()
+
+
 CASES: dict[str, Case] = {
     "norse_lsnn": Case(lambda: norse_lsnn(False), (6, 3, 5), SUPER, True),
     "norse_lsnn_recurrent": Case(lambda: norse_lsnn(True), (6, 3, 5), SUPER, True),
     "spikingjelly_klif": Case(spikingjelly_klif, (4, 5, 6), ATAN + ATTACHED, True),
+    **{
+        f"sinabs_{kind}": Case(
+            partial(sinabs_adaptive, kind), (5, 3, 5), EXPONENTIAL + ATTACHED, True
+        )
+        for kind in ("single", "multi", "limited")
+    },
     "snntorch_batchnorm": Case(
         snntorch_batchnorm, (3, 4, 1, 5, 5), ATAN + DETACHED + BATCH, train=True
     ),
