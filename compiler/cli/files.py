@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Generator, Iterable, Mapping
@@ -151,7 +152,12 @@ def _read_array(box: zipfile.ZipFile, item: zipfile.ZipInfo) -> Array:
         }
         if version not in readers:
             raise ValueError(f"npy version {version}")
-        shape, _, dtype = readers[version](stream)
+        try:
+            shape, _, dtype = readers[version](stream)
+        except (tokenize.TokenError, SyntaxError, TypeError, OverflowError, RecursionError):
+            raise ValueError("its header is damaged") from None
+        if not all(type(length) is int and length >= 0 for length in shape):
+            raise ValueError(f"shape {shape} is none")
         if dtype.hasobject or dtype.kind not in "biuf":
             raise ValueError(f"it holds {dtype}, not plain numbers")
         size = dtype.itemsize

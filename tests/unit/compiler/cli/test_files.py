@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import random
 import zipfile
 from pathlib import Path
 
@@ -70,6 +71,39 @@ def test_absurd_shape(tmp_path: Path) -> None:
         box.writestr("x.npy", head.getvalue() + b"\0" * 64)
     with pytest.raises(CompileError, match="does not fit into the file"):
         read_npz(str(path))
+
+
+@pytest.mark.parametrize(
+    "shape", ["(", "(" * 300, "(True,)", "(-1,)", "('a',)", "(1e3,)", "None", "\0"]
+)
+@pytest.mark.parametrize("kind", ["'<f4'", "'O'", "[('a','<f4')]", "None", "'V8'", "("])
+def test_headers_that_are_none(tmp_path: Path, shape: str, kind: str) -> None:
+    text = f"{{'descr': {kind}, 'fortran_order': False, 'shape': {shape}, }}"
+    head = text.encode() + b" " * (-(len(text) + 11) % 64) + b"\n"
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as box:
+        size = len(head).to_bytes(2, "little")
+        box.writestr("x.npy", b"\x93NUMPY\x01\x00" + size + head + bytes(64))
+    with pytest.raises(CompileError, match="E0020"):
+        read_npz(str(path))
+
+
+def test_damaged_archives(tmp_path: Path) -> None:
+    """Flipped bits anywhere: the array, or an error of ours."""
+    path, rng = tmp_path / "a.npz", random.Random(1)
+    np.savez_compressed(path, x=np.arange(64, dtype=np.float32))
+    good = path.read_bytes()
+    refused = 0
+    for _ in range(400):
+        data = bytearray(good)
+        for _ in range(rng.randint(1, 3)):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        try:
+            read_npz(str(path), ("x",))
+        except CompileError:
+            refused += 1
+    assert refused > 200
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
