@@ -24,6 +24,8 @@ class Case:
     budget: float | None = None
     clock: Callable[[], float] = time.process_time
     """CPU seconds by default: with one thread that is the wall time of an idle computer."""
+    warm: int = 1
+    """Runs of each side before the measured ones."""
 
 
 @dataclass(slots=True)
@@ -36,10 +38,10 @@ class Outcome:
 
 
 def measure(case: Case, repeats: int) -> Outcome:
-    """Run both sides alternately, after one run of each to warm up."""
+    """Run both sides alternately, after some runs of each to warm up."""
     ours, theirs, note = case.prepare()
     outcome = Outcome(note=note)
-    for turn in range(repeats + 1):
+    for turn in range(case.warm + repeats):
         for side, times in ((ours, outcome.ours), (theirs, outcome.theirs)):
             if side is None:
                 continue
@@ -47,6 +49,6 @@ def measure(case: Case, repeats: int) -> Outcome:
             begin = case.clock()
             side()
             spent = case.clock() - begin
-            if turn:
+            if turn >= case.warm:
                 times.append(spent)
     return outcome

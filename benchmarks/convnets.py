@@ -18,6 +18,8 @@ import numpy as np
 from benchmarks.common import Case, Side
 
 STEPS, LR, CLASSES = 4, 1e-3, 10
+WARM = 3
+"""Element-wise programs that are used a lot are compiled in the first runs."""
 Layer = int | str
 """Channels of a convolution with normalisation and neuron, ``M`` for pooling."""
 CSNN: tuple[Layer, ...] = (32, "M", 32, "M")
@@ -143,7 +145,7 @@ def _case(
         theirs, note = _theirs(shape, batch, features, hidden)
         return _ours(shape, batch, features, hidden), theirs, note
 
-    return Case(f"train-step/{name}", "PyTorch float32 eager, 1 thread", prepare)
+    return Case(f"train-step/{name}", "PyTorch float32 eager, 1 thread", prepare, warm=WARM)
 
 
 def cases() -> list[Case]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks import convnets, startup, timing, trainstep
+from benchmarks import compiling, convnets, startup, timing, trainstep
 from benchmarks.common import Case, Outcome, measure
 
 HERE = Path(__file__).resolve().parent
@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 SUITES: tuple[Callable[[], list[Case]], ...] = (
     trainstep.cases,
     convnets.cases,
+    compiling.cases,
     startup.cases,
     timing.cases,
 )

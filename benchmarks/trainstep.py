@@ -114,6 +114,7 @@ def cases() -> list[Case]:
             f"train-step/mlp-784-1000-10/spikes-{percent}",
             "PyTorch float32 eager, 1 thread",
             lambda percent=percent: _prepare(percent),
+            warm=3,
         )
         for percent in (5, 10, 20)
     ]

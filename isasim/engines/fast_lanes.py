@@ -13,13 +13,15 @@ from snncc.isasim.engines import kernels_lanes as kl
 from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.checks import overlapping, stream_region
 from snncc.isasim.engines.lane_code import BLOCK, Translation, translate
-from snncc.isasim.engines.lane_fused import SHIFTS, Fused, fuse
+from snncc.isasim.engines.lane_fused import SHIFTS, Fused, fuse, kept
 from snncc.isasim.engines.lanes import ELEMENT_BYTES, LaneProgram
 
 _SIGNED = 1 << 63
 
-FUSE_AFTER = 1 << 21
+FUSE_AFTER = 1 << 20
 """Elements after which a program is worth some 30 ms of compilation."""
+LOAD_FROM = 1 << 12
+"""Elements after which a program that an earlier process compiled is worth loading."""
 GROUP = 16
 FUSE_FROM = 64
 """Columns from which on the compiled form pays; whole groups need no minimum."""
@@ -110,11 +112,14 @@ class LaneKernels:
         key = f"fused saturate={self.saturate}"
         found = program.scratch.get(key, 0)
         if isinstance(found, int):
+            load = found < LOAD_FROM <= found + elements
+            run = kept(program, self.saturate) if load else None
             found += elements
             program.scratch[key] = found
-            if found < FUSE_AFTER:
-                return None
-            run = fuse(program, self.saturate)
+            if run is None:
+                if found < FUSE_AFTER:
+                    return None
+                run = fuse(program, self.saturate)
             found = None
             if run is not None:
                 rows = [

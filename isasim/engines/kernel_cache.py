@@ -22,7 +22,7 @@ from numba import config, njit
 
 from snncc.isasim.engines.emit import HALF_INSTRUCTIONS, WIDE
 
-SOURCES = ("emit", "kernel_cache", "kernels_*", "lane_code", "lane_ops")
+SOURCES = ("emit", "kernel_cache", "kernels_*", "lane_code", "lane_fused", "lane_ops")
 
 
 def fingerprint() -> str:

@@ -11,7 +11,11 @@ operations are those of :mod:`lane_ops`, so the bits are.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -21,6 +25,7 @@ from snncc.isa.micro import MicroInst
 from snncc.isa.microcode import is_load, is_state, is_store
 from snncc.isa.tables import table
 from snncc.isasim.engines.emit import F32, I16, I32, I64, V32, VF, Emit, const, i64
+from snncc.isasim.engines.kernel_cache import FOLDER
 from snncc.isasim.engines.lane_code import ROUNDING, half_as_float
 from snncc.isasim.engines.lane_ops import MASKS, NUMBERS, SINGLE, lookup, saturated
 from snncc.isasim.engines.lanes import LaneProgram
@@ -30,21 +35,60 @@ SHIFTS = {"h": 5, "f": 6, "m": 1}
 """Logarithm of the bytes of a group of 16 elements."""
 
 
-class Fused:
-    """A compiled program; ``address`` is the function's."""
+DIGEST = hashlib.sha256().digest_size
+"""A kept program's first bytes: the digest of its object code."""
 
-    def __init__(self, text: str) -> None:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        module = llvm.parse_assembly(text)
-        features = llvm.get_host_cpu_features().flatten()
-        target = llvm.Target.from_default_triple()
-        machine = target.create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=features, opt=2
-        )
-        self._engine = llvm.create_mcjit_compiler(module, machine)
+
+class Fused:
+    """A compiled program, from its object code; ``address`` is the function's."""
+
+    def __init__(self, code: bytes) -> None:
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         self.address = int(self._engine.get_function_address("run"))
+
+
+def _target() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features().flatten()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2)
+
+
+def _kept(program: LaneProgram, saturate: bool) -> Path | None:
+    """Return the file that keeps a program's object code; None: it cannot be kept.
+
+    Code that looks tables up holds their addresses in this process.
+    """
+    if FOLDER is None or any(inst.op.name == "tab.h" for inst in program.code):
+        return None
+    code = [(i.op.name, i.dst, i.args, i.imm) for i in program.code]
+    host = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    digest = hashlib.sha256(repr((code, program.uses, saturate, host)).encode()).hexdigest()
+    return FOLDER / f"lanes-{digest[:32]}.o"
+
+
+def kept(program: LaneProgram, saturate: bool) -> Fused | None:
+    """Return a program that an earlier process compiled, if there is one."""
+    place = _kept(program, saturate)
+    if place is None:
+        return None
+    try:
+        found = place.read_bytes()
+    except OSError:
+        return None
+    digest, code = found[:DIGEST], found[DIGEST:]
+    return Fused(code) if digest == hashlib.sha256(code).digest() else None  # damaged: as if none
+
+
+def _keep(place: Path, code: bytes) -> None:
+    """Write object code for later processes; a full or read-only disk is no obstacle."""
+    spare = place.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+    with contextlib.suppress(OSError):
+        spare.write_bytes(hashlib.sha256(code).digest() + code)
+        spare.replace(place)
 
 
 class _Writer:
@@ -167,4 +211,8 @@ def _fuse(program: LaneProgram, saturate: bool) -> Fused | None:
 
     first = [i64(0), *writer.listed(addresses, len(accesses))]
     builder.ret(writer.e.loop(rows, first, row)[0])
-    return Fused(str(module))
+    code = _target().emit_object(llvm.parse_assembly(str(module)))
+    file = _kept(program, saturate)
+    if file is not None:
+        _keep(file, code)
+    return Fused(code)

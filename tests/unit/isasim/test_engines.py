@@ -110,6 +110,7 @@ def test_compiled_lane_programs(numerics: Numerics, monkeypatch: pytest.MonkeyPa
     fast_lanes = importlib.import_module("snncc.isasim.engines.fast_lanes")
     monkeypatch.setattr(fast_lanes, "FUSE_AFTER", 0)
     monkeypatch.setattr(fast_lanes, "FUSE_FROM", 1)
+    monkeypatch.setattr(importlib.import_module("snncc.isasim.engines.lane_fused"), "FOLDER", None)
     for seed in range(SEED, SEED + 60):
         op, memory = random_case("ew", seed)
         agree(op, memory, numerics)
@@ -117,6 +118,30 @@ def test_compiled_lane_programs(numerics: Numerics, monkeypatch: pytest.MonkeyPa
     program = random_program(m.random, 12)
     agree(make_lanes(m, program, 3, 40, 1000), m.memory(), numerics)
     agree(make_lanes(m, program, 2, 1, 70001), m.memory(), numerics)
+
+
+def test_compiled_lane_programs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one process compiled another one loads; a damaged file is as none."""
+    fast_lanes = importlib.import_module("snncc.isasim.engines.fast_lanes")
+    lane_fused = importlib.import_module("snncc.isasim.engines.lane_fused")
+    monkeypatch.setattr(lane_fused, "FOLDER", tmp_path)
+    m = Maker(9)
+    b = Builder("double")
+    x, y = b.emit("ld.h", (), 0), b.emit("ld.row.h", (), 1)
+    b.emit("st.h", (b.emit("add.h", (b.emit("mul.h", (x, y)), x)),), 2)
+    program = b.build()
+    assert lane_fused.kept(prepare(program), False) is None
+    assert lane_fused.fuse(prepare(program), False) is not None
+    kept = list(tmp_path.iterdir())
+    assert [file.suffix for file in kept] == [".o"]
+    assert lane_fused.kept(prepare(program), False) is not None
+    assert lane_fused.kept(prepare(program), True) is None
+    monkeypatch.setattr(fast_lanes, "LOAD_FROM", 1)
+    monkeypatch.setattr(fast_lanes, "fuse", None)  # nothing is compiled again
+    for columns in (16, 1008):
+        agree(make_lanes(m, prepare(program), 3, 40, columns), m.memory(), FP32)
+    kept[0].write_bytes(kept[0].read_bytes()[:-1])
+    assert lane_fused.kept(prepare(program), False) is None
 
 
 @pytest.mark.parametrize("density", DENSITIES)
