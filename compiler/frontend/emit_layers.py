@@ -151,6 +151,32 @@ def batchnorm(e: Emitter, node: RNode) -> Value:
     return e.builder(node).op("graph.batchnorm", *operands, attrs=attrs).result
 
 
+@emits("LayerNormalization", "InstanceNormalization")
+def normalisation(e: Emitter, node: RNode) -> Value:
+    """(x - mean)/sqrt(var + eps) over some axes of each sample, then scale and shift."""
+    axes, eps = attr_ints(node.attrs, "axes"), attr_float(node.attrs, "epsilon", 1e-5)
+    b, x = e.builder(node), e.value(node.ins[0])
+    d = b.one("graph.sub", x, b.one("graph.reduce", x, kind="mean", axes=axes, keepdims=True))
+    square = b.one("graph.mul", d, d)
+    var = b.one("graph.reduce", square, kind="mean", axes=axes, keepdims=True)
+    sd = b.one("graph.unary", b.one("graph.add", var, e.number(eps)), fn="sqrt")
+    y = b.one("graph.div", d, sd)
+    for slot, role, op in ((1, "scale", "mul"), (2, "shift", "add")):
+        k = resolve(node.ins[slot]) if slot < len(node.ins) else None
+        if k is None or _neutral(k, 1.0 if op == "mul" else 0.0):
+            continue
+        value = e.operand(k, role, slot)
+        if node.op == "InstanceNormalization":
+            value = e.reshaped(value, (*k.shape, *(1,) * len(axes)))
+        y = b.one(f"graph.{op}", y, value)
+    return y
+
+
+def _neutral(k: RNode, value: float) -> bool:
+    """Whether a nameless constant does nothing (a group norm's inner scale and shift)."""
+    return k.uniform == value and (k.val is None or not k.val.param)
+
+
 @emits("Softmax")
 def softmax(e: Emitter, node: RNode) -> Value:
     """Softmax along one axis."""

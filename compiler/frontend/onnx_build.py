@@ -193,7 +193,7 @@ class GraphBuilder:
                 f"operator {op} is not supported",
                 self.where(name),
                 help="supported: element-wise operators, Gemm, MatMul, Conv, ConvTranspose, "
-                "pooling, BatchNormalization, reductions, Softmax and data movement",
+                "pooling, normalisation, reductions, Softmax and data movement",
             )
         except OverflowError as error:
             fail("E0109", f"{op} would make {error}", self.where(name))

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from snncc.compiler.diag import DiagnosticSink, fail
-from snncc.compiler.frontend import builtins, onnx_loops, onnx_rules
+from snncc.compiler.frontend import builtins, onnx_images, onnx_loops, onnx_rules
 from snncc.compiler.frontend.batch import BatchAxes
 from snncc.compiler.frontend.emit_time import emit_module
 from snncc.compiler.frontend.flat import FlatGraph, Shape, Val, prod
@@ -25,7 +25,7 @@ from snncc.compiler.ir.core import Attribute, Module
 TIME_NAMES = frozenset(
     {"t", "time", "steps", "timesteps", "time_steps", "num_steps", "seq", "sequence", "seq_len"}
 )
-_RULES = (builtins, onnx_loops, onnx_rules)  # importing them registers their operators
+_RULES = (builtins, onnx_images, onnx_loops, onnx_rules)  # importing them registers their operators
 
 
 def import_onnx(

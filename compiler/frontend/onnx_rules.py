@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.flat import F32, I64, Arr, AttrValue, Val, attr_int
+from snncc.compiler.frontend.flat import F32, I64, Arr, AttrValue, Val, attr_float, attr_int
 from snncc.compiler.frontend.onnx_build import Bound, Call, GraphBuilder, rule
 from snncc.compiler.frontend.onnx_file import np_dtype
 from snncc.compiler.frontend.scatter import scatter_step
@@ -135,3 +135,39 @@ def scatter_nd(b: GraphBuilder, c: Call) -> Sequence[Bound]:
 def scatter_elements(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     """As ScatterND."""
     return [scatter_step(b, "ScatterElements", [c.val(i) for i in range(3)], c.attrs, c.name)]
+
+
+@rule("LayerNormalization")
+def layer_normalization(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """Only the first output is used."""
+    return c.add("LayerNormalization", [c.val(0), c.val(1), c.optional(2)], c.attrs)
+
+
+@rule("LeakyRelu")
+def leaky_relu(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """max(x, 0) - slope*max(-x, 0)."""
+    slope = b.scalar(attr_float(c.attrs, "alpha", 0.01))
+    return [_two_slopes(c, slope)]
+
+
+@rule("PRelu")
+def prelu(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """As LeakyRelu, with a slope per channel."""
+    return [_two_slopes(c, c.val(1))]
+
+
+def _two_slopes(c: Call, slope: Val) -> Val:
+    x = c.val(0)
+    below = c.add("Relu", [c.add("Neg", [x])[0]])[0]
+    return c.add("Sub", [c.add("Relu", [x])[0], c.add("Mul", [below, slope])[0]])[0]
+
+
+@rule("LogSoftmax")
+def log_softmax(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """d - log(sum(exp(d))) with d = x - max(x)."""
+    x = c.val(0)
+    axes = b.const(np.array([attr_int(c.attrs, "axis", -1) % len(x.shape)], I64))
+    top = c.add("ReduceMax", [x, axes], {"keepdims": 1})[0]
+    d = c.add("Sub", [x, top])[0]
+    total_ = c.add("ReduceSum", [c.add("Exp", [d])[0], axes], {"keepdims": 1})[0]
+    return c.add("Sub", [d, c.add("Log", [total_])[0]])

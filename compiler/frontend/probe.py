@@ -69,6 +69,17 @@ def _affine(op: str, ins: Sequence[Arr], at: Attrs) -> Arr:
         form = (1, -1, *(1,) * (x.ndim - 2))
         inv = scale / np.sqrt(var + attr_float(at, "epsilon", 1e-5))
         return np.asarray((x - mean.reshape(form)) * inv.reshape(form) + shift.reshape(form))
+    if op in ("LayerNormalization", "InstanceNormalization"):
+        x, scale = ins[0], ins[1]
+        shift = ins[2] if len(ins) > 2 else np.zeros(())
+        axes = attr_ints(at, "axes", tuple(range(2, x.ndim)))
+        if op == "LayerNormalization" and "axes" not in at:
+            axes = tuple(range(attr_int(at, "axis", -1) % x.ndim, x.ndim))
+        if op == "InstanceNormalization":
+            scale, shift = (a.reshape(-1, *(1,) * (x.ndim - 2)) for a in (scale, shift))
+        d = x - x.mean(axis=axes, keepdims=True)
+        var = (d * d).mean(axis=axes, keepdims=True)
+        return np.asarray(d / np.sqrt(var + attr_float(at, "epsilon", 1e-5)) * scale + shift)
     if op == "Softmax":
         axis = attr_int(at, "axis", -1)
         e = np.exp(ins[0] - ins[0].max(axis=axis, keepdims=True))

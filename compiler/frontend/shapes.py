@@ -227,7 +227,9 @@ MOVES = frozenset(
     {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Expand"}
 )
 REDUCES = frozenset({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"})
-SAME = frozenset({"BatchNormalization", "Softmax", "Dropout", "LayerNormalization"})
+SAME = frozenset(
+    {"BatchNormalization", "Softmax", "Dropout", "LayerNormalization", "InstanceNormalization"}
+)
 
 
 def supported(op: str) -> bool:

@@ -129,12 +129,23 @@ def _elementwise(node: RNode) -> bool:
             or (op == "Sub" and value == 0.0 and not left)
             or (op == "Div" and value == 1.0 and not left)
         )
+        if neutral and same and scales_norm(other, k):
+            continue  # scale and shift of a group norm, as they are before training
         if neutral and same and other.dtype.kind == node.dtype.kind:
             return _become(node, other)
         if op == "Sub" and value == 0.0 and left and same:
             node.op, node.ins = "Neg", [other]
             return True
     return False
+
+
+def scales_norm(x: RNode, k: RNode) -> bool:
+    """Whether named constants scale or shift what a normalisation gives."""
+    if k.val is None or not k.val.param or k.val.size < 2:
+        return False
+    while x.op in ("View", "Mul", "Add"):
+        x = resolve(x.ins[1] if resolve(x.ins[0]).op == "Const" else x.ins[0])
+    return x.op == "InstanceNormalization"
 
 
 def _scale_chain(node: RNode, a: RNode, b: RNode) -> bool:

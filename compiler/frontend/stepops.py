@@ -117,6 +117,12 @@ def convert(p: RNode, v: Val, ins: Sequence[RNode], lay: Lay | None = None) -> N
         axes = tuple(range(2, rank))
         kind = "mean" if op == "GlobalAveragePool" else "max"
         p.op, p.attrs = "Reduce", {"kind": kind, "axes": axes, "keepdims": 1}
+    elif op == "LayerNormalization":
+        axis = norm_axis(attr_int(at, "axis", -1), rank)
+        p.op, p.attrs = op, {"axes": tuple(range(axis, rank)), "epsilon": at.get("epsilon", 1e-5)}
+    elif op == "InstanceNormalization":
+        p.op = op
+        p.attrs = {"axes": tuple(range(2, rank)), "epsilon": at.get("epsilon", 1e-5)}
     elif op == "BatchNormalization":
         p.op, p.attrs = op, {**at, "all_steps": int(lay is not None)}
     else:

@@ -97,7 +97,7 @@ def step_shape(shape: Shape, lay: Lay) -> Shape:
 RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 BATCHED = frozenset(
     {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
-     "BatchNormalization"}
+     "BatchNormalization", "InstanceNormalization"}
 )  # fmt: skip
 SAMEAXES = frozenset({"Softmax", "Dropout", "LayerNormalization", "Pad"})
 

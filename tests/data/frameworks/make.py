@@ -164,6 +164,36 @@ def sinabs_adaptive(kind: str) -> nn.Module:
     return Net()
 
 
+def snntorch_layers(kind: str) -> nn.Module:
+    """Normalisation within a sample; images enlarged and rearranged."""
+    import snntorch
+
+    layers: dict[str, list[nn.Module]] = {
+        "norms": [nn.GroupNorm(2, 4), nn.LeakyReLU(0.2), nn.LayerNorm([4, 4, 4])],
+        "instance": [nn.InstanceNorm2d(4, affine=True), nn.PReLU()],
+        "images": [nn.Upsample(scale_factor=2), nn.PixelShuffle(2)],
+    }
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.layers = nn.Conv2d(1, 4, 2), nn.Sequential(*layers[kind])
+            self.lif1, self.lif2 = snntorch.Leaky(beta=0.9), snntorch.Leaky(beta=0.8)
+            width = 16 * 16 if kind == "images" else 4 * 16
+            self.fc = nn.Linear(width, 3)
+            self.fc.bias = nn.Parameter(torch.tensor([0.3, 0.6, 0.9]))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            mem1, mem2, out = self.lif1.init_leaky(), self.lif2.init_leaky(), []
+            for step in x:
+                spikes, mem1 = self.lif1(self.layers(self.conv(step)), mem1)
+                spikes, mem2 = self.lif2(self.fc(spikes.flatten(1)), mem2)
+                out.append(spikes)
+            return torch.stack(out)
+
+    return Net()
+
+
 CASES: dict[str, Case] = {
     "norse_lsnn": Case(lambda: norse_lsnn(False), (6, 3, 5), SUPER, True),
     "norse_lsnn_recurrent": Case(lambda: norse_lsnn(True), (6, 3, 5), SUPER, True),
@@ -173,6 +203,10 @@ CASES: dict[str, Case] = {
             partial(sinabs_adaptive, kind), (5, 3, 5), EXPONENTIAL + ATTACHED, True
         )
         for kind in ("single", "multi", "limited")
+    },
+    **{
+        f"snntorch_{kind}": Case(partial(snntorch_layers, kind), (3, 3, 1, 5, 5))
+        for kind in ("norms", "instance", "images")
     },
     "snntorch_batchnorm": Case(
         snntorch_batchnorm, (3, 4, 1, 5, 5), ATAN + DETACHED + BATCH, train=True
@@ -239,7 +273,7 @@ def make(name: str, case: Case) -> None:
     torch.manual_seed(7)
     net: Any = case.make()
     for module in net.modules():
-        if hasattr(module, "running_mean"):  # no two tensors alike
+        if getattr(module, "running_mean", None) is not None:  # no two tensors alike
             nn.init.uniform_(module.weight, 0.5, 1.5)
             module.bias.data += torch.rand_like(module.bias) * 0.3
             module.running_mean.uniform_(-0.2, 0.2)

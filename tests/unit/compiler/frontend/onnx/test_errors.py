@@ -199,3 +199,16 @@ def test_open_time_axis_needs_steps(tmp_path: Path) -> None:
 
     path = edit(leaky_net(tmp_path / "m.onnx", Form()), change)
     assert "timesteps" in refused(path, "E0108")
+
+
+def test_only_nearest_enlargement_by_whole_factors(tmp_path: Path) -> None:
+    for mode, factor, said in (("linear", 2.0, "mode linear"), ("nearest", 1.5, "1.5")):
+        g = Graph()
+        scales = g.const(np.array([1, 1, factor, factor], np.float32))
+        g.op("Resize", "x", "", scales, out="y", mode=mode)
+        size = int(4 * factor)
+        text = refused(
+            g.save(tmp_path / "m.onnx", {"x": [2, 3, 4, 4]}, {"y": [2, 3, size, size]}), "E0104"
+        )
+        assert said in text
+        assert "nearest by whole factors" in text
