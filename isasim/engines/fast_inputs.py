@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.fp16 import packed_bytes
 from snncc.isa.window import Ints, Window
 from snncc.isasim.engines import kernels_bits as kb
 from snncc.isasim.engines import kernels_count as kc
@@ -66,6 +67,12 @@ class Inputs:
     rows: int
     depth: int
     plain: bool
+
+    @property
+    def extent(self) -> int:
+        """Bytes from the first input to the end of the last that is read."""
+        last = (self.images - 1) * self.image + (int(self.points[-1, 0]) if len(self.points) else 0)
+        return max(0, last + (packed_bytes(self.channels) if self.bits else 2 * self.channels))
 
     def count(self) -> tuple[int, int]:
         """Return the inputs that are not zero, and the blocks of inputs with such a one."""

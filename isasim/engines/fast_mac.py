@@ -29,7 +29,8 @@ from snncc.isasim.engines import kernels_turn as kt
 from snncc.isasim.engines.base import BLOCK, Activity, Resolved, Sram
 from snncc.isasim.engines.checks import BIAS, KEEP
 from snncc.isasim.engines.fast_choice import apart_pays, dense_from
-from snncc.isasim.engines.fast_inputs import Inputs, Words, empty_words, matrix, stack
+from snncc.isasim.engines.fast_inputs import Inputs, empty_words, matrix, stack
+from snncc.isasim.engines.spike_lists import SpikeLists, turned
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -145,6 +146,13 @@ class MacKernels:
             rows * k * n, performed, 0, computed, blocks if op.skip else -1, mask.count()[1]
         )
 
+    def _lists(self) -> SpikeLists:
+        own = self._own
+        if not hasattr(own, "lists"):
+            own.lists = SpikeLists()
+        found: SpikeLists = own.lists
+        return found
+
     def _panel(self, op: Accumulation) -> tuple[int, int, bool]:
         """Return address and row distance of the weights as binary32, and whether all are finite.
 
@@ -177,11 +185,19 @@ class MacKernels:
                 self._dense(op, panel, stride)
                 return
         init, init_stride = op.begin()
+        lists = self._lists().find(op.inputs, op.outer, active)
+        if lists is not None:
+            w, stride, _copy = op.halves(0, op.terms)
+            km.gated_lists(
+                lists.index, lists.start, op.n, init, init_stride, op.out, op.out_stride, w, stride,
+                self.half,
+            )  # fmt: skip
+            return
         for low, high in _parts(op.inputs, packed_bytes(op.inputs.depth)):
             words = op.inputs.words(low, high)
             if op.outer:
                 w, stride, _copy = op.halves(low, high)
-                words, rows = _turned(words, high - low, op.inputs.depth), op.rows
+                words, rows = turned(words, high - low, op.inputs.depth), op.rows
                 target = (rows, op.n, init, init_stride, op.out, op.out_stride)
             else:
                 w, stride, _copy = op.halves(0, op.terms)
@@ -220,7 +236,7 @@ class MacKernels:
                 w, stride, _copy = op.halves(low, high)
                 target = (op.rows, op.n, init, init_stride, op.out, op.out_stride)
                 place = (w, stride, gate, gate_stride, a, 2, a_row)
-                words = _turned(words, rows, k)
+                words = turned(words, rows, k)
             else:
                 w, stride, _copy = op.halves(0, op.terms)
                 out, start = op.out + low * op.out_stride, init + low * init_stride
@@ -238,13 +254,6 @@ def _parts(inputs: Inputs, row_bytes: int) -> list[tuple[int, int]]:
     if rows <= step:
         return [(0, rows)]
     return [(low, min(rows, low + step)) for low in range(0, rows, step)]
-
-
-def _turned(words: Words, rows: int, columns: int) -> Words:
-    """Return the transpose of a bit matrix."""
-    out = empty_words(columns, rows)
-    kb.transpose_bits(words, rows, columns, out)
-    return out
 
 
 def _bound(

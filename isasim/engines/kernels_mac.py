@@ -79,6 +79,16 @@ def gated_rows(words, rows, n, init, init_stride, out, out_stride, w, stride, ha
             i, i_stride = o, out_stride
 
 
+@kernel("void(int32[::1], int64[::1], int64, int64, int64, int64, int64, int64, int64, int64)")
+def gated_lists(index, start, n, init, init_stride, out, out_stride, w, stride, half):
+    """Add the rows of ``w`` that are listed: row r's are ``index[start[r] : start[r + 1]]``."""
+    for j in range(0, n, GATED):
+        gated_pass(
+            min(GATED, n - j), init + 4 * j, init_stride, out + 4 * j, out_stride,
+            index.ctypes.data, start, w + 2 * j, stride, half,
+        )  # fmt: skip
+
+
 @kernel(
     "void(int64, int64, int64, int64, int64, int64, int64, int64[::1], int64, int64, int64, int64,"
     " int64)"

@@ -11,7 +11,7 @@ from snncc.compiler.passes.tiling._handlers import Handler
 from snncc.compiler.passes.tiling._lanes import ProgramWriter
 from snncc.compiler.passes.tiling._matmul import GRANULE
 from snncc.compiler.passes.tiling._sizes import candidates, share
-from snncc.compiler.passes.tiling._sums import RowChunks, finish_program
+from snncc.compiler.passes.tiling._sums import Chunk, RowChunks, finish_program
 from snncc.compiler.passes.tiling._views import row_bytes
 from snncc.isa.micro import MicroProgram
 
@@ -170,21 +170,15 @@ def _bn_sums(context: TilingContext, op: Op) -> None:
         for buffer, each in zip((mean, inv), stats, strict=True):
             at = each.at(t=first if each.step else 0, c=c_at)
             b.load(buffer, ZERO, each.dram, at, 1, n * 4, 0, 0)
-        width = row_bytes(x.dtype, n)
 
-        def add(within: At, r_at: At, r: int) -> None:
-            t = first + within
-            b.load(
-                gs, ZERO, g.dram, g.at(t=t if g.step else 0, r=r_at, c=c_at), r, n * 2, n * 2, g.row
-            )
-            b.load(
-                xs, ZERO, x.dram, x.at(t=t if x.step else 0, r=r_at, c=c_at), r, width, width, x.row
-            )
+        def add(chunk: Chunk) -> None:
+            chunk.load(b, gs, g, c_at, n, first)
+            width = chunk.load(b, xs, x, c_at, n, first)
             b.emit(
                 "colsum",
                 [("acc", accs[0], ZERO), ("x", gs, ZERO)],
                 x_stride=n * 2,
-                rows=r,
+                rows=chunk.count,
                 n=n,
                 type="f16",
                 init="keep",
@@ -200,14 +194,14 @@ def _bn_sums(context: TilingContext, op: Op) -> None:
                     Stream(terms, ZERO, 0, n * 4),
                 ],
                 1,
-                r,
+                chunk.count,
                 n,
             )
             b.emit(
                 "colsum",
                 [("acc", accs[1], ZERO), ("x", terms, ZERO)],
                 x_stride=n * 4,
-                rows=r,
+                rows=chunk.count,
                 n=n,
                 type="f32",
                 init="keep",

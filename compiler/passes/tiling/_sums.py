@@ -6,6 +6,7 @@ Kept axes are columns, summed ones rows; ``assign-layouts`` arranged memory so.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
@@ -50,24 +51,54 @@ def _prod(values: list[int]) -> int:
 
 
 class RowChunks:
-    """Visits rows in gradient order (micro-batch, step from last to first, row) in chunks."""
+    """Visits rows in gradient order (micro-batch, step from last to first, row) in chunks.
+
+    A chunk of ``size`` rows at most is part of one step, or several whole steps of one micro-batch.
+    """
 
     def __init__(self, b: TaskBuilder, steps: int, rows: int, micro: int, limit: int) -> None:
         self.b, self.steps, self.rows, self.micro = b, steps, rows, micro
-        self.size = max(1, min(micro, limit))
+        self.part = max(1, min(micro, limit))
+        self.together = max(1, min(steps, limit // micro)) if micro == rows else 1
+        self.size = self.part * self.together
 
-    def visit(self, body: Callable[[At, At, int], None]) -> None:
-        """Call ``body(step, first row, rows)``."""
+    def visit(self, body: Callable[[Chunk], None]) -> None:
+        """Call ``body`` with every chunk."""
         b = self.b
 
         def micro(m_at: At, m: int, _: bool) -> None:
-            def step(t_at: At, _: int, __: bool) -> None:
+            def steps(t_at: At, count: int, __: bool) -> None:
                 last = At(self.steps - 1) + t_at * -1
-                b.tiles(m, self.size, lambda at, n, _: body(last, m_at + at, n))
+                b.tiles(m, self.part, lambda at, n, _: body(Chunk(last, count, m_at + at, n)))
 
-            b.tiles(self.steps, 1, step)
+            b.tiles(self.steps, self.together, steps)
 
         b.tiles(self.rows, self.micro, micro)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows ``first`` to ``first + rows`` of ``steps`` steps from ``last`` backward."""
+
+    last: At
+    steps: int
+    first: At
+    rows: int
+
+    @property
+    def count(self) -> int:
+        """Rows of all steps."""
+        return self.steps * self.rows
+
+    def load(
+        self, b: TaskBuilder, buffer: Value, x: View, c_at: At, n: int, step: At = ZERO
+    ) -> int:
+        """Load columns of the chunk in processing order, ``step`` later; return a row's bytes."""
+        width = row_bytes(x.dtype, n)
+        at = x.at(t=step + self.last if x.step else 0, r=self.first, c=c_at)
+        outer = (self.steps, self.rows * width, -x.step)
+        b.load(buffer, ZERO, x.dram, at, self.rows, width, width, x.row, outer)
+        return width
 
 
 def column_sums(
@@ -91,24 +122,14 @@ def column_sums(
 
     def tile(c_at: At, n: int, first: bool) -> None:
         b.emit("fill", [("dst", acc, ZERO)], dst0=0, n0=1, bytes=n * 4, pattern=0)
-        width = row_bytes(x.dtype, n)
 
-        def add(t: At, r_at: At, r: int) -> None:
-            b.load(
-                rows,
-                ZERO,
-                x.dram,
-                x.at(t=t if x.step else 0, r=r_at, c=c_at),
-                r,
-                width,
-                width,
-                x.row,
-            )
+        def add(chunk: Chunk) -> None:
+            width = chunk.load(b, rows, x, c_at, n)
             b.emit(
                 "colsum",
                 [("acc", acc, ZERO), ("x", rows, ZERO)],
                 x_stride=width,
-                rows=r,
+                rows=chunk.count,
                 n=n,
                 type=x.dtype,
                 init="keep",
