@@ -46,6 +46,15 @@ class WindowKernels:
         dst, dst_stride, dst_image, g, g_stride, x, x_stride, x_image, y, y_stride, images = v[:11]
         kind, inputs, positions = v[12], window.in_h * window.in_w, window.positions
         (ys, xs, _), bounds = _geometry(window), (base, base + sram.shape[0])
+        if window.channels % 16 == 0:
+            routed = int(
+                kp.grad_images(
+                    kind, images, window.channels, base + x, x_stride, x_image, base + y, y_stride,
+                    base + g, g_stride, base + dst, dst_stride, dst_image, inputs, ys, xs,
+                    window.in_w, self.saturate,
+                )
+            )  # fmt: skip
+            return Activity(images * positions * window.depth, routed)
         total, taken = np.empty(16 * inputs, np.float32), np.empty(positions, np.uint16)
         stage = np.zeros((inputs + 2 * positions, 16), np.uint16)
         routed = 0

@@ -232,18 +232,6 @@ def grad_group(
     return count
 
 
-@kernel("void(int64, int64, int64, int64, uint16[:, ::1], int64, int64)")
-def gather_group(source, stride, rows, width, out, low, high):
-    """Copy ``width`` numbers of 16 bits per row to rows of 16; only addresses in low..high.
-
-    Positions that no tap reaches may lie outside of the memory.
-    """
-    for r in range(rows):
-        place = source + r * stride
-        if place >= low and place + 2 * width <= high:
-            copy_units(place, out.ctypes.data + 32 * r, width)
-
-
 @kernel("void(float32[::1], int64, int64, int64, int64, int64)")
 def finish_group(total, rows, width, dst, dst_stride, saturate):
     """Round the sums of 16 channels and write ``width`` of them."""
@@ -255,3 +243,40 @@ def finish_group(total, rows, width, dst, dst_stride, saturate):
         else:
             finish_strip(total.ctypes.data + 64 * r, result.ctypes.data, saturate)
             copy_units(result.ctypes.data, out, width)
+
+
+@kernel(
+    "int64(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64,"
+    " int64, int64, int64[:, ::1], int64[:, ::1], int64, int64)"
+)
+def grad_images(
+    kind, images, channels, x, x_stride, x_image, y, y_stride, g, g_stride, dst, dst_stride,
+    dst_image, inputs, ys, xs, in_w, saturate,
+):  # fmt: skip
+    """Route and round the gradients of whole groups of 16 channels; return how many there are."""
+    positions = ys.shape[0] * xs.shape[0]
+    total = np.empty(16 * inputs, np.float32)
+    taken = np.empty(positions, np.uint16)
+    routed = 0
+    for i in range(images):
+        for low in range(0, channels, 16):
+            offset = 2 * low if kind == F16 else low // 8
+            routed += grad_group(
+                kind, x + i * x_image + offset, x_stride, y + i * positions * y_stride + offset,
+                y_stride, g + i * positions * g_stride + 2 * low, g_stride, 16, ys, xs, in_w,
+                inputs, total, taken,
+            )  # fmt: skip
+            finish_group(total, inputs, 16, dst + i * dst_image + 2 * low, dst_stride, saturate)
+    return routed
+
+
+@kernel("void(int64, int64, int64, int64, uint16[:, ::1], int64, int64)")
+def gather_group(source, stride, rows, width, out, low, high):
+    """Copy ``width`` numbers of 16 bits per row to rows of 16; only addresses in low..high.
+
+    Positions that no tap reaches may lie outside of the memory.
+    """
+    for r in range(rows):
+        place = source + r * stride
+        if place >= low and place + 2 * width <= high:
+            copy_units(place, out.ctypes.data + 32 * r, width)
