@@ -1,7 +1,7 @@
 """Timing-only simulation: cycles, energy and traffic of networks too large to compute.
 
-Training steps on 20 cores at 10 % density, every instruction run, no loop extrapolated.  The peer
-is a number: 1e8 core-cycles per second, and a minute for VGG-16 on ImageNet shapes.
+Training steps on 20 cores at 10 % density; turns of loops that repeat exactly may be left out.
+The peer is a number: 1e8 core-cycles per second, and a minute for VGG-16 on ImageNet shapes.
 """
 
 from __future__ import annotations

@@ -3,91 +3,48 @@
 Whatever an instruction causes is on the account of its address: its own cycles, the cycles that its
 unit (or the sequencer) waited for it, energy, bytes, terms, and the fetch of its word.  Leakage and
 clock energy belong to time; they are divided in proportion to busy cycles.
+
+Accounts are the rows of tables; sums are taken row after row, in the order of cores and addresses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+from snncc.isa.expected import MAC_MNEMONICS
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Chip, Core
-from snncc.isasim.counters import USE_BITS, Counters
+from snncc.isasim.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
 from snncc.isasim.decode import SLOTS
 from snncc.isasim.pricing import Price, Pricing
 
-MAC_MNEMONICS: Final = frozenset(
-    {"gacc", "mac", "bmac", "gouter", "outer", "gaccw", "macw", "bmacw", "gouterw", "outerw"}
-)
-"""Instructions whose terms are multiply-accumulates."""
 ENERGIES: Final = (
     "compute", "register", "buffer", "sram", "dram", "noc", "instruction", "static",
 )  # fmt: skip
-K = TypeVar("K", bound=Hashable)
-
-
-@dataclass
-class Account:
-    """Sums of one address or of several; energies in pJ, ``dram`` with the loading of code."""
-
-    instructions: int = 0
-    cycles: int = 0
-    """Busy cycles of units; the sequencer's are ``instructions``."""
-    waited: int = 0
-    compute: float = 0.0
-    register: float = 0.0
-    buffer: float = 0.0
-    sram: float = 0.0
-    dram: float = 0.0
-    noc: float = 0.0
-    instruction: float = 0.0
-    static: float = 0.0
-    dram_read: int = 0
-    dram_write: int = 0
-    code: int = 0
-    sram_read: int = 0
-    sram_write: int = 0
-    noc_bytes: int = 0
-    dense: int = 0
-    performed: int = 0
-    spikes: int = 0
-    units: dict[str, int] = field(default_factory=dict[str, int])
-    """Busy cycles by unit."""
-
-    @property
-    def energy(self) -> float:
-        """All energy."""
-        return sum(float(getattr(self, name)) for name in ENERGIES)
-
-    @property
-    def density(self) -> float:
-        """The share of multiply-accumulates that were performed."""
-        return self.performed / self.dense if self.dense else 0.0
-
-    def use(self, price: Price, count: int) -> None:
-        """Add ``count`` uses of a price."""
-        for name in _PRICED:
-            setattr(self, name, getattr(self, name) + count * getattr(price, name))
-
-    def add(self, other: Account) -> None:
-        """Add another account."""
-        for name in _NUMBERS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for unit, cycles in other.units.items():
-            self.units[unit] = self.units.get(unit, 0) + cycles
-
-
-_NUMBERS: Final = tuple(f.name for f in fields(Account) if f.name != "units")
-_PRICED: Final = (
-    "compute", "register", "buffer", "sram", "dram", "noc", "dram_read", "dram_write",
-    "sram_read", "sram_write", "noc_bytes", "dense", "performed",
+"""Columns of energies, pJ; ``dram`` with the loading of code."""
+NUMBERS: Final = (
+    "instructions", "cycles", "code", "spikes", "dram_read", "dram_write", "sram_read",
+    "sram_write", "noc_bytes", "dense", "performed",
 )  # fmt: skip
+"""Columns of counts.  ``cycles``: busy ones of units; the sequencer's are ``instructions``."""
+K = TypeVar("K", bound=Hashable)
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+_INSTRUCTIONS, _CYCLES, _CODE, _SPIKES = range(4)
+_PRICED: Final = NUMBERS[4:]
+_DENSE, _PERFORMED = NUMBERS.index("dense"), NUMBERS.index("performed")
+_PRICED_ENERGIES: Final = ENERGIES[:6]
+_DRAM, _FETCH, _STATIC = (ENERGIES.index(name) for name in ("dram", "instruction", "static"))
+_CAUSES: Final = len(STALL_CAUSES)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """The account of one address of one core."""
+class Place(NamedTuple):
+    """What an account belongs to."""
 
     core: int
     pc: int
@@ -95,91 +52,194 @@ class Entry:
     unit: str
     layer: str
     phase: str
-    account: Account
+
+
+class Account(NamedTuple):
+    """Sums of one address or of several."""
+
+    numbers: dict[str, int]
+    energies: dict[str, float]
+    units: dict[str, int]
+    """Busy cycles by unit."""
+    stall: dict[str, int]
+    """Cycles waited by cause."""
+
+    @property
+    def energy(self) -> float:
+        """All energy."""
+        return sum(self.energies.values())
+
+    @property
+    def waited(self) -> int:
+        """Cycles waited."""
+        return sum(self.stall.values())
+
+    @property
+    def density(self) -> float:
+        """The share of multiply-accumulates that were performed."""
+        dense = self.numbers["dense"]
+        return self.numbers["performed"] / dense if dense else 0.0
+
+
+class Ledger:
+    """The accounts of all addresses."""
+
+    def __init__(self, places: list[Place]) -> None:
+        count = len(places)
+        self.places = places
+        self.numbers: Ints = np.zeros((count, len(NUMBERS)), np.int64)
+        self.energies: Floats = np.zeros((count, len(ENERGIES)))
+        self.units: Ints = np.zeros((count, len(SLOTS)), np.int64)
+        self.stall: Ints = np.zeros((count, _CAUSES), np.int64)
+
+    def group(self, key: Callable[[Place], K]) -> dict[K, Account]:
+        """Return the sums by a key."""
+        order: dict[K, int] = {}
+        rows = np.array([order.setdefault(key(p), len(order)) for p in self.places], np.intp)
+        tables = [
+            _added(table, rows, len(order))
+            for table in (self.numbers, self.energies, self.units, self.stall)
+        ]
+        return {k: _account(*(table[i].tolist() for table in tables)) for k, i in order.items()}
+
+    def total(self) -> Account:
+        """Return the sum of all accounts."""
+        return self.group(lambda _: None)[None]
+
+    def heaviest(self, count: int) -> list[tuple[Place, Account]]:
+        """Return the accounts with most cycles, spent or waited."""
+        weight = self.numbers[:, _CYCLES] + self.stall.sum(axis=1)
+        order = np.argsort(-weight, kind="stable")[:count]
+        return [
+            (
+                self.places[i],
+                _account(
+                    self.numbers[i].tolist(), self.energies[i].tolist(), self.units[i].tolist(),
+                    self.stall[i].tolist(),
+                ),
+            )
+            for i in order.tolist()
+            if weight[i]
+        ]  # fmt: skip
+
+
+def _added(table: Any, rows: Any, count: int) -> Any:
+    """Return the sums of rows, added one after the other."""
+    out = np.zeros((count, table.shape[1]), table.dtype)
+    np.add.at(out, rows, table)
+    return out
+
+
+def _account(
+    numbers: list[int], energies: list[float], units: list[int], stall: list[int]
+) -> Account:
+    return Account(
+        dict(zip(NUMBERS, numbers, strict=True)),
+        dict(zip(ENERGIES, energies, strict=True)),
+        {name: n for name, n in zip(SLOTS, units, strict=True) if n},
+        {name: n for name, n in zip(STALL_CAUSES, stall, strict=True) if n},
+    )
 
 
 def accounts(
     chip: Chip, counters: Counters, pricing: Pricing, fetched: Sequence[int], static: float
-) -> list[Entry]:
+) -> Ledger:
     """Return the accounts of all addresses; ``static`` pJ are divided over them."""
-    found = [
-        entry
-        for core, counts, code in zip(chip.cores, counters.counts, fetched, strict=True)
-        for entry in _core(core, counters, counts, pricing, code)
-    ]
-    busy = sum(entry.account.cycles for entry in found)
-    for entry in found:
-        share = entry.account.cycles / busy if busy else 1 / len(found)
-        entry.account.static = static * share
+    found = Ledger([place for core in chip.cores for place in _places(core)])
+    priced = _Prices(counters.prices)
+    begin = 0
+    for core, counts, code in zip(chip.cores, counters.counts, fetched, strict=True):
+        end = begin + core.code.words
+        _core(found, slice(begin, end), core, counters, counts, code)
+        _waits(found, begin, counters.waits[core.index])
+        _uses(found, begin, counters.uses[core.index], priced)
+        begin = end
+    other = np.array([p.mnemonic not in MAC_MNEMONICS for p in found.places], np.bool_)
+    found.numbers[other, _DENSE] = found.numbers[other, _PERFORMED] = 0
+    numbers, energies = found.numbers, found.energies
+    energies[:, _DRAM] += 8 * numbers[:, _CODE] * pricing.machine.dram.pj_per_bit
+    energies[:, _FETCH] = numbers[:, _INSTRUCTIONS] * pricing.fetch_pj
+    cycles = numbers[:, _CYCLES]
+    busy = int(cycles.sum())
+    energies[:, _STATIC] = static * (cycles / busy if busy else 1 / max(1, len(found.places)))
+    return found
+
+
+def _places(core: Core) -> list[Place]:
+    program = core.code.program
+    found: list[Place] = []
+    lines = iter(program.lines)
+    line = next(lines, None)
+    layer = phase = ""
+    for pc, inst in enumerate(program.code):
+        while line is not None and line.address <= pc:
+            layer, phase = line.layer, line.phase
+            line = next(lines, None)
+        name, unit = inst.insn.mnemonic, inst.insn.unit.value
+        if name in ("wait", "post"):
+            unit = SLOTS[inst["unit"]]
+        found.append(Place(core.index, pc, name, unit, layer, phase))
     return found
 
 
 def _core(
-    core: Core, counters: Counters, counts: Sequence[int], pricing: Pricing, fetched: int
-) -> list[Entry]:
-    index, program = core.index, core.code.program
-    found: list[Entry] = []
-    for pc, inst in enumerate(program.code):
-        count = counts[pc]
-        code = WORD_BYTES * count if fetched < 0 else WORD_BYTES
-        unit = inst.insn.unit.value
-        if inst.insn.mnemonic in ("wait", "post"):
-            unit = SLOTS[inst["unit"]]
-        one = Account(
-            instructions=count,
-            cycles=counters.spent[index][pc],
-            waited=counters.waited[index][pc],
-            dram=pricing.code_load(code),
-            instruction=count * pricing.fetch_pj,
-            code=code,
-            spikes=counters.spikes[index][pc],
-        )
-        if one.cycles:
-            one.units[unit] = one.cycles
-        if counters.dense[index][pc]:  # an untimed run
-            one.dense, one.performed = counters.dense[index][pc], counters.performed[index][pc]
-        line = program.source(pc)
-        layer, phase = (line.layer, line.phase) if line else ("", "")
-        found.append(Entry(index, pc, inst.insn.mnemonic, unit, layer, phase, one))
-    for use, count in counters.uses[index].items():
-        price = counters.prices[use & ((1 << USE_BITS) - 1)]
-        found[use >> USE_BITS].account.use(price, count)
-    for entry in found:
-        if entry.mnemonic not in MAC_MNEMONICS:
-            entry.account.dense = entry.account.performed = 0
-    return found
+    found: Ledger, rows: slice, core: Core, counters: Counters, counts: Sequence[int], code: int
+) -> None:
+    """Enter what was counted by address."""
+    index, mine = core.index, found.numbers[rows]
+    mine[:, _INSTRUCTIONS] = counts
+    mine[:, _CYCLES] = counters.spent[index]
+    mine[:, _CODE] = WORD_BYTES * mine[:, _INSTRUCTIONS] if code < 0 else WORD_BYTES
+    mine[:, _SPIKES] = counters.spikes[index]
+    mine[:, _DENSE] = counters.dense[index]  # an untimed run; else 0, and prices say it
+    mine[:, _PERFORMED] = counters.performed[index]
+    slots = {name: i for i, name in enumerate(SLOTS)}
+    units = [slots[place.unit] for place in found.places[rows]]
+    found.units[np.arange(rows.start, rows.stop), units] = mine[:, _CYCLES]
 
 
-def total(entries: Iterable[Entry]) -> Account:
-    """Return the sum of accounts."""
-    out = Account()
-    for entry in entries:
-        out.add(entry.account)
-    return out
+def _waits(found: Ledger, begin: int, waits: dict[int, int]) -> None:
+    keys = np.fromiter(waits.keys(), np.int64, len(waits))
+    causes = keys & ((1 << CAUSE_BITS) - 1)
+    found.stall[begin + (keys >> CAUSE_BITS), causes] = list(waits.values())
 
 
-def group(entries: Iterable[Entry], key: Callable[[Entry], K]) -> dict[K, Account]:
-    """Return the sums by a key."""
-    out: dict[K, Account] = {}
-    for entry in entries:
-        out.setdefault(key(entry), Account()).add(entry.account)
-    return out
+class _Prices:
+    """Prices as tables."""
+
+    def __init__(self, prices: Sequence[Price]) -> None:
+        shape = (len(prices), -1) if prices else (0, len(_PRICED))
+        rows = [[getattr(price, name) for name in _PRICED] for price in prices]
+        self.numbers = np.array(rows, np.int64).reshape(shape)
+        shape = (len(prices), -1) if prices else (0, len(_PRICED_ENERGIES))
+        parts = [[getattr(price, name) for name in _PRICED_ENERGIES] for price in prices]
+        self.energies = np.array(parts, np.float64).reshape(shape)
+
+
+def _uses(found: Ledger, begin: int, uses: dict[int, int], prices: _Prices) -> None:
+    keys = np.fromiter(uses.keys(), np.int64, len(uses))
+    count = np.fromiter(uses.values(), np.int64, len(uses))[:, None]
+    rows, number = begin + (keys >> USE_BITS), keys & ((1 << USE_BITS) - 1)
+    np.add.at(found.numbers[:, 4:], rows, count * prices.numbers[number])
+    energies = found.energies[:, : len(_PRICED_ENERGIES)]
+    np.add.at(energies, rows, count * prices.energies[number])
 
 
 def as_json(account: Account) -> dict[str, Any]:
     """Return an account in the shape of ``--stats``."""
-    a = account
+    n = account.numbers
     return {
-        "cycles": a.cycles,
-        "waited": a.waited,
-        "units": dict(sorted(a.units.items())),
-        "energy_pj": a.energy,
-        "energy_by": {name: getattr(a, name) for name in ENERGIES},
-        "dram_bytes": {"read": a.dram_read, "write": a.dram_write, "instruction": a.code},
-        "sram_bytes": {"read": a.sram_read, "write": a.sram_write},
-        "noc_bytes": a.noc_bytes,
-        "instructions": a.instructions,
-        "macs": {"dense": a.dense, "performed": a.performed},
-        "density": a.density,
-        "spikes": a.spikes,
+        "cycles": n["cycles"],
+        "waited": account.waited,
+        "stall": account.stall,
+        "units": dict(sorted(account.units.items())),
+        "energy_pj": account.energy,
+        "energy_by": account.energies,
+        "dram_bytes": {"read": n["dram_read"], "write": n["dram_write"], "instruction": n["code"]},
+        "sram_bytes": {"read": n["sram_read"], "write": n["sram_write"]},
+        "noc_bytes": n["noc_bytes"],
+        "instructions": n["instructions"],
+        "macs": {"dense": n["dense"], "performed": n["performed"]},
+        "density": account.density,
+        "spikes": n["spikes"],
     }

@@ -17,15 +17,15 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.estimate import Densities
+from snncc.isa.expected import DEFAULT_DENSITY, expect
 from snncc.isasim.chip import Core
-from snncc.isasim.engines.base import LANE_MNEMONICS, Activity, Engine, Resolved
-from snncc.isasim.engines.regions import BIT
+from snncc.isasim.engines.base import Activity, Engine, Resolved
 from snncc.isasim.pricing import SIZES
 
 Source: TypeAlias = Callable[[Core, int, Resolved], Activity]
 """Takes core, address and instruction."""
 
-DEFAULT_DENSITY: Final = 0.1
 _FORMAT: Final = 1
 _COLUMNS: Final = len(Activity._fields)
 
@@ -140,8 +140,7 @@ class Expected:
             if not 0.0 <= density <= 1.0:
                 name = " ".join(x for x in key if x)
                 raise ActivityError(f"density {density:g} of {name} is not between 0 and 1")
-        self.densities = dict(densities)
-        self.default = default
+        self.densities = Densities(dict(densities), default=default)
         self._known: dict[Any, Activity] = {}
         self._at: dict[tuple[int, int], float] = {}
 
@@ -170,12 +169,7 @@ class Expected:
         if found is None:
             line = core.code.program.source(pc)
             layer, phase = (line.layer, line.phase) if line else ("", "")
-            found = self.default
-            for choice in ((layer, phase), (layer, ""), ("", phase)):
-                if choice in self.densities:
-                    found = self.densities[choice]
-                    break
-            self._at[key] = found
+            found = self._at[key] = self.densities.of(layer, phase)[0]
         return found
 
     def __call__(self, core: Core, pc: int, op: Resolved) -> Activity:
@@ -184,51 +178,7 @@ class Expected:
         key = (op[0], SIZES[op[0]](op[1]), op[2] if op[3] is None else (), density)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = _expected(op, density)
+            window = op.window if op[2] and op[3] is None else None
+            expectation = expect(op[0], op[1], window, density)
+            found = self._known[key] = Activity(*expectation)
         return found
-
-
-def _expected(op: Resolved, density: float) -> Activity:
-    name, v = op.mnemonic, op.values
-    if name in LANE_MNEMONICS:
-        elements = v[1] * v[2] * v[3]
-        return Activity(elements, elements)
-    if name in ("gaccw", "macw", "bmacw"):
-        window, images, n = op.window, v[7], v[8]
-        skip = name == "gaccw" or v[12]
-        return _windowed(images, n, density, bool(skip), name == "gaccw", window)
-    if name in ("gouterw", "outerw"):
-        skip = name == "gouterw" or v[11]
-        return _windowed(v[7], v[8], density, bool(skip), name == "gouterw", op.window)
-    if name in ("gacc", "mac", "bmac", "gouter", "outer"):
-        rows, k, n = v[6:9]
-        gated = name.startswith("g")
-        if name == "bmac" and v[13]:
-            outputs = round(density * rows * n)
-            return Activity(rows * k * n, outputs * k, 0, outputs)
-        skip = gated or v[10 if name == "outer" else 11]
-        inputs = round(density * rows * k) if skip else rows * k
-        return Activity(rows * k * n, inputs * n, inputs if gated else 0)
-    if name == "pool":
-        window, images, kind = op.window, v[5], v[7]
-        terms = images * window.terms() * window.channels
-        ones = round(density * terms) if kind == BIT else 0
-        return Activity(images * window.positions * window.depth, ones if ones else terms, ones)
-    if name == "poolgrad":
-        window = op.window
-        dense = v[10] * window.positions * window.depth
-        return Activity(dense, v[10] * window.positions * window.channels)
-    if name == "transpose":
-        return Activity(v[4] * v[5], v[4] * v[5])
-    rows, n, kind = (v[4], v[5], v[6]) if name == "rowred" else (v[3], v[4], v[5])
-    ones = round(density * rows * n) if kind == BIT else 0
-    return Activity(rows * n, ones if kind == BIT else rows * n, ones)
-
-
-def _windowed(
-    images: int, n: int, density: float, skip: bool, gated: bool, window: Any
-) -> Activity:
-    rows, k = images * window.positions, window.depth
-    inside = images * window.terms() * window.channels
-    terms = min(inside, round(density * rows * k)) if skip else inside
-    return Activity(rows * k * n, terms * n, terms if gated else 0)

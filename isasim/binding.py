@@ -59,27 +59,49 @@ class Bound:
         self.seed = 0
         self.steps: list[tuple[Callable[[], Any], int]] = []
         """What to call, and the item whose activity that returns (-1: none)."""
-        self._rows: list[Row] = []
-        self._pending = 0
+        self._others: list[Row] = []
         self._staging = _Staging(plan)
         self._known: dict[tuple[int, int, Resolved], Callable[[], Activity]] = {}
+        table, sound = plan.moves.rows(
+            km.COPY,
+            int(chip.dram.ctypes.data),
+            self._addresses(plan),
+        )
+        numbers = dict(
+            zip(plan.moved, np.where(sound, np.arange(len(table)), -1).tolist(), strict=True)
+        )
+        self._rows: list[int] = []
+        """Rows of ``table``, then of ``_others``, in the order of the moves."""
+        self._pending = 0
         spans: list[tuple[int, int, int]] = []
         for place in plan.order:
             item = plan.items[place]
-            row = None if item.kind == ENGINE_KIND else self._move(place, item)
+            kind = item.kind
+            if kind == DMA_KIND and numbers[place] >= 0:
+                self._rows.append(numbers[place])
+                continue
+            row = None if kind == ENGINE_KIND else self._move(place, item)
             if row is not None:
-                self._rows += row
+                if row:
+                    self._rows.append(len(table) + len(self._others))
+                    self._others.append(row)
                 continue
             self._flush(spans)
-            if item.kind == ENGINE_KIND:
+            if kind == ENGINE_KIND:
                 self.steps.append((self._engine(item), place))
             else:
                 self.steps.append((partial(chip.move, item.core, item.op), -1))
         self._flush(spans)
-        table = np.array(self._rows, np.int64).reshape(-1, km.COLUMNS)
+        others = np.array(self._others, np.int64).reshape(-1, km.COLUMNS)
+        ordered = np.concatenate([table, others])[np.array(self._rows, np.intp)]
         for at, low, high in spans:
-            self.steps[at] = (partial(km.move_rows, table, low, high), -1)
-        self._rows = []
+            self.steps[at] = (partial(km.move_rows, ordered, low, high), -1)
+        self._rows, self._others = [], []
+
+    def _addresses(self, plan: Plan) -> npt.NDArray[np.int64]:
+        """Return where the scratchpad of every transfer begins."""
+        begins = {core.index: int(core.sram.ctypes.data) for core in self.chip.cores}
+        return np.array([begins[plan.items[p].core.index] for p in plan.moved], np.int64)
 
     def run(self, seed: int, found: list[Activity | None]) -> None:
         """Execute everything; ``found`` gets the activity of every engine instruction."""
@@ -118,8 +140,8 @@ class Bound:
         draws = any(i.op.name == "rand" for i in item.op.micro.code)
         return draws and inst["seed"] == SEED_REGISTER
 
-    def _move(self, place: int, item: Item) -> list[Row] | None:
-        """Return the rows of the table for a move; None: it needs more care."""
+    def _move(self, place: int, item: Item) -> Row | None:
+        """Return the row of the table for a move, [] for nothing; None: it needs more care."""
         core, op = item.core, item.op
         if item.kind == DMA_KIND or item.kind == LOCAL_KIND:
             return self._copy(core, op)
@@ -127,18 +149,18 @@ class Bound:
         address, size = op[1][2:4]
         if item.kind == SEND_KIND:
             buffer = self._staging.sent(place)
-            return [[km.COPY, buffer, base + address, 1, 1, size, 0, 0, 0, 0]] if size else []
+            return [km.COPY, buffer, base + address, 1, 1, size, 0, 0, 0, 0] if size else []
         buffer = self._staging.received(place)
         adds = op[0] == "recvadd"
         what, size = (km.ADD, 4 * size) if adds else (km.COPY, size)
-        return [[what, base + address, buffer, 1, 1, size, 0, 0, 0, 0]] if size else []
+        return [what, base + address, buffer, 1, 1, size, 0, 0, 0, 0] if size else []
 
-    def _copy(self, core: Core, op: Resolved) -> list[Row] | None:
+    def _copy(self, core: Core, op: Resolved) -> Row | None:
         base = int(core.sram.ctypes.data)
         if op[0] == "fill":
             dst, dst0, n0, size, pattern = op[1]
             empty = not (n0 and size)
-            return [] if empty else [[km.FILL, base + dst, pattern, n0, 1, size, dst0, 0, 0, 0]]
+            return [] if empty else [km.FILL, base + dst, pattern, n0, 1, size, dst0, 0, 0, 0]
         dst, src, n0, n1, size, dst0, dst1, src0, src1 = op[1]
         if not (n0 and n1 and size):
             return []
@@ -151,4 +173,4 @@ class Bound:
         dram = int(self.chip.dram.ctypes.data)
         to = dram if op[0] == "st" else base
         source = dram if op[0] == "ld" else base
-        return [[km.COPY, to + dst, source + src, n0, n1, size, dst0, dst1, src0, src1]]
+        return [km.COPY, to + dst, source + src, n0, n1, size, dst0, dst1, src0, src1]

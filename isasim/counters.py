@@ -12,6 +12,11 @@ STALL_CAUSES: Final[tuple[str, ...]] = (
     "empty", "semaphore", "message", "credit", "dram", "link", "latency", "queue", "fetch", "done",
 )  # fmt: skip
 
+EMPTY, SEMAPHORE, MESSAGE, CREDIT, DRAM, LINK, LATENCY, QUEUE = range(8)
+"""Places in :data:`STALL_CAUSES`."""
+CAUSE_BITS: Final = 4
+"""A wait is counted under ``pc << CAUSE_BITS | cause``."""
+
 USE_BITS: Final = 32
 """A use is counted under ``pc << USE_BITS | number of its price``."""
 
@@ -34,7 +39,7 @@ class Counters:
         "spikes",
         "stalls",
         "uses",
-        "waited",
+        "waits",
     )
 
     def __init__(self, chip: Chip, prices: Sequence[Price] = ()) -> None:
@@ -43,8 +48,8 @@ class Counters:
         words = [core.code.words if core else 0 for core in chip.by_index]
         self.spent = [[0] * n for n in words]
         """Per core and address: cycles for which its unit was busy."""
-        self.waited = [[0] * n for n in words]
-        """Per core and address: cycles for which its unit (or the sequencer) waited for it."""
+        self.waits: list[dict[int, int]] = [{} for _ in range(chip.count)]
+        """Per core, by address and cause: cycles for which its unit (or the sequencer) waited."""
         self.spikes = [[0] * n for n in words]
         self.dense = [[0] * n for n in words]
         """Untimed runs only, as ``performed``: terms and lane elements."""
@@ -55,6 +60,12 @@ class Counters:
         ]
         self.counts: list[list[int]] = []
         self.executed: list[int] = []
+
+    def wait(self, core: int, actor: int, pc: int, cause: int, cycles: int) -> None:
+        """An actor waited for an instruction of a core."""
+        self.stalls[actor][STALL_CAUSES[cause]] += cycles
+        waits, key = self.waits[core], pc << CAUSE_BITS | cause
+        waits[key] = waits.get(key, 0) + cycles
 
     def finish(self, chip: Chip) -> None:
         """Keep what the sequencers counted, per core of ``chip.cores``."""

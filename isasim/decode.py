@@ -99,7 +99,7 @@ def unit_slot(inst: Inst) -> int:
     return SLOTS.index(inst.insn.unit.value)
 
 
-@dataclass
+@dataclass(eq=False)
 class Code:
     """A core's decoded program."""
 
@@ -167,11 +167,10 @@ class _Decoder:
         if row.group not in self.groups:
             raise IllegalInstruction(f"{row.mnemonic} needs the extension '{row.group}'")
         if row.mnemonic in ("wait", "post"):
-            slot = inst["unit"]
-            waits = row.mnemonic == "wait"
+            slot, sem, n = inst.values
             if slot == 0:
-                return (SEQ_WAIT if waits else SEQ_POST, inst["sem"], inst["n"], None)
-            return (SYNC, slot, (inst["sem"], inst["n"]), None)
+                return (SEQ_WAIT if row.mnemonic == "wait" else SEQ_POST, sem, n, None)
+            return (SYNC, slot, (sem, n), None)
         if row.unit is not Unit.SEQ:
             return self.push(inst)
         op = _SEQ_OPS[row.mnemonic]
@@ -214,12 +213,20 @@ def decode_core(
     steps: list[Step] = []
     problems: dict[int, str] = {}
     ends = [False] * (count + 1)
+    known: dict[tuple[str, tuple[int, ...]], Step] = {}  # programs repeat themselves
     for pc, inst in enumerate(program.code):
+        name = inst.insn.mnemonic
+        step = known.get((name, inst.values))
+        if step is not None:
+            steps.append(step)
+            continue
         try:
-            steps.append(decoder.step(inst))
+            step = known[name, inst.values] = decoder.step(inst)
+            steps.append(step)
         except IllegalInstruction as error:
             steps.append((ILLEGAL, 0, None, None))
             problems[pc] = str(error)
-        if inst.insn.mnemonic in ("loop", "loopi") and pc < inst["end"] <= count:
-            ends[inst["end"]] = True
+    for pc, step in enumerate(steps):
+        if step[0] in (LOOP, LOOPI) and pc < step[2] <= count:
+            ends[step[2]] = True
     return Code(program.core, program, count, steps, ends, decoder.constants, problems)

@@ -10,15 +10,20 @@ schedulers run such a program and report what happens.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeAlias, cast
+
+import numpy as np
 
 from snncc.isa.spec import REG, SEED_REGISTER, SEMAPHORES
 from snncc.isasim.chip import Chip, Core
-from snncc.isasim.decode import POST_KIND, RECV_KIND, SEND_KIND, WAIT_KIND
+from snncc.isasim.decode import DMA_KIND, POST_KIND, RECV_KIND, SEND_KIND, WAIT_KIND
 from snncc.isasim.engines.base import LANE_MNEMONICS
 from snncc.isasim.engines.checks import check
 from snncc.isasim.faults import Trap
+from snncc.isasim.moves import Moves
 from snncc.isasim.sequencer import HALTED, WAITING, Sequencer
 
 MAX_STEPS: Final = 1 << 21
@@ -71,6 +76,9 @@ class Plan:
     sends: dict[int, Message] = field(default_factory=dict[int, Message])
     receives: dict[int, int] = field(default_factory=dict[int, int])
     """Item to the number of the message that it takes."""
+    moved: list[int] = field(default_factory=list[int])
+    """Items that move data between DRAM and a scratchpad; ``moves`` are their operands."""
+    moves: Moves = field(default_factory=lambda: Moves([]))
     senders: list[int] = field(default_factory=list[int])
     """Per message: the item that sends it."""
     counts: list[list[int]] = field(default_factory=list[list[int]])
@@ -108,12 +116,22 @@ def make_plan(chip: Chip, seed: int, limit: int) -> Plan | None:
         if sum(plan.executed) > limit:
             return None
         _Order(plan, chip).run()
-        for item in plan.items:
-            if item.kind != WAIT_KIND and item.kind != POST_KIND:
-                check(item.op, chip.sram_bytes, chip.dram.size)
+        _check(plan, chip)
     except (NoPlan, Trap):
         return None
     return plan
+
+
+def _check(plan: Plan, chip: Chip) -> None:
+    """Raise the trap that an instruction deserves."""
+    sram, dram = chip.sram_bytes, chip.dram.size
+    plan.moved = [i for i, item in enumerate(plan.items) if item.kind == DMA_KIND]
+    plan.moves = Moves([plan.items[place].op for place in plan.moved])
+    for number in np.flatnonzero(~plan.moves.inside(sram, dram)).tolist():
+        check(plan.items[plan.moved[number]].op, sram, dram)
+    for item in plan.items:
+        if item.kind not in (WAIT_KIND, POST_KIND, DMA_KIND):
+            check(item.op, sram, dram)
 
 
 def _any_seed(chip: Chip) -> bool:
@@ -131,6 +149,7 @@ def _any_seed(chip: Chip) -> bool:
 def _record(plan: Plan, chip: Chip, seed: int) -> None:
     """Follow every sequencer from its start to its end."""
     left, kept = MAX_STEPS, 0
+    make: Callable[[tuple[Any, ...]], Item] = partial(cast(Any, tuple).__new__, Item)
     plan.first = [0]
     for core in chip.by_index:
         if core is None:
@@ -148,12 +167,16 @@ def _record(plan: Plan, chip: Chip, seed: int) -> None:
             raise NoPlan
         events += [(time, SEQ_POST, sem, n, pc) for time, pc, sem, n, _ in seq.posts]
         events.append((seq.executed - 1, HALT, 0, 0, seq.pc))
+        kinds, items = core.kinds, plan.items
         for slot, queue in enumerate(seq.queues):
-            for time, pc, op, _ in queue:
-                events.append((time, PUSH, slot, len(plan.items), pc))
-                plan.items.append(Item(core, slot, pc, core.kinds[pc], op))
-            plan.first.append(len(plan.items))
-        plan.events.append(sorted(events))
+            begin = len(items)
+            items += [make((core, slot, pc, kinds[pc], op)) for _, pc, op, _ in queue]
+            events += [
+                (entry[0], PUSH, slot, place, entry[1]) for place, entry in enumerate(queue, begin)
+            ]
+            plan.first.append(len(items))
+        events.sort()
+        plan.events.append(events)
         plan.counts.append(seq.counts)
         plan.executed.append(seq.executed)
         plan.registers.append((seq.registers, seq.streams))
@@ -161,6 +184,9 @@ def _record(plan: Plan, chip: Chip, seed: int) -> None:
 
 _DMA, _NOC = 1, 2
 _FIRST_COMPUTE = 3  # fp, bp, wg, vpu
+
+
+_NOTHING = (0, 0)
 
 
 class _Order:
@@ -173,6 +199,8 @@ class _Order:
         self.sems = [[0] * SEMAPHORES for _ in range(chip.count)]
         self.head = plan.first[:-1]
         self.tail = plan.first[:-1]
+        self.lacks: list[tuple[int, int]] = [_NOTHING] * len(self.head)
+        """Per actor: semaphore and count that it waited for in vain."""
         self.boxes: dict[tuple[int, int, int], deque[tuple[int, int]]] = {}
         self.flight: dict[tuple[int, int], int] = {}
 
@@ -211,17 +239,26 @@ class _Order:
         has them in its cache.
         """
         first = core.index << 3
+        head, tail, lacks, sems = self.head, self.tail, self.lacks, self.sems[core.index]
         while True:
             before = at
             at = self._sequencer(core, events, at)
             moved = False
             for actor in range(first + _FIRST_COMPUTE, first + _FIRST_COMPUTE + 4):
-                if self.head[actor] < self.tail[actor] and self._unit(actor):
-                    moved = True
+                if head[actor] < tail[actor]:
+                    sem, n = lacks[actor]
+                    if sems[sem] >= n and self._unit(actor):
+                        moved = True
             if moved:
                 continue
-            if not self._unit(first | _NOC) and not self._unit(first | _DMA, 1) and at == before:
-                return at
+            if self._may(first | _NOC) or self._may(first | _DMA, 1) or at != before:
+                continue
+            return at
+
+    def _may(self, actor: int, most: int = MAX_ENTRIES) -> bool:
+        """Run a unit unless it is known to wait."""
+        sem, n = self.lacks[actor]
+        return self.sems[actor >> 3][sem] >= n and self._unit(actor, most)
 
     def _sequencer(self, core: Core, events: list[Event], at: int) -> int:
         while at < len(events):
@@ -246,7 +283,9 @@ class _Order:
             core, _, _, kind, op = plan.items[place]
             if kind == WAIT_KIND:
                 if not self._take(core.index, op[0], op[1]):
+                    self.lacks[actor] = op
                     break
+                self.lacks[actor] = _NOTHING
             elif kind == POST_KIND:
                 self._post(core, op[0], op[1])
             elif kind == SEND_KIND:

@@ -168,10 +168,6 @@ class Pricing:
             found = self._remember(key, _price(self._cost(op, Activity())))
         return found
 
-    def code_load(self, nbytes: int) -> float:
-        """Return the energy of reading instruction bytes from DRAM."""
-        return 8 * nbytes * self.machine.dram.pj_per_bit
-
     def static(self, cycles: int, core_cycles: int) -> dict[str, float]:
         """Return the energy that time costs: leakage of everything, clock of running cores."""
         return {

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from snncc.isa.spec import SEMAPHORES
 from snncc.isasim.chip import Chip
-from snncc.isasim.counters import STALL_CAUSES, USE_BITS, Counters
+from snncc.isasim.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
 from snncc.isasim.decode import (
     DMA_KIND,
     ENGINE_KIND,
@@ -44,6 +44,9 @@ class Times(NamedTuple):
     counters: Callable[[], Counters]
 
 
+_WITH_OPERANDS = (WAIT_KIND, POST_KIND, RECV_KIND, SEND_KIND)
+
+
 def _table(rows: Sequence[Sequence[int]], columns: int) -> Ints:
     return np.array(rows, np.int64).reshape(-1, columns)
 
@@ -61,15 +64,19 @@ class Schedule:
         self._last: dict[int, tuple[Activity, Price]] = {}
         self._bases = np.cumsum([0, *(core.code.words for core in chip.cores)]).tolist()
         number = {core.index: i for i, core in enumerate(chip.cores)}
-        rows: list[list[int]] = []
         targets: list[list[int]] = []
         ways: list[list[int]] = []
         self._links: dict[tuple[int, int], int] = {}
-        for place, item in enumerate(plan.items):
-            a, b = self._operands(place, item, targets, ways)
-            base = self._bases[number[item.core.index]]
-            rows.append([item.kind, base + item.pc, a, b, 1, 0, 0])
-        self._items = _table(rows, 7)
+        items, bases = plan.items, {i: self._bases[n] for i, n in number.items()}
+        self._items = np.zeros((len(items), 7), np.int64)
+        self._items[:, ke.KIND] = [item[3] for item in items]
+        self._items[:, ke.PLACE] = [bases[item[0].index] + item[2] for item in items]
+        self._items[:, ke.CYCLES] = 1
+        pairs = [
+            self._operands(place, item, targets, ways) if item[3] in _WITH_OPERANDS else (0, 0)
+            for place, item in enumerate(items)
+        ]
+        self._items[:, ke.A : ke.B + 1] = _table(pairs, 2)
         self._targets, self._ways = _table(targets, 4), _table(ways, 2)
         self._events_and_posts()
         engines = [p for p, item in enumerate(plan.items) if item.kind == ENGINE_KIND]
@@ -82,8 +89,6 @@ class Schedule:
             return item.op[0], item.op[1]
         if item.kind == RECV_KIND:
             return self.plan.receives[place], item.op[1][0]
-        if item.kind != SEND_KIND:
-            return 0, 0
         begin, source = len(targets), item.core.index
         for target, message in self.plan.sends[place].targets:
             first = len(ways)
@@ -107,9 +112,12 @@ class Schedule:
                 events.append((*event[:4], base + event[4]))
         self._events, self._posts = _table(events, 5), _table(posts, 2)
 
-    def _price(self, place: int, price: Price) -> None:
-        self._items[place, ke.CYCLES : ke.TRANSFER + 1] = price[0], price[1], price.transfer
-        self._numbers[place] = price.number
+    def _price(self, places: list[int], prices: list[Price]) -> None:
+        if places:
+            rows = [(p[0], p[1], p[-2], p[-1]) for p in prices]  # transfer, number
+            table = np.array(rows, np.int64)
+            self._items[places, ke.CYCLES : ke.TRANSFER + 1] = table[:, :3]
+            self._numbers[places] = table[:, 3]
 
     def _fixed(self) -> None:
         """Price what does not depend on data; again when the numbers of prices are void."""
@@ -118,21 +126,27 @@ class Schedule:
         self._prices = self.pricing.prices
         self._last.clear()
         nothing = Activity(0, 0)
-        for place, item in enumerate(self.plan.items):
-            kind, op = item.kind, item.op
+        places: list[int] = []
+        prices: list[Price] = []
+        for place, (core, _, _, kind, op) in enumerate(self.plan.items):
             if kind == DMA_KIND or kind == LOCAL_KIND:
-                self._price(place, self.pricing.move(op))
+                prices.append(self.pricing.move(op))
             elif kind == SEND_KIND:
                 found = [target for target, _ in self.plan.sends[place].targets]
-                links = self.mesh.links(item.core.index, found)
-                self._price(place, self.pricing.send(op, links))
+                prices.append(self.pricing.send(op, self.mesh.links(core.index, found)))
             elif kind == RECV_KIND:
-                self._price(place, self.pricing.receive(op))
+                prices.append(self.pricing.receive(op))
             elif kind == ENGINE_KIND and op.micro is not None:
-                self._price(place, self.pricing.engine(op, nothing))
+                prices.append(self.pricing.engine(op, nothing))
+            else:
+                continue
+            places.append(place)
+        self._price(places, prices)
 
     def _counts(self, found: Activities) -> None:
         """Price what depends on the activity."""
+        places: list[int] = []
+        prices: list[Price] = []
         for place in self._counted:
             activity = found[place]
             assert activity is not None, "values come before times"
@@ -140,7 +154,9 @@ class Schedule:
             if last is None or last[0] != activity:
                 price = self.pricing.engine(self.plan.items[place].op, activity)
                 self._last[place] = activity, price
-                self._price(place, price)
+                places.append(place)
+                prices.append(price)
+        self._price(places, prices)
 
     def run(self, found: Activities, starts: Sequence[int], bus: Dram) -> Times:
         """Work out when everything happens."""
@@ -156,9 +172,9 @@ class Schedule:
             seqs[core.index] = self._first_event[i], start, -1, start, post, post, 0, core.seq.tick
         order = np.array([core.index for core in cores], np.int64)
         links = np.zeros((len(self._links), 4), np.int64)
-        stalls = np.zeros((chip.count * 8, 8), np.int64)
+        stalls = np.zeros((chip.count * 8, ke.CAUSES), np.int64)
         sems, waiters = np.zeros((2, chip.count, SEMAPHORES), np.int64)
-        cycles = np.zeros((self._bases[-1], 2), np.int64)
+        cycles = np.zeros((self._bases[-1], 1 + ke.CAUSES), np.int64)
         messages = np.full(len(self.plan.senders), -1, np.int64)
         state = np.zeros(ke.REGISTERS, np.int64)
         state[ke.DRAM_FREE], state[ke.DRAM_BUSY] = bus.free, bus.busy
@@ -236,7 +252,12 @@ class Schedule:
             mine.update(zip(STALL_CAUSES, row, strict=False))
         for core, (low, high) in zip(self.chip.cores, pairwise(self._bases), strict=True):
             counters.spent[core.index] = cycles[low:high, 0].tolist()
-            counters.waited[core.index] = cycles[low:high, 1].tolist()
+            waited = cycles[low:high, 1:]
+            places, causes = np.nonzero(waited)
+            keys = places << CAUSE_BITS | causes
+            counters.waits[core.index] = dict(
+                zip(keys.tolist(), waited[places, causes].tolist(), strict=True)
+            )
         for item, number in zip(self.plan.items, numbers.tolist(), strict=True):
             if item.kind != WAIT_KIND and item.kind != POST_KIND:
                 uses = counters.uses[item.core.index]

@@ -129,7 +129,7 @@ class Sequencer:
         About ``limit`` more instructions may be executed: the bound is checked where loops repeat.
         ``touched`` collects the slots whose queue was empty when an instruction was pushed.
         After ``FULL``, run again when the queue has room; after ``WAITING``, when the semaphore was
-        taken.  ``time`` may be moved forward in between.
+        taken.  ``time`` and ``executed`` may be moved forward in between.
         """
         self.stop = self.executed + limit
         self.status = next(self._steps)
@@ -162,7 +162,7 @@ class Sequencer:
                         while len(queue) >= depth:
                             yield FULL
                         self.full_slot = -1
-                        time, clock = self.time, self.clock
+                        time, clock, executed = self.time, self.clock, self.executed
                     if op == PUSH:
                         item = make((z, y(regs), (), None))
                     elif op == SYNC:
@@ -210,7 +210,7 @@ class Sequencer:
                     self.wait = (x, y)
                     self.pc, self.time, self.executed = pc, time, executed
                     yield WAITING
-                    time, clock = self.time, self.clock
+                    time, clock, executed = self.time, self.clock, self.executed
                 elif op == SEQ_POST:
                     self.posts.append((time, pc, x, y, clock))
                 elif op != NOP:

@@ -17,7 +17,7 @@ from snncc.isa.layout import extent
 from snncc.isa.machine import Machine
 from snncc.isa.objmodel import ObjectFile
 from snncc.isa.spec import WORD_BYTES
-from snncc.isasim.accounts import Account, Entry, accounts, as_json, group, total
+from snncc.isasim.accounts import Ledger, accounts, as_json
 from snncc.isasim.chip import Chip
 from snncc.isasim.counters import STALL_CAUSES, Counters
 from snncc.isasim.critical import CriticalPath
@@ -65,13 +65,14 @@ def collect(
 ) -> Stats:
     """Return the statistics of a run."""
     static = pricing.static(timing.cycles, sum(timing.ends.values()))
-    entries = accounts(chip, counters, pricing, timing.fetched, sum(static.values()))
-    whole = total(entries)
-    layers = group(entries, lambda e: (e.layer, e.phase))
-    names = group(entries, lambda e: (e.mnemonic, e.unit))
-    by_unit = group(entries, lambda e: e.unit)
-    units = {name: by_unit[name].compute if name in by_unit else 0.0 for name in SLOTS}
-    memory = {name: getattr(whole, name) for name in ("register", "buffer", "sram", "instruction")}
+    ledger = accounts(chip, counters, pricing, timing.fetched, sum(static.values()))
+    whole = ledger.total()
+    sums, energies = whole.numbers, whole.energies
+    layers = ledger.group(lambda p: (p.layer, p.phase))
+    names = ledger.group(lambda p: (p.mnemonic, p.unit))
+    by_unit = ledger.group(lambda p: p.unit)
+    units = {n: by_unit[n].energies["compute"] if n in by_unit else 0.0 for n in SLOTS}
+    memory = {name: energies[name] for name in ("register", "buffer", "sram", "instruction")}
     found: Stats = {
         "target": machine.name,
         "versions": {"isa": isa_hash(), "machine": machine.hash, "snncc": version()},
@@ -83,18 +84,18 @@ def collect(
             "unit": units,
             "memory": memory,
             "static": static,
-            "dram": whole.dram,
-            "noc": whole.noc,
+            "dram": energies["dram"],
+            "noc": energies["noc"],
         },
         "dram_bytes": {
-            "read": whole.dram_read,
-            "write": whole.dram_write,
-            "instruction": whole.code,
+            "read": sums["dram_read"],
+            "write": sums["dram_write"],
+            "instruction": sums["code"],
         },
-        "sram_bytes": {"read": whole.sram_read, "write": whole.sram_write},
-        "noc_bytes": whole.noc_bytes,
-        "macs": {"dense": whole.dense, "performed": whole.performed},
-        "spikes": whole.spikes,
+        "sram_bytes": {"read": sums["sram_read"], "write": sums["sram_write"]},
+        "noc_bytes": sums["noc_bytes"],
+        "macs": {"dense": sums["dense"], "performed": sums["performed"]},
+        "spikes": sums["spikes"],
         "waited": whole.waited,
         "units": _units(chip, counters, timing),
         "layers": [
@@ -105,7 +106,7 @@ def collect(
             {"name": name, "unit": unit, **as_json(account)}
             for (name, unit), account in sorted(names.items())
         ],
-        "hot": _hot(chip, entries),
+        "hot": _hot(chip, ledger),
         "dram": {"busy": timing.bus_busy, "bytes_per_cycle": machine.dram.bytes_per_cycle},
         "links": [{"from": a, "to": b, "busy": busy} for (a, b), busy in timing.links_busy],
         "mesh": {"rows": machine.mesh.rows, "cols": machine.mesh.cols, "cores": machine.cores},
@@ -125,25 +126,18 @@ def collect(
     return found
 
 
-def _hot(chip: Chip, entries: Sequence[Entry]) -> list[Stats]:
+def _hot(chip: Chip, ledger: Ledger) -> list[Stats]:
     """Return the instructions on which most cycles were spent or waited."""
-
-    def weight(entry: Entry) -> tuple[int, int, int]:
-        spent: Account = entry.account
-        return spent.cycles + spent.waited, -entry.core, -entry.pc
-
     out: list[Stats] = []
-    for entry in sorted(entries, key=weight, reverse=True)[:HOT]:
-        if not entry.account.cycles + entry.account.waited:
-            break
-        core = chip.by_index[entry.core]
+    for place, account in ledger.heaviest(HOT):
+        core = chip.by_index[place.core]
         assert core is not None
         out.append(
             {
-                "core": entry.core, "unit": entry.unit, "address": WORD_BYTES * entry.pc,
-                "text": core.code.text(entry.pc), "layer": entry.layer, "phase": entry.phase,
-                "cycles": entry.account.cycles, "waited": entry.account.waited,
-                "instructions": entry.account.instructions, "energy_pj": entry.account.energy,
+                "core": place.core, "unit": place.unit, "address": WORD_BYTES * place.pc,
+                "text": core.code.text(place.pc), "layer": place.layer, "phase": place.phase,
+                "cycles": account.numbers["cycles"], "waited": account.waited,
+                "instructions": account.numbers["instructions"], "energy_pj": account.energy,
             }
         )  # fmt: skip
     return out

@@ -69,6 +69,9 @@ class Options:
     """Also count how busy everything was over time."""
     source: Expected | Recording | None = None
     """Compute no values: this says how active the instructions are (needs ``timing``)."""
+    extrapolate: bool = True
+    """Without values, at expected densities: count turns of loops that repeat exactly, instead of
+    running them (:mod:`snncc.isasim.periodic`); same times and statistics."""
     threads: int = 1
     """Compute values of several cores at once (timed runs without observers); a program with races
     may then give other bits."""
@@ -295,9 +298,10 @@ class System:
             timed = Timed(
                 chip, self.engine, pricing, counters, self._bus, self._mesh,
                 options.max_instructions, self._hooks, self._timeline, source, values, path,
+                options.extrapolate,
             )  # fmt: skip
             fault = timed.run()
-            cycles, ends = timed.end, timed.ends
+            cycles, ends, path = timed.end, timed.ends, timed.path
             if fault is not None and before is not None:
                 return self._in_order(before, seed)
         else:

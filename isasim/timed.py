@@ -13,7 +13,18 @@ from typing import Final
 
 from snncc.isasim.activity import Source
 from snncc.isasim.chip import Chip, Core
-from snncc.isasim.counters import USE_BITS, Counters
+from snncc.isasim.counters import (
+    CREDIT,
+    DRAM,
+    EMPTY,
+    LATENCY,
+    LINK,
+    MESSAGE,
+    QUEUE,
+    SEMAPHORE,
+    USE_BITS,
+    Counters,
+)
 from snncc.isasim.critical import BUSY, CriticalPath, Node
 from snncc.isasim.decode import (
     DMA_KIND,
@@ -28,6 +39,7 @@ from snncc.isasim.engines.base import Engine
 from snncc.isasim.faults import Fault, Trap
 from snncc.isasim.hooks import Hooks
 from snncc.isasim.network import Dram, Mesh
+from snncc.isasim.periodic import Periodic
 from snncc.isasim.pricing import Price, Pricing
 from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
 from snncc.isasim.sequencer import FULL, HALTED, LIMIT, TRAPPED, Entry
@@ -45,6 +57,7 @@ class Timed:
         self, chip: Chip, engine: Engine, pricing: Pricing, counters: Counters, dram: Dram,
         mesh: Mesh, limit: int, hooks: Hooks | None, timeline: Timeline | None = None,
         source: Source | None = None, values: bool = True, path: CriticalPath | None = None,
+        extrapolate: bool = False,
     ) -> None:  # fmt: skip
         self.chip = chip
         self.path = path
@@ -73,6 +86,7 @@ class Timed:
         """Where the last message went."""
         self.end = 0
         self.ends: dict[int, int] = {}
+        self.periodic = Periodic.of(self) if extrapolate else None
 
     def run(self) -> Fault | None:
         """Run to the end; return the fault that stopped it, if one did."""
@@ -96,8 +110,9 @@ class Timed:
         heap, free, drained, queues = self.heap, self.free, self.drained, self.queues
         table, counters, hooks = self.table, self.counters, self.hooks
         execute, price = self.engine.execute, self.pricing.engine
-        stalls, busy, waited = counters.stalls, counters.busy, counters.waited
+        busy, wait = counters.busy, counters.wait
         timeline, source, path = self.timeline, self.source, self.path
+        periodic = self.periodic
         core, slot, pc = self.chip.cores[0], 0, 0
         pending = -1  # the next event of the unit just served; saves a push and a pop
         try:
@@ -118,11 +133,21 @@ class Timed:
                 queue = queues[actor]
                 entry = queue[0]
                 issue, pc, op, _ = entry
+                if periodic is not None:
+                    watch = periodic.watches[index].get(pc)
+                    if watch is not None:
+                        watch.seen += 1
+                        if watch.seen >= watch.look:
+                            skipped = periodic.at(watch, core, time)
+                            if skipped:
+                                time += skipped
+                                entry = queue[0]
+                                issue = entry[0]
+                                path = self.path = None  # it would have holes
                 kind = core.kinds[pc]
                 ready = free[actor]
                 if issue > ready:
-                    stalls[actor]["empty"] += issue - ready
-                    waited[index][pc] += issue - ready
+                    wait(index, actor, pc, EMPTY, issue - ready)
                     free[actor] = ready = issue  # not counted twice when it must try again
                     if path is not None:
                         path.last[actor] = path.step(issue, BUSY, index, 0, pc, entry[3])
@@ -145,16 +170,14 @@ class Timed:
                     core.sems[sem] -= n
                     end = time + 1
                     if time > ready:
-                        stalls[actor]["semaphore"] += time - ready
-                        waited[index][pc] += time - ready
+                        wait(index, actor, pc, SEMAPHORE, time - ready)
                     if hooks is not None:
                         hooks.waited(core, slot, sem, n, entry, time)
                 elif kind == POST_KIND:
                     core.post(*op)
                     end = time + 1
                     if time > ready:
-                        stalls[actor]["latency"] += time - ready
-                        waited[index][pc] += time - ready
+                        wait(index, actor, pc, LATENCY, time - ready)
                     if hooks is not None:
                         hooks.posted(core, slot, op[0], op[1], entry, time)
                     waiters = core.sem_waiters.pop(op[0], None)
@@ -191,8 +214,7 @@ class Timed:
                 seq = core.seq
                 if seq.full_slot == slot:
                     if time > seq.time:
-                        stalls[actor - slot]["queue"] += time - seq.time
-                        waited[index][seq.pc] += time - seq.time
+                        wait(index, actor - slot, seq.pc, QUEUE, time - seq.time)
                         seq.time = time
                         if path is not None:
                             seq.clock = before
@@ -264,8 +286,7 @@ class Timed:
         if self.hooks is not None:
             self.hooks.waited(core, 0, sem, n, (time, seq.pc, None, seq.clock), time)
         if time > seq.time:
-            self.counters.stalls[core.index << 3]["semaphore"] += time - seq.time
-            self.counters.waited[core.index][seq.pc] += time - seq.time
+            self.counters.wait(core.index, core.index << 3, seq.pc, SEMAPHORE, time - seq.time)
             seq.time = time
             if self.path is not None:
                 seq.clock = self.path.posted[core.index, sem]
@@ -278,12 +299,11 @@ class Timed:
         uses[use] = uses.get(use, 0) + 1
         self.drained[actor] = max(self.drained[actor], end + price[1])
 
-    def _stall(self, actor: int, pc: int, cause: str, cycles: int) -> None:
+    def _stall(self, actor: int, pc: int, cause: int, cycles: int) -> None:
         """Cycles of an instruction that its unit only waited for a shared resource."""
-        self.counters.stalls[actor][cause] += cycles
+        self.counters.wait(actor >> 3, actor, pc, cause, cycles)
         self.counters.busy[actor] -= cycles
         self.counters.spent[actor >> 3][pc] -= cycles
-        self.counters.waited[actor >> 3][pc] += cycles
         self.held = cycles
 
     def _move(self, core: Core, slot: int, time: int, entry: Entry) -> int:
@@ -300,7 +320,7 @@ class Timed:
         if transfer:
             begin, free = self.dram.request(time, transfer)
             if begin > time:
-                self._stall(actor, entry[1], "dram", begin - time)
+                self._stall(actor, entry[1], DRAM, begin - time)
                 end = begin + price[0]
             if free > end:
                 end = free
@@ -331,10 +351,9 @@ class Timed:
                 if there is not None and there.recv_wait == (core.index, op[1][1]):
                     there.recv_wait = None
                     heappush(self.heap, arrival << SHIFT | target << 3 | slot)
-            self.counters.stalls[actor]["credit"] += waited
-            self.counters.waited[core.index][entry[1]] += waited
+            self.counters.wait(core.index, actor, entry[1], CREDIT, waited)
             if begin > time:
-                self._stall(actor, entry[1], "link", begin - time)
+                self._stall(actor, entry[1], LINK, begin - time)
             end = max(done, begin + price[0])
             self._use(actor, entry[1], price, end)
             return end
@@ -352,8 +371,7 @@ class Timed:
         message = chip.receive(core, op, store=self.values)
         if self.hooks is not None:
             self.hooks.received(core, slot, entry, message, time)
-        self.counters.stalls[actor]["message"] += waited
-        self.counters.waited[core.index][entry[1]] += waited
+        self.counters.wait(core.index, actor, entry[1], MESSAGE, waited)
         sender = chip.by_index[source]
         if sender is not None and core.index in sender.credit_wait:
             sender.credit_wait = ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
+
 from snncc.isasim.decode import SLOTS
 from snncc.isasim.network import DRAM, Link
 
@@ -20,6 +22,8 @@ class Timeline:
         self.units: dict[int, list[int]] = {}
         self.links: dict[Link, list[int]] = {}
         self.shift = 0
+        self.kept: list[tuple[list[int], int, int]] | None = None
+        """While it is a list: everything that is added (row, begin, end)."""
 
     @property
     def width(self) -> int:
@@ -31,6 +35,7 @@ class Timeline:
         self.units.clear()
         self.links.clear()
         self.shift = 0
+        self.kept = None
 
     def add(self, actor: int, begin: int, end: int) -> None:
         """A unit was busy."""
@@ -49,6 +54,8 @@ class Timeline:
     def _add(self, row: list[int], begin: int, end: int) -> None:
         if end <= begin:
             return
+        if self.kept is not None:
+            self.kept.append((row, begin, end))
         while (end - 1) >> self.shift >= BINS:
             self._merge()
         shift = self.shift
@@ -60,6 +67,20 @@ class Timeline:
         row[last] += end - (last << shift)
         for i in range(first + 1, last):
             row[i] += 1 << shift
+
+    def repeat(self, kept: list[tuple[list[int], int, int]], period: int, turns: int) -> None:
+        """Add again what was added in one period: ``turns`` times, each ``period`` later."""
+        last = max((end for _, _, end in kept), default=0) + turns * period
+        while last and (last - 1) >> self.shift >= BINS:
+            self._merge()
+        edges = np.arange(BINS + 1, dtype=np.int64) << self.shift
+        for row, begin, end in kept:
+            # busy before x: every interval that began before it, less what of the last is after it
+            first, long = begin + period, end - begin
+            begun = np.clip(-((first - edges) // period), 0, turns)
+            after = np.maximum(0, first + (begun - 1) * period + long - edges)
+            before = begun * long - np.where(begun > 0, after, 0)
+            row[:] = [a + b for a, b in zip(row, np.diff(before).tolist(), strict=True)]
 
     def _merge(self) -> None:
         for row in (*self.units.values(), *self.links.values()):

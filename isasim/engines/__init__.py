@@ -49,6 +49,13 @@ def to_stderr(message: str) -> None:
     print(f"snncc: note: {message}", file=sys.stderr)
 
 
+def show_progress(name: str, done: int, total: int) -> None:
+    """Say on a terminal how many kernels are compiled."""
+    if sys.stderr.isatty():
+        end = "\n" if done >= total else ""
+        print(f"\r  {done} of {total} kernels", end=end, file=sys.stderr, flush=True)
+
+
 def select_engine(
     name: str = "fast", numerics: Numerics = FP32, notice: Notice = to_stderr
 ) -> Engine:
@@ -67,6 +74,7 @@ def select_engine(
 
             if kernel_cache.COLD and "snncc.isasim.engines.fast" not in sys.modules:
                 notice("compiling the fast engine's kernels, once (some seconds)")
+                kernel_cache.progress.listener = show_progress
             from snncc.isasim.engines.fast import FastEngine
         except ImportError as error:
             notice(f"the fast engine is not available ({error}); using the reference engine")

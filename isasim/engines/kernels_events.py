@@ -40,6 +40,7 @@ WAIT_KIND, POST_KIND, ENGINE_KIND, DMA_KIND, LOCAL_KIND, SEND_KIND, RECV_KIND = 
 PUSH, SEQ_WAIT, SEQ_POST, HALT = range(4)
 EMPTY, SEMAPHORE, MESSAGE, CREDIT, DRAM, LINK, ENDING, QUEUE = range(8)
 """Stall causes in the order of ``STALL_CAUSES``; ENDING is ``latency``."""
+CAUSES = 8
 
 
 @kernel("void(int64[::1], int64[::1], int64)")
@@ -204,7 +205,8 @@ def run_events(
 ):  # fmt: skip
     """Run to the end; return 0, or 1 when a semaphore would hold too much.
 
-    ``cycles`` collects per place the cycles spent and waited; ``messages`` are arrival times, -1.
+    ``cycles`` collects per place the cycles spent, then those waited by cause; ``messages`` are
+    arrival times, -1.
     """
     heap = np.empty(actors.shape[0] + 8, np.int64)
     issue = np.empty(items.shape[0] + 1, np.int64)
@@ -239,7 +241,7 @@ def run_events(
             sems[core, sem] -= n
             if time > seq[TIME]:
                 stalls[actor, SEMAPHORE] += time - seq[TIME]
-                cycles[events[event, E_PLACE], 1] += time - seq[TIME]
+                cycles[events[event, E_PLACE], 1 + SEMAPHORE] += time - seq[TIME]
                 seq[OFFSET] += time - seq[TIME]
             seq[POS] = event + 1
             advance(core, items, events, posts, seqs, actors, issue, heap, state)
@@ -249,7 +251,7 @@ def run_events(
         place, kind, ready = items[item, PLACE], items[item, KIND], unit[FREE]
         if issue[item] > ready:
             stalls[actor, EMPTY] += issue[item] - ready
-            cycles[place, 1] += issue[item] - ready
+            cycles[place, 1 + EMPTY] += issue[item] - ready
             ready = issue[item]
             unit[FREE] = ready
         held = 0
@@ -263,14 +265,14 @@ def run_events(
             sems[core, sem] -= n
             if time > ready:
                 stalls[actor, SEMAPHORE] += time - ready
-                cycles[place, 1] += time - ready
+                cycles[place, 1 + SEMAPHORE] += time - ready
         elif kind == POST_KIND:
             if not give(core, items[item, A], items[item, B], time, sems, waiters, heap, state):
                 state[TRAP_ACTOR] = actor
                 return 1
             if time > ready:
                 stalls[actor, ENDING] += time - ready
-                cycles[place, 1] += time - ready
+                cycles[place, 1 + ENDING] += time - ready
         else:
             if kind == DMA_KIND or kind == LOCAL_KIND:
                 transfer = items[item, TRANSFER]
@@ -286,7 +288,7 @@ def run_events(
                 if end < 0:
                     continue
                 stalls[actor, CREDIT] += time - ready
-                cycles[place, 1] += time - ready
+                cycles[place, 1 + CREDIT] += time - ready
                 held, cause = begins[0] - time, LINK
             elif kind == RECV_KIND:
                 number, source = items[item, A], items[item, B]
@@ -298,14 +300,14 @@ def run_events(
                     continue
                 flight[source, core] -= 1
                 stalls[actor, MESSAGE] += time - ready
-                cycles[place, 1] += time - ready
+                cycles[place, 1 + MESSAGE] += time - ready
                 if denied[source, core]:
                     denied[source, :] = 0
                     push(heap, state, time << 12 | source << 3 | slot)
             unit[DRAINED] = max(unit[DRAINED], end + items[item, LATENCY])
         if held > 0:
             stalls[actor, cause] += held
-            cycles[place, 1] += held
+            cycles[place, 1 + cause] += held
         else:
             held = 0
         unit[HEAD] = item + 1
@@ -321,7 +323,7 @@ def run_events(
         if seq[FULL] == slot:
             if time > seq[TIME]:
                 stalls[core << 3, QUEUE] += time - seq[TIME]
-                cycles[events[seq[POS], E_PLACE], 1] += time - seq[TIME]
+                cycles[events[seq[POS], E_PLACE], 1 + QUEUE] += time - seq[TIME]
                 seq[OFFSET] += time - seq[TIME]
             advance(core, items, events, posts, seqs, actors, issue, heap, state)
     return 0

@@ -61,8 +61,8 @@ def test_statistics_give_densities_by_layer_and_phase() -> None:
         {"name": "a", "phase": "bp", "macs": {"dense": 0}, "density": 0.0},
     ]
     found = Expected.from_stats({"layers": layers}, 0.5)
-    assert found.densities == {("a", "fp"): 0.25}
-    assert found.default == 0.5
+    assert found.densities.found == {("a", "fp"): 0.25}
+    assert found.densities.default == 0.5
     for bad in ({}, {"layers": 3}, {"layers": [{"name": "a"}]}):
         with pytest.raises(ActivityError):
             Expected.from_stats(bad)
