@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from snncc.compiler.backend.emit import emit
 from snncc.compiler.ir.core import Module
@@ -11,17 +11,22 @@ from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer, PassManager
 from snncc.compiler.pipeline.named import DEFAULT_LEVEL
 from snncc.compiler.pipeline.plan import plan
+from snncc.isa.estimate import KEY, Densities, estimate
 from snncc.isa.machine import Machine
 from snncc.isa.objmodel import Json, ObjectFile
 
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """How to compile: the pipeline, its level, whether to verify after every pass."""
+    """How to compile: the pipeline, its level, whether to verify after every pass.
+
+    ``densities``: what the estimate of the program's cost expects.
+    """
 
     pipeline: str = "default"
     level: int = DEFAULT_LEVEL
     verify_each: bool = True
+    densities: Densities = field(default_factory=Densities)
 
 
 @dataclass(frozen=True)
@@ -50,4 +55,7 @@ def compile_module(
     context.machine = machine
     steps = plan(options.pipeline, module.stage, options.level)
     PassManager(steps, context, observers=observers, verify_each=options.verify_each).run(module)
-    return CompileResult(emit(module, machine, metadata), module)
+    made = emit(module, machine, metadata)
+    expected = estimate(made.cores, made.micro, machine, options.densities)
+    assert expected is not None, "sizes and trip counts of compiled programs are immediates"
+    return CompileResult(replace(made, metadata={**made.metadata, KEY: expected}), module)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,6 +26,7 @@ import numpy.typing as npt
 from snncc.compiler.backend.compile import CompileOptions, compile_module
 from snncc.compiler.cli.build import TO_PHASED, Request, import_model, lower
 from snncc.compiler.cli.data import find_data
+from snncc.compiler.cli.execute import Program, Result, load_program, run_program
 from snncc.compiler.cli.failure import Stopped, versions
 from snncc.compiler.cli.interface import Interface, expose_spikes, interface_of
 from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
@@ -46,7 +47,8 @@ from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer
-from snncc.isa.objfile import ObjectFile, to_bytes
+from snncc.isa.estimate import Densities
+from snncc.isa.objfile import to_bytes
 from snncc.isasim.hooks import Tracer
 from snncc.isasim.system import Options
 
@@ -103,46 +105,6 @@ class Model:
         return _load(self.path, replace(self.request, batch=batch, x_shape=None))
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A compiled model: an object file and what its inputs and outputs are."""
-
-    object_file: ObjectFile
-    interface: Interface
-    folder: Path = field(default_factory=Path)
-    core_module: Module | None = None
-
-    @property
-    def mode(self) -> str:
-        """``train`` or ``infer``."""
-        return self.interface.mode
-
-    def to_bytes(self) -> bytes:
-        """Return the object file."""
-        return to_bytes(self.object_file)
-
-
-@dataclass(frozen=True, slots=True)
-class Result(Mapping[str, Array]):
-    """The arrays of one step by name; ``stats`` is what it cost (None in the interpreter)."""
-
-    arrays: Mapping[str, Array]
-    stats: Mapping[str, Any] | None = None
-    races: Sequence[str] = ()
-
-    def __getitem__(self, name: str) -> Array:
-        """Return an array."""
-        return self.arrays[name]
-
-    def __iter__(self) -> Any:
-        """Iterate over the names."""
-        return iter(self.arrays)
-
-    def __len__(self) -> int:
-        """Return the number of arrays."""
-        return len(self.arrays)
-
-
 def load(
     path: str | Path,
     *,
@@ -169,13 +131,6 @@ def _load(path: Path, request: Request) -> Model:
     return Model(path, imported.config, imported.module, request, imported.warnings)
 
 
-def load_program(path: str | Path) -> Program:
-    """Read a program that `snncc compile` wrote."""
-    object_file = read_program(str(path))
-    interface = Interface.from_json(object_file.metadata.get("interface"))
-    return Program(object_file, interface, Path(path).parent)
-
-
 def compile(
     model: Model,
     *,
@@ -186,10 +141,12 @@ def compile(
     spikes: bool = False,
     observers: Sequence[Observer] = (),
     flags: str = "",
+    densities: Densities | None = None,
 ) -> Program:
     """Compile a model for a machine; ``target`` is a name or a TOML file.
 
     ``spikes``: keep the spikes of every layer, so that :func:`run` can return them.
+    ``densities``: what the estimate of the program's cost expects.
     """
     config = model.config
     machine = find_machine(
@@ -205,7 +162,7 @@ def compile(
     result = compile_module(
         module,
         machine,
-        CompileOptions(PIPELINE, level, verify_each=level == 0),
+        CompileOptions(PIPELINE, level, level == 0, densities or Densities()),
         context=context,
         observers=observers,
         metadata={
@@ -245,18 +202,10 @@ def run(
         what = compile(what, mode=mode, spikes=spikes)
     elif numerics != "fp16":
         fail("E0029", f"a program runs in FP16 only, not in {numerics}", help="give the model")
-    chip = Chip(
-        what.object_file,
-        what.interface,
-        options=options or Options(engine=engine),
-        folder=what.folder,
-        tracers=tracers,
-    )
-    done = chip.run(x, y, where)
-    found = dict(done.stats) if stats else None
-    if found is not None:
-        found.setdefault("versions", versions())
-    return Result(chip.outputs(spikes), found, tuple(str(r) for r in done.races))
+    return run_program(
+        what, x, y, spikes=spikes, stats=stats, options=options or Options(engine=engine),
+        tracers=tracers, where=where,
+    )  # fmt: skip
 
 
 def _interpret(

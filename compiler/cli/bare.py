@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from snncc.compiler.cli.api import Program
 from snncc.compiler.cli.debug import debug_chip, make_debugger
+from snncc.compiler.cli.estimated import with_estimate
+from snncc.compiler.cli.execute import Program
 from snncc.compiler.cli.files import npz_bytes, read_npz, write_bytes, write_text
 from snncc.compiler.cli.inspection import Inspection
 from snncc.compiler.cli.interface import InputLayout, Interface
@@ -61,9 +62,10 @@ def run_bare(
     }
     if output:
         write_bytes(output, npz_bytes(found))
-    asked.finish(program, options, result.stats if asked.report else None)
+    counted = with_estimate(result.stats, program) if stats or asked.report else None
+    asked.finish(program, options, counted)
     if stats:
-        write_text(stats, json.dumps(result.stats, indent=1) + "\n")
+        write_text(stats, json.dumps(counted, indent=1) + "\n")
     if "-" not in (output, stats):
         text = f"halt after {result.cycles} cycles, {result.instructions} instructions"
         print(text, file=sys.stderr)

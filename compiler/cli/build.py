@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snncc.compiler.cli.files import MODEL_SUFFIXES
 from snncc.compiler.config import Config
 from snncc.compiler.config_check import suggest
 from snncc.compiler.config_schema import BY_PATH
@@ -22,7 +23,6 @@ from snncc.isa.machine import Machine
 if TYPE_CHECKING:
     from snncc.compiler.frontend.onnx_nodes import FileNode
 
-MODEL_SUFFIXES = (".onnx", ".nir", ".snn")
 TO_PHASED = "frontend,phases"
 
 
@@ -48,11 +48,6 @@ class Imported:
     """The request's; where it says nothing, the model file's own training settings."""
     warnings: tuple[Diagnostic, ...] = ()
     nodes: tuple[FileNode, ...] = ()
-
-
-def is_model(path: Path) -> bool:
-    """Whether a path names a model (not a program)."""
-    return path.suffix.lower() in MODEL_SUFFIXES
 
 
 def import_model(path: Path, request: Request) -> Imported:

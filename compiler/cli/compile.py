@@ -34,10 +34,13 @@ STAGES = {
 @click.option("--stats", help="Write what was compiled as JSON.")
 @click.option("--spikes", is_flag=True, help="Keep the spikes of every layer for `snncc run`.")
 @click.option("--dt", type=float, help="Time step of a .nir file, in its unit.")
+@click.option("--density", type=float, help="Expected of spikes, for the estimate.  [default: 0.1]")
+@click.option("--activity", help="--stats JSON of a run: densities for the estimate.")
 def compile_(
     model: str, output: str | None, config: str | None, target: str | None, cores: int | None,
     batch: int | None, mode: str, emit: str | None, dump_dir: str | None, level: int,
-    stats: str | None, spikes: bool, dt: float | None, **flags: Any,
+    stats: str | None, spikes: bool, dt: float | None, density: float | None,
+    activity: str | None, **flags: Any,
 ) -> None:  # fmt: skip
     """Compile MODEL for a machine and write an object file.
 
@@ -66,6 +69,7 @@ def compile_(
     program = api.compile(
         loaded, target=target or "", cores=cores, mode=mode, level=level, spikes=spikes,
         observers=observers, flags=f"--target {target}" if target else "",
+        densities=_densities(density, activity),
     )  # fmt: skip
     if stats:
         write_text(stats, json.dumps(recorder.report(program), indent=1) + "\n")
@@ -84,6 +88,19 @@ def compile_(
         f"{program.object_file.machine_name}'s cores",
         file=sys.stderr,
     )
+
+
+def _densities(density: float | None, activity: str | None) -> Any:
+    """Return what the estimate expects."""
+    if density is None and activity is None:
+        return None
+    from snncc.compiler.cli.inspection import expected_densities
+    from snncc.isa.estimate import Densities
+
+    expected = expected_densities(density, activity).densities
+    origin = "default" if density is None else "--density"
+    origins = Path(activity).name if activity else ""
+    return Densities(expected.found, origins, expected.default, origin)
 
 
 def _stage(emit: str | None) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 
 from snncc.compiler.cli.roof import EXIT_INPUT, EXIT_INTERNAL
 from snncc.compiler.diag import CompileError, Diagnostic
-from snncc.compiler.pipeline.manager import PassFailure
 
 
 class Stopped(Exception):
@@ -30,6 +29,8 @@ class Stopped(Exception):
 
 def explain(error: Exception) -> tuple[str, int]:
     """Return what to tell the user about an exception, and the exit code."""
+    from snncc.compiler.pipeline.manager import PassFailure  # not before something fails
+
     match error:
         case Stopped():
             return str(error), error.code

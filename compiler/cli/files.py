@@ -23,6 +23,14 @@ Array: TypeAlias = npt.NDArray[Any]
 MAX_ARRAY_BYTES = 1 << 33
 
 
+MODEL_SUFFIXES = (".onnx", ".nir", ".snn")
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path names a model (not a program)."""
+    return path.suffix.lower() in MODEL_SUFFIXES
+
+
 def read_bytes(path: str) -> bytes:
     """Return a file's contents; `-` is stdin."""
     if path == "-":

@@ -44,6 +44,11 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Compute so many cores at once; same results.",
     ),
     click.option("--trace-cycles", metavar="FROM:TO", help="Trace only these cycles."),
+    click.option(
+        "--no-extrapolate",
+        is_flag=True,
+        help="With --timing-only: run every turn of loops, also of those that repeat exactly.",
+    ),
     click.option("--commands", help="Commands for --debug from a file; - is stdin."),
 )
 
@@ -67,6 +72,7 @@ class Inspection:
     commands: str | None
     threads: int
     trace_cycles: str | None
+    no_extrapolate: bool
 
     @classmethod
     def take(cls, flags: dict[str, Any], debug: bool) -> Inspection:
@@ -74,6 +80,8 @@ class Inspection:
         found = cls(**{f.name: flags.pop(f.name) for f in fields(cls)})
         if not found.timing_only and (found.density is not None or found.activity):
             raise click.UsageError("--density and --activity go with --timing-only")
+        if not found.timing_only and found.no_extrapolate:
+            raise click.UsageError("--no-extrapolate goes with --timing-only")
         if found.commands and not debug:
             raise click.UsageError("--commands goes with --debug")
         if found.timing_only and found.record:
@@ -95,18 +103,15 @@ class Inspection:
     def source(self, program: ObjectFile) -> Expected | Recording:
         """Return where the densities come from."""
         from snncc.compiler.cli.files import read_bytes
-        from snncc.isasim.activity import DEFAULT_DENSITY, ActivityError, Expected, Recording
+        from snncc.isasim.activity import ActivityError, Recording
 
-        default = DEFAULT_DENSITY if self.density is None else self.density
+        data = read_bytes(self.activity) if self.activity is not None else b"{"
+        if data[:1] == b"{":
+            return expected_densities(self.density, self.activity)
         try:
-            if self.activity is None:
-                return Expected({}, default)
-            data = read_bytes(self.activity)
-            if data[:1] == b"{":
-                return Expected.from_stats(json.loads(data), default)
             return Recording.read(data, program_hash(program))
         except (ActivityError, ValueError) as error:
-            fail("E0033", str(error), self.activity or "--density")
+            fail("E0033", str(error), self.activity or "")
 
     def span(self) -> Span:
         """Return the part of the run that is traced."""
@@ -146,6 +151,21 @@ class Inspection:
             write_report(self.report, stats)
 
 
+def expected_densities(density: float | None, stats: str | None) -> Expected:
+    """Return what ``--density`` and a ``--stats`` file of another run expect."""
+    from snncc.compiler.cli.files import read_bytes
+    from snncc.isa.expected import DEFAULT_DENSITY
+    from snncc.isasim.activity import ActivityError, Expected
+
+    default = DEFAULT_DENSITY if density is None else density
+    try:
+        if stats is None:
+            return Expected({}, default)
+        return Expected.from_stats(json.loads(read_bytes(stats)), default)
+    except (ActivityError, ValueError, RecursionError) as error:
+        fail("E0033", str(error), stats or "--density")
+
+
 def program_hash(program: ObjectFile) -> str:
     """Return a digest of the code: what a recording depends on."""
     digest = hashlib.sha256(program.isa.encode())
@@ -160,13 +180,19 @@ def run_timing_only(
     """Run a program without values."""
     from contextlib import ExitStack
 
+    from snncc.compiler.cli.estimated import with_estimate
     from snncc.compiler.cli.files import write_text
     from snncc.compiler.cli.interface import InputLayout, Interface
     from snncc.compiler.cli.simulate import Chip
     from snncc.compiler.cli.tracing import open_tracers
     from snncc.isasim.activity import ActivityError
 
-    options = replace(options, source=asked.source(program), timeline=bool(stats or asked.report))
+    options = replace(
+        options,
+        source=asked.source(program),
+        timeline=bool(stats or asked.report),
+        extrapolate=not asked.no_extrapolate,
+    )
     with ExitStack() as files:
         files.enter_context(asked.keeping(stats))
         tracers = open_tracers(trace, program, files, asked.span())
@@ -176,7 +202,7 @@ def run_timing_only(
             result = chip.start()
         except ActivityError as error:
             fail("E0033", str(error), asked.activity or "")
-    found = result.stats
+    found = with_estimate(result.stats, program)
     if stats:
         write_text(stats, json.dumps(found, indent=1) + "\n")
     asked.finish(program, options, found)
@@ -185,7 +211,7 @@ def run_timing_only(
 
 
 def costs(stats: Any, stream: Any) -> None:
-    """Print what a step cost, in one line."""
+    """Print what a step cost, in one line, and what was estimated."""
     traffic = sum(stats["dram_bytes"].values())
     macs = stats["macs"]
     print(
@@ -194,3 +220,13 @@ def costs(stats: Any, stream: Any) -> None:
         f"{macs['performed']} of {macs['dense']} MACs",
         file=stream,
     )
+    expected = stats.get("estimate")
+    if expected:
+        moved = sum(expected["dram_bytes"].values())
+        part = expected["macs"]["performed"]
+        print(
+            f"estimated: at least {expected['bound']['cycles']} cycles, "
+            f"{expected['energy_pj'] / 1e6:.4g} uJ without leakage and clock, "
+            f"DRAM {moved} bytes, {part} MACs",
+            file=stream,
+        )

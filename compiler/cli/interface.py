@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.diag import fail
-from snncc.compiler.ir.core import Attribute, Module, Op
-from snncc.compiler.ir.core import op as build_op
+
+if TYPE_CHECKING:
+    from snncc.compiler.ir.core import Attribute, Module, Op
 
 Array: TypeAlias = npt.NDArray[Any]
 Dims: TypeAlias = tuple[int, ...]
@@ -184,6 +185,8 @@ SPIKES = "spikes/"
 
 def expose_spikes(module: Module) -> None:
     """Make the spikes of every layer outputs of a graph module, named ``spikes/LAYER``."""
+    from snncc.compiler.ir.core import op as build_op
+
     for func in module.funcs.values():
         for op in list(func.body.ops):
             if op.name == "graph.neuron" and op.attrs.get("compare") != "none":

@@ -18,7 +18,10 @@ NEEDED = ("cycles", "seconds", "instructions", "energy_pj", "dram_bytes", "noc_b
 @click.argument("other", required=False, metavar="[OTHER]")
 @click.option("-o", "--output", help="The page; - is stdout.  [default: RUN.html]")
 @click.option("--format", "kind", type=click.Choice(["md", "json"]), help="Of errors and config.")
-def report(run: str, other: str | None, output: str | None, kind: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print estimate and count side by side.")
+def report(
+    run: str, other: str | None, output: str | None, kind: str | None, as_json: bool
+) -> None:
     """Make one self-contained page of a run: what the bottleneck is, time, energy, bytes by layer.
 
     RUN is what `snncc run --stats S.json` wrote, or a folder with a stats.json; OTHER is compared
@@ -28,6 +31,7 @@ def report(run: str, other: str | None, output: str | None, kind: str | None) ->
       snncc run net.snnx --inputs batch.npz --stats a.json
       snncc report a.json -o a.html
       snncc report a.json b.json -o comparison.html
+      snncc report a.json --json | jq .why
     """
     if run in PAGES and not Path(run).exists():
         from snncc.compiler.cli import pages
@@ -38,6 +42,9 @@ def report(run: str, other: str | None, output: str | None, kind: str | None) ->
         raise click.UsageError("--format goes with errors and config")
     stats = read_stats(run)
     second = read_stats(other) if other else None
+    if as_json:
+        print_estimate(stats, run)
+        return
     target = output or str(Path(run).with_suffix(".html") if run != "-" else "-")
     write_report(target, stats, second, (_short(run), _short(other or "")))
     if target != "-":
@@ -45,6 +52,16 @@ def report(run: str, other: str | None, output: str | None, kind: str | None) ->
         from snncc.compiler.cli.report_facts import headline
 
         click.echo(f"{target}: {sentence(stats) or headline(stats)}", err=True)
+
+
+def print_estimate(stats: Any, run: str) -> None:
+    """Print what the compiler estimated, what was counted and why they differ, as JSON."""
+    from snncc.compiler.diag import fail
+
+    if "estimate" not in stats:
+        what = "these statistics have no estimate"
+        fail("E0034", what, run, help="an assembled program has none; run a compiled one again")
+    click.echo(json.dumps(stats["estimate"], indent=1))
 
 
 def write_report(

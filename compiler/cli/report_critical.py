@@ -95,7 +95,10 @@ def chart(stats: Stats) -> str:
     found = shares(stats)
     cycles = stats["cycles"]
     if not found:
-        return "<p>not recorded; `snncc run --stats` records it</p>"
+        return (
+            "<p>not recorded; `snncc run --stats` records it, where loops are left out with "
+            "--no-extrapolate</p>"
+        )
     whole = bar({WHAT.get(s.unit, s.unit): s.cycles for s in found}, cycles, "cycles")
     names = [f"{WHAT.get(s.unit, s.unit)} {_percent(s.cycles, cycles)}" for s in found]
     units = [s.unit for s in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Final
 
@@ -10,6 +10,7 @@ from snncc.compiler.cli import report_charts as charts
 from snncc.compiler.cli import report_critical as critical
 from snncc.compiler.cli import report_memory as memory
 from snncc.compiler.cli.report_critical import following, sentence
+from snncc.compiler.cli.report_estimate import estimate
 from snncc.compiler.cli.report_facts import (
     CAUSES,
     ENERGY,
@@ -24,6 +25,7 @@ from snncc.compiler.cli.report_facts import (
     resources,
     si,
 )
+from snncc.compiler.cli.report_parts import percent, section, table
 
 ROWS: Final = 160
 """Rows of the heat map over time at most; beyond that, one row per core."""
@@ -61,6 +63,7 @@ text-align:left}td.chart{min-width:9rem;width:30%}
 @media(max-width:40rem){td,th{white-space:normal;padding:.2rem .3rem}td.chart{min-width:8rem}
 svg.heat{min-width:36rem}}
 pre{overflow-x:auto;font-size:.8rem}td code{font-size:.8rem}
+td.words{white-space:normal;text-align:left;min-width:12rem;font-size:.85rem}
 .light{background:#f7f7f7;color:#1a1a1a}.light .ground{fill:#ececec}
 .note{color:var(--dim);font-size:.9rem}.worse{font-weight:700}
 """
@@ -77,20 +80,21 @@ def page(stats: Stats, other: Stats | None = None, names: Sequence[str] = ("run"
         _facts(stats),
     ]
     if other is not None:
-        body.append(_section("Compared with " + names[1], _comparison(stats, other, names)))
+        body.append(section("Compared with " + names[1], _comparison(stats, other, names)))
     body += [
-        _section("What the run waits for", critical.chart(stats)),
-        _section("How busy everything was", _resources(stats)),
-        _section("What units do and wait for", _stalls(stats)),
-        _section("Over time", _timeline(stats)),
-        _section("Layers and phases", _layers(stats)),
-        _section("Energy by layer and phase", _energy(stats)),
-        _section("Roofline", charts.roofline(stats) + _ROOFLINE),
-        _section("Densities", _densities(stats)),
-        _section("Mesh", charts.mesh(stats) + _MESH),
-        _section("Scratchpad", memory.scratchpad(stats)),
-        _section("DRAM", memory.dram(stats) + _tensors(stats)),
-        _section("Instructions that take most", _hot(stats)),
+        section("What the run waits for", critical.chart(stats)),
+        section("Estimated and simulated", estimate(stats)),
+        section("How busy everything was", _resources(stats)),
+        section("What units do and wait for", _stalls(stats)),
+        section("Over time", _timeline(stats)),
+        section("Layers and phases", _layers(stats)),
+        section("Energy by layer and phase", _energy(stats)),
+        section("Roofline", charts.roofline(stats) + _ROOFLINE),
+        section("Densities", _densities(stats)),
+        section("Mesh", charts.mesh(stats) + _MESH),
+        section("Scratchpad", memory.scratchpad(stats)),
+        section("DRAM", memory.dram(stats) + _tensors(stats)),
+        section("Instructions that take most", _hot(stats)),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -124,24 +128,6 @@ def _stopped(stats: Stats) -> str:
     )
 
 
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; cells are HTML."""
-    top = "".join(f"<th>{escape(h)}</th>" for h in head)
-    body = "".join(
-        "<tr>" + "".join(c if c.startswith("<td") else f"<td>{c}</td>" for c in row) + "</tr>"
-        for row in rows
-    )
-    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}\u00a0%"
-
-
 def _facts(stats: Stats) -> str:
     macs = stats["macs"]
     share = macs["performed"] / macs["dense"] if macs["dense"] else 0.0
@@ -150,7 +136,7 @@ def _facts(stats: Stats) -> str:
         ("energy", joules(stats["energy_pj"]["total"])),
         ("DRAM", si(sum(stats["dram_bytes"].values()), "B")),
         ("network", si(stats["noc_bytes"], "B")),
-        ("MACs performed", f"{si(macs['performed'])} of {si(macs['dense'])} ({_percent(share)})"),
+        ("MACs performed", f"{si(macs['performed'])} of {si(macs['dense'])} ({percent(share)})"),
         ("instructions", str(stats["instructions"])),
         ("cores", str(len(stats["units"]["seq"]["cores"]))),
     ]
@@ -162,13 +148,13 @@ def _resources(stats: Stats) -> str:
     rows = [
         [
             escape(r.name),
-            _percent(r.share),
-            _percent(r.mean),
+            percent(r.share),
+            percent(r.mean),
             f'<td class="chart">{charts.bar({r.name: r.share}, 1.0)}</td>',
         ]
         for r in resources(stats)
     ]
-    return _table(("", "busiest", "mean", "share of the time"), rows)
+    return table(("", "busiest", "mean", "share of the time"), rows)
 
 
 def _stalls(stats: Stats) -> str:
@@ -183,12 +169,12 @@ def _stalls(stats: Stats) -> str:
         rows.append(
             [
                 escape(UNITS.get(name, name)),
-                _percent(unit["busy"] / whole if whole else 0.0),
+                percent(unit["busy"] / whole if whole else 0.0),
                 f'<td class="chart" style="width:65%">{shown}</td>',
             ]
         )
     names = ["busy", *(CAUSES[c] for c in causes)]
-    return _table(("", "busy", "all cycles of all cores"), rows) + charts.legend(names)
+    return table(("", "busy", "all cycles of all cores"), rows) + charts.legend(names)
 
 
 def _timeline(stats: Stats) -> str:
@@ -232,7 +218,7 @@ def _layers(stats: Stats) -> str:
         for layer in layers
     ]
     head = ("", "busy cycles", "waited", "energy", "DRAM", "network", "busy cycles by unit")
-    return _table(head, rows) + charts.legend([UNITS[u] for u in units])
+    return table(head, rows) + charts.legend([UNITS[u] for u in units])
 
 
 def _unit_bar(layer: Stats, units: Sequence[str], most: float) -> str:
@@ -258,7 +244,7 @@ def _energy(stats: Stats) -> str:
                 f'<td class="chart">{shown}</td>',
             ]
         )
-    return _table(("", "energy", "where it goes"), rows) + charts.legend(list(ENERGY.values()))
+    return table(("", "energy", "where it goes"), rows) + charts.legend(list(ENERGY.values()))
 
 
 def _energy_bar(parts: Stats, most: float) -> str:
@@ -272,14 +258,14 @@ def _densities(stats: Stats) -> str:
             escape(layer_name(layer)),
             si(layer["macs"]["dense"]),
             si(layer["macs"]["performed"]),
-            _percent(layer["density"]),
+            percent(layer["density"]),
             f'<td class="chart">{charts.bar({"performed": layer["density"]}, 1.0)}</td>',
         ]
         for layer in stats["layers"]
         if layer["macs"]["dense"]
     ]
     head = ("", "MACs if dense", "performed", "density", "0 to 100 %")
-    return _table(head, rows) if rows else "<p>no multiply-accumulates</p>"
+    return table(head, rows) if rows else "<p>no multiply-accumulates</p>"
 
 
 def _tensors(stats: Stats) -> str:
@@ -289,7 +275,7 @@ def _tensors(stats: Stats) -> str:
         [escape(t["name"]), escape(t["role"]), si(t["end"] - t["start"], "B"), f"{t['start']:#x}"]
         for t in largest
     ]
-    return _table(("largest tensors", "role", "size", "address"), rows) if rows else ""
+    return table(("largest tensors", "role", "size", "address"), rows) if rows else ""
 
 
 def _hot(stats: Stats) -> str:
@@ -306,7 +292,7 @@ def _hot(stats: Stats) -> str:
         for h in stats.get("hot", ())[:15]
     ]
     head = ("instruction", "core, unit", "address", "for", "times", "busy cycles", "waited")
-    return _table(head, rows) if rows else "<p>not recorded</p>"
+    return table(head, rows) if rows else "<p>not recorded</p>"
 
 
 def _comparison(stats: Stats, other: Stats, names: Sequence[str]) -> str:
@@ -333,7 +319,7 @@ def _comparison(stats: Stats, other: Stats, names: Sequence[str]) -> str:
     note = f"<p>{escape(names[1])}: {escape(sentence(other) or headline(other))}</p>"
     head = ("", names[0], names[1], "ratio")
     layer_head = ("busy cycles, energy", names[0], names[1], "ratio", names[0], names[1], "ratio")
-    return note + _table(head, rows) + _table(layer_head, layer_rows)
+    return note + table(head, rows) + table(layer_head, layer_rows)
 
 
 def _ratio(a: float, b: float) -> str:

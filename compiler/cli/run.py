@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from snncc.compiler.cli.inspection import (
     run_timing_only,
 )
 from snncc.compiler.cli.options import CORES, ENGINE, TARGET, config_options, read_config
+
+if TYPE_CHECKING:
+    from snncc.isasim.hooks import Tracer
 
 NUMERICS = ("fp16", "float32", "float64")
 
@@ -70,9 +73,7 @@ def run(
     OUT.npz holds float32 arrays of the exact values: logits, loss, out/OUTPUT, grad/INITIALIZER in
     the file's own layout, and param/INITIALIZER after the update when there is an optimizer.
     """
-    from snncc.compiler.cli import api
-    from snncc.compiler.cli.build import is_model
-    from snncc.compiler.cli.files import read_npz
+    from snncc.compiler.cli.files import is_model, read_npz
     from snncc.compiler.diag import fail
 
     asked = Inspection.take(flags, debug)
@@ -84,6 +85,8 @@ def run(
     options = asked.options(_options(engine, check_races, strict_init, max_instructions), stats)
     where = inputs or program
     if asked.timing_only and is_model(path):
+        from snncc.compiler.cli import api
+
         arrays = read_npz(inputs, ("x", "y")) if inputs else {}
         shape = arrays["x"].shape if "x" in arrays else None
         loaded = api.load(path, config=settings, x_shape=shape, dt=dt)
@@ -91,6 +94,8 @@ def run(
         run_timing_only(made.object_file, asked, options, stats, trace)
         return
     if is_model(path):
+        from snncc.compiler.cli import api  # the compiler: programs start sooner without
+
         arrays = _model_inputs(inputs, mode, where)
         loaded = api.load(path, config=settings, x_shape=arrays["x"].shape, dt=dt)
         if numerics != "fp16":
@@ -107,7 +112,10 @@ def run(
             help_ = "MODEL is .onnx; a program is .snnx"
             fail("E0024", "neither a model nor a program", program, help=help_)
         _refuse(config, target, cores, numerics, settings)
-        raw = api.read_program(program)
+        from snncc.compiler.cli.execute import as_program
+        from snncc.compiler.cli.simulate import read_program
+
+        raw = read_program(program)
         if asked.timing_only:
             run_timing_only(raw, asked, options, stats, trace)
             return
@@ -116,7 +124,7 @@ def run(
 
             run_bare(raw, path, inputs, output, stats, trace, options, debug, asked)
             return
-        made = api.load_program(path)
+        made = as_program(raw, path)
         arrays = read_npz(inputs, ("x", "y"))
         if "x" not in arrays:
             fail("E0021", "array x is missing", where)
@@ -125,12 +133,16 @@ def run(
 
         debug_program(made, arrays, options, asked.commands)
         return
-    with ExitStack() as files:
-        from snncc.compiler.cli.tracing import open_tracers
+    from snncc.compiler.cli.execute import run_program
 
+    with ExitStack() as files:
         files.enter_context(asked.keeping(stats))
-        tracers = open_tracers(trace, made.object_file, files, asked.span())
-        result = api.run(
+        tracers: list[Tracer] = []
+        if trace:
+            from snncc.compiler.cli.tracing import open_tracers
+
+            tracers = open_tracers(trace, made.object_file, files, asked.span())
+        result = run_program(
             made,
             arrays["x"],
             arrays.get("y"),

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from snncc.compiler.cli.api import Program
+from snncc.compiler.cli.execute import Program
 from snncc.compiler.cli.failure import versions
 from snncc.compiler.diag import Diagnostic, render
 from snncc.compiler.ir.core import Module
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.plan import Step
+from snncc.isa.estimate import KEY
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ class Recorder:
             "code_bytes": sum(16 * len(c.code) for c in made.cores),
             "dram_bytes": made.metadata.get("dram_bytes"),
             "tensors": len(made.tensors),
+            "estimate": made.metadata.get(KEY),
             "passes": [
                 {"name": r.name, "stage": r.stage, "ops": r.ops, "seconds": round(r.seconds, 6)}
                 for r in self.rows

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +215,27 @@ def test_assembly_errors_have_a_place(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "bad.s:2" in done.stderr
     assert "did you mean" in done.stderr.lower() or "halt" in done.stderr
+
+
+def test_running_a_program_leaves_the_compiler_alone(tmp_path: Path) -> None:
+    """Starting quickly means to import little."""
+    program = tmp_path / "net.snnx"
+    words = ("compile", DIGITS, "--config", CONFIG, "--cores", "2", "-o", program)
+    assert snncc(*words).exit_code == 0
+    code = (
+        "import sys; from snncc.compiler.cli.main import cli\n"
+        "cli(sys.argv[1:], standalone_mode=False)\n"
+        "print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    run = [sys.executable, "-c", code, "run", str(program), "-i", str(BATCH)]
+    done = subprocess.run(run, check=True, capture_output=True, text=True)
+    loaded = set(done.stderr.split())
+    assert "snncc.isasim.system" in loaded
+    heavy = (
+        "snncc.compiler.frontend",
+        "snncc.compiler.passes",
+        "snncc.compiler.ir",
+        "onnx",
+        "lark",
+    )
+    assert not [name for name in loaded if name.startswith(heavy)]

@@ -18,8 +18,9 @@ from snncc.compiler.cli.report_page import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECTIONS = (
-    "What the run waits for", "How busy everything was", "What units do and wait for", "Over time",
-    "Layers and phases", "Energy by layer and phase", "Roofline", "Densities", "Mesh", "Scratchpad",
+    "What the run waits for", "Estimated and simulated", "How busy everything was",
+    "What units do and wait for", "Over time", "Layers and phases", "Energy by layer and phase",
+    "Roofline", "Densities", "Mesh", "Scratchpad",
     "DRAM", "Instructions that take most",
 )  # fmt: skip
 VOID = {"meta", "br", "link", "img"}
