@@ -95,13 +95,43 @@ def _resets(group: Group, spike: Op, adapting: set[Op]) -> list[tuple[Op, int]]:
             elif _combines(user, index):
                 if user.name != "graph.sub" or index == 1:
                     found.append((user, index))
-            elif user in adapting:
+            elif user in adapting or _sets(user, index, seen):
                 found.append((user, index))
             elif user.name in _MOVED or user.name in ("graph.sub", "graph.mul"):
                 work.append(user.result)
             elif user.name == "graph.unary" and user.str_attr("fn") == "neg":
                 work.append(user.result)
     return found
+
+
+def _sets(user: Op, index: int, spikes: set[Value]) -> bool:
+    """Whether ``s*v_reset`` is added to the rest of a membrane, ``(1 - s)*h``."""
+    if user.name != "graph.add":
+        return False
+    rest = user.operands[1 - index].owner
+    return (
+        isinstance(rest, Op)
+        and rest.name == "graph.mul"
+        and any(_follows(v, spikes) for v in rest.operands)
+    )
+
+
+def _follows(value: Value, spikes: set[Value]) -> bool:
+    """Whether a value is a spike, moved or taken from a number."""
+    while value not in spikes:
+        owner = value.owner
+        if not isinstance(owner, Op):
+            return False
+        if owner.name == "graph.stop_gradient" or owner.name in _MOVED:
+            value = owner.operands[0]
+        elif owner.name == "graph.sub":
+            first = owner.operands[0].owner
+            if not (isinstance(first, Op) and first.name in _CONSTANT):
+                return False
+            value = owner.operands[1]
+        else:
+            return False
+    return True
 
 
 def _combines(user: Op, index: int) -> bool:

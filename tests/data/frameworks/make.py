@@ -116,17 +116,19 @@ def norse_lsnn(recurrent: bool) -> nn.Module:
     return Net()
 
 
-def spikingjelly_klif() -> nn.Module:
-    """A membrane that is rectified before it is compared."""
+def spikingjelly_neuron(kind: str) -> nn.Module:
+    """KLIF: rectified before it is compared; QIF: a quadratic membrane, reset to -0.1, detached."""
     from spikingjelly.activation_based import functional, neuron, surrogate
+
+    def cell() -> Any:
+        if kind == "qif":
+            return neuron.QIFNode(surrogate_function=surrogate.ATan(), detach_reset=True)
+        return neuron.KLIFNode(surrogate_function=surrogate.ATan())
 
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net: Any = nn.Sequential(
-                nn.Linear(6, 8), neuron.KLIFNode(surrogate_function=surrogate.ATan()),
-                nn.Linear(8, 3), neuron.KLIFNode(surrogate_function=surrogate.ATan()),
-            )  # fmt: skip
+            self.net: Any = nn.Sequential(nn.Linear(6, 8), cell(), nn.Linear(8, 3), cell())
             self.net[2].bias = nn.Parameter(torch.tensor([1.2, 1.9, 2.4]))
 
         def forward(self, x: torch.Tensor) -> Any:
@@ -197,7 +199,10 @@ def snntorch_layers(kind: str) -> nn.Module:
 CASES: dict[str, Case] = {
     "norse_lsnn": Case(lambda: norse_lsnn(False), (6, 3, 5), SUPER, True),
     "norse_lsnn_recurrent": Case(lambda: norse_lsnn(True), (6, 3, 5), SUPER, True),
-    "spikingjelly_klif": Case(spikingjelly_klif, (4, 5, 6), ATAN + ATTACHED, True),
+    "spikingjelly_klif": Case(
+        lambda: spikingjelly_neuron("klif"), (4, 5, 6), ATAN + ATTACHED, True
+    ),
+    "spikingjelly_qif": Case(lambda: spikingjelly_neuron("qif"), (4, 5, 6), ATAN + DETACHED, True),
     **{
         f"sinabs_{kind}": Case(
             partial(sinabs_adaptive, kind), (5, 3, 5), EXPONENTIAL + ATTACHED, True
