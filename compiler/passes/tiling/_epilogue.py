@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
 from snncc.compiler.diag import fail
@@ -31,8 +32,10 @@ from snncc.compiler.passes.tiling._views import ELEMENT_BYTES, View
 from snncc.isa.microcode import MicroError
 
 GRADIENTS = {"phase.linear_dw", "phase.conv_dw"}
-PIECE_BYTES = 32_768
-"""A rounded gradient leaves in pieces of about so many bytes: what they take, tiles lose."""
+PIECE = 16_384
+"""A gradient leaves in pieces of at most about so many elements: what they take, tiles lose."""
+SHARE = 4
+"""All buffers for a piece take at most about this part of the scratchpad."""
 
 
 class Place(Protocol):
@@ -104,8 +107,29 @@ def _follows(gradient: Op, each: Op, position: dict[Op, int]) -> bool:
     return True
 
 
-def followers(ops: Iterable[Op]) -> dict[Op, tuple[Op, ...]]:
-    """Return the maps that run inside the tasks of weight gradients."""
+def _element_bytes(maps: Iterable[Op], gradient: Value) -> int:
+    """Return the bytes that an element of a gradient has in the buffers of its followers."""
+    values = {gradient: None}
+    for each in maps:
+        read = [v for v in each.operands if constant_of(v) is None]
+        values |= dict.fromkeys((*read, *(r for r in each.results if r.uses)))
+    return sum(ELEMENT_BYTES[v.type.dtype] for v in values)
+
+
+def _smallest(gradient: Value) -> int:
+    """Return the elements of the smallest tile."""
+    if order_of(gradient) != KERNEL:
+        return min(BLOCK, gradient.type.shape[1])
+    outputs, channels, *kernel = gradient.type.shape
+    return min(BLOCK, outputs) * min(BLOCK, channels) * prod(kernel)
+
+
+def followers(ops: Iterable[Op], limit: int) -> dict[Op, tuple[Op, ...]]:
+    """Return the maps that run inside the tasks of weight gradients.
+
+    On a scratchpad of ``limit`` bytes whose half could not hold the smallest tile and what its
+    followers need, none do.
+    """
     listed = list(ops)
     position = {each: i for i, each in enumerate(listed)}
     found: dict[Op, tuple[Op, ...]] = {}
@@ -113,7 +137,8 @@ def followers(ops: Iterable[Op]) -> dict[Op, tuple[Op, ...]]:
         if each.name in GRADIENTS:
             readers = dict.fromkeys(user for user, _ in each.result.uses)
             maps = tuple(user for user in readers if _follows(each, user, position))
-            if maps:
+            need = _smallest(each.result) * (4 + _element_bytes(maps, each.result))
+            if maps and 2 * need <= limit:
                 found[each] = maps
     return found
 
@@ -182,6 +207,7 @@ class Epilogue:
             for slot in each.slots
             if slot.value is not None
         }
+        self.bytes = 2 + sum(ELEMENT_BYTES[v.type.dtype] for v in self.places)
         self.channels = value.type.shape[1] if context.order(value) == KERNEL else 0
         self.buffers: dict[Value | None, Value] = {}
         self.zero: Value | None = None
@@ -189,13 +215,14 @@ class Epilogue:
     def piece(self, inputs: int, outputs: int) -> int:
         """Return how many inputs of a tile leave at a time."""
         unit = BLOCK if self.channels else 1
-        pieces = ceil_div(inputs * self.taps * outputs * 2, PIECE_BYTES)
+        room = min(PIECE, self.context.limit // (SHARE * self.bytes))
+        pieces = ceil_div(inputs * self.taps * outputs, max(1, room))
         return min(inputs, ceil_div(ceil_div(inputs, pieces), unit) * unit)
 
     def memory(self, inputs: int, outputs: int) -> int:
         """Return the scratchpad bytes that pieces of a tile need."""
         elements = self.piece(inputs, outputs) * self.taps * outputs
-        sizes = [2, *(ELEMENT_BYTES[v.type.dtype] for v in self.places)]
+        sizes = (2, *(ELEMENT_BYTES[v.type.dtype] for v in self.places))
         padding = pad64(BLOCK * outputs * 4) if self.channels % BLOCK else 0
         return sum(pad64(elements * size) for size in sizes) + padding
 

@@ -71,8 +71,8 @@ def same_memory(a: Value, b: Value) -> bool:
 
 
 class _Planner:
-    def __init__(self, step: Func, fits: Callable[[Op], bool] | None) -> None:
-        self.fits = fits
+    def __init__(self, step: Func, fits: Callable[[Op], bool] | None, limit: int) -> None:
+        self.fits, self.limit = fits, limit
         self.step = step
         self.plan = TensorPlan()
         self.plan.arguments = cast("tuple[Order, ...]", step.attrs.get("layouts", ()))
@@ -179,7 +179,7 @@ class _Planner:
                 self.plan.fused[scan] = product
                 self.plan.silent.add(product)
                 self.order[product] = self.order[scan]
-        self.plan.followers = followers(self.step.body.ops)
+        self.plan.followers = followers(self.step.body.ops, self.limit)
         for gradient, maps in self.plan.followers.items():
             for each in maps:
                 self.plan.silent.add(each)
@@ -234,9 +234,14 @@ class _Planner:
         )
 
 
-def plan_tensors(step: Func, fits: Callable[[Op], bool] | None = None) -> TensorPlan:
-    """Return where the values of ``@step`` live; ``fits``: whether to fuse a product."""
-    return _Planner(step, fits).run()
+def plan_tensors(
+    step: Func, fits: Callable[[Op], bool] | None = None, limit: int = 1 << 62
+) -> TensorPlan:
+    """Return where the values of ``@step`` live.
+
+    ``fits``: whether to fuse a product; ``limit``: bytes of the scratchpad.
+    """
+    return _Planner(step, fits, limit).run()
 
 
 def export_ops(plan: TensorPlan, tensors: dict[Value, Value]) -> list[Op]:

@@ -59,7 +59,7 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
     limit = options.scratchpad or machine.scratchpad.bytes
     cores = options.cores or machine.cores
     step = module.func("step")
-    plan = plan_tensors(step, lambda product: fusing_pays(product, limit))
+    plan = plan_tensors(step, lambda product: fusing_pays(product, limit), limit)
     body = Block()
     tiling = TilingContext(
         limit,
