@@ -72,9 +72,8 @@ def select_engine(
         try:
             from snncc.isasim.engines import kernel_cache
 
-            if kernel_cache.COLD and "snncc.isasim.engines.fast" not in sys.modules:
-                notice("compiling the fast engine's kernels, once (some seconds)")
-                kernel_cache.progress.listener = show_progress
+            kernel_cache.progress.notice = notice
+            kernel_cache.progress.listener = show_progress
             from snncc.isasim.engines.fast import FastEngine
         except ImportError as error:
             notice(f"the fast engine is not available ({error}); using the reference engine")

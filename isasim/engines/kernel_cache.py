@@ -127,6 +127,7 @@ def _scalar(kind: Any) -> bool:
 def _ready(made: Any, signature: str) -> None:
     """Load machine code from the cache, or compile it."""
     if FOLDER is None or not _load(made, signature):
+        progress.compiling()
         with typeinfer.register_dispatcher(made):
             made.compile(signature)
             made.disable_compile()
@@ -141,6 +142,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.listener: Callable[[str, int, int], None] | None = None
+        self.notice: Callable[[str], None] | None = None
         self.done = 0
 
     @functools.cached_property
@@ -148,6 +150,11 @@ class Progress:
         """Kernels of the fast engine."""
         here = Path(__file__).parent
         return sum(f.read_text().count("\n@kernel(") for f in here.glob("kernels_*.py"))
+
+    def compiling(self) -> None:
+        """A kernel is not in the cache; the first one is worth a word."""
+        if self.done == 0 and self.notice is not None:
+            self.notice("compiling the fast engine's kernels, once (some seconds)")
 
     def compiled(self, name: str) -> None:
         """A kernel was compiled."""

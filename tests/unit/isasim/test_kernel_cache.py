@@ -41,3 +41,17 @@ def test_other_types_are_refused(used: bool) -> None:
     for bad in (np.zeros(64, np.int32), np.zeros((8, 8), np.int64), np.zeros(128, np.int64)[::2]):
         with pytest.raises(TypeError):
             ke.push(bad, good, 1)
+
+
+def test_compiling_is_announced_once() -> None:
+    from snncc.isasim.engines.kernel_cache import Progress
+
+    progress, said, seen = Progress(), list[str](), list[tuple[str, int]]()
+    progress.notice = said.append
+    progress.listener = lambda name, done, total: seen.append((name, done))
+    for name in ("gacc", "mac"):
+        progress.compiling()
+        progress.compiled(name)
+    assert said == ["compiling the fast engine's kernels, once (some seconds)"]
+    assert seen == [("gacc", 1), ("mac", 2)]
+    assert progress.total > 20
