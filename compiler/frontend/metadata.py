@@ -49,6 +49,12 @@ DETACHING = tuple(
 """SpikingJelly modules that build their neurons with detach_reset=True, whatever the rest does."""
 
 
+ATTACHING = tuple(
+    f"norse.torch.module.{name}." for name in ("lif_adex", "lif_ex", "coba_lif", "izhikevich")
+)
+"""norse modules whose recurrent cells let the gradient through the reset, unlike LIF and LSNN."""
+
+
 @dataclass(frozen=True, slots=True)
 class Convention:
     """What is guessed for one neuron; ``explicit``: keys known of this very layer."""
@@ -90,14 +96,15 @@ def framework_defaults(
     if framework not in DEFAULTS:
         return None
     surrogate, gradient = DEFAULTS[framework]
-    if framework == "norse" and recurrent:
+    classes = _classes(node)
+    if framework == "norse" and recurrent and not any(c.startswith(ATTACHING) for c in classes):
         gradient = "detached"
     trace = (spike or node).meta.get("pkg.torch.onnx.stack_trace", "")
     line = re.search(r'snntorch[/\\]surrogate\.py", line (\d+)', trace)
     if line:
         surrogate = _snntorch_surrogate(int(line.group(1))) or surrogate
     explicit: tuple[str, ...] = ()
-    if any(c.startswith(DETACHING) for c in _classes(node)):
+    if any(c.startswith(DETACHING) for c in classes):
         gradient, explicit = "detached", ("reset_gradient",)
     return Convention(dict(surrogate), gradient, origin, framework, explicit)
 

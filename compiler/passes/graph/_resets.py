@@ -5,7 +5,7 @@ value of its own recurrence or multiplied with one, or added to an adaptation: a
 on nothing but itself and the spikes, and that only thresholds and membranes see.  Where the
 neuron's reset gradient is detached, a ``graph.stop_gradient`` is put in its way.  In a difference
 of two spikes (snnTorch's ``reset_delay=False``: the spike less the reset that was done already)
-the first keeps its gradient.
+the first keeps its gradient, and so do spikes that a refractory counter holds back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ def detach_resets(block: Block, detached: Callable[[Op], bool]) -> None:
         return
     for group in groups(block):
         adapting = _adaptations(group)
-        spikes = [o for o in group.ops if o.name == "graph.spike" and detached(o)]
+        spikes = [
+            o
+            for o in group.ops
+            if o.name == "graph.spike" and detached(o) and not _quiet(o.operands[0], group)
+        ]
         for user, index in dict.fromkeys(r for s in spikes for r in _resets(group, s, adapting)):
             value = user.operands[index]
             made = op("graph.stop_gradient", [value], types=[value.type], loc=user.loc)
@@ -93,6 +97,8 @@ def _resets(group: Group, spike: Op, adapting: set[Op]) -> list[tuple[Op, int]]:
             if user.name == "graph.delay_next":
                 work.append(delays[user.str_attr("state")].result)
             elif _combines(user, index):
+                if user.name == "graph.mul" and _quiet(user.operands[1 - index], group):
+                    continue  # a refractory period holds the spike back
                 if user.name != "graph.sub" or index == 1:
                     found.append((user, index))
             elif user in adapting or _sets(user, index, seen):
@@ -102,6 +108,32 @@ def _resets(group: Group, spike: Op, adapting: set[Op]) -> list[tuple[Op, int]]:
             elif user.name == "graph.unary" and user.str_attr("fn") == "neg":
                 work.append(user.result)
     return found
+
+
+def _quiet(value: Value, group: Group) -> bool:
+    """Whether a value depends on spikes alone, now and before: a refractory counter."""
+    following = {
+        o.str_attr("state"): o.operands[0] for o in group.ops if o.name == "graph.delay_next"
+    }
+    seen: set[Value] = set()
+    work = [value]
+    while work:
+        v = work.pop()
+        owner = v.owner
+        if v in seen:
+            continue
+        seen.add(v)
+        if not isinstance(owner, Op):
+            return False
+        if owner.name in (*_CONSTANT, "graph.spike"):
+            continue
+        if owner.name == "graph.delay" and owner.str_attr("state") in following:
+            work.append(following[owner.str_attr("state")])
+        elif is_elementwise(owner) or owner.name in _MOVED:
+            work.extend(owner.operands)
+        else:
+            return False
+    return True
 
 
 def _sets(user: Op, index: int, spikes: set[Value]) -> bool:

@@ -94,15 +94,15 @@ def spikingjelly_batchnorm(mode: str) -> nn.Module:
     return Net()
 
 
-def norse_lsnn(recurrent: bool) -> nn.Module:
-    """An adaptive threshold; the recurrent cell detaches its spikes in reset and adaptation."""
+def norse_cell(kind: str) -> nn.Module:
+    """Recurrent LSNN and LIF cells detach their spikes in reset and adaptation, AdEx does not."""
     import norse.torch as norse
 
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.fc = nn.Linear(5, 7)
-            self.cell = norse.LSNNRecurrentCell(7, 7) if recurrent else norse.LSNNCell()
+            self.cell: Any = getattr(norse, kind)(*((7, 7) if "Recurrent" in kind else ()))
             self.out, self.li = nn.Linear(7, 3), norse.LICell()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -197,8 +197,14 @@ def snntorch_layers(kind: str) -> nn.Module:
 
 
 CASES: dict[str, Case] = {
-    "norse_lsnn": Case(lambda: norse_lsnn(False), (6, 3, 5), SUPER, True),
-    "norse_lsnn_recurrent": Case(lambda: norse_lsnn(True), (6, 3, 5), SUPER, True),
+    "norse_lsnn": Case(lambda: norse_cell("LSNNCell"), (6, 3, 5), SUPER, True),
+    "norse_lsnn_recurrent": Case(lambda: norse_cell("LSNNRecurrentCell"), (6, 3, 5), SUPER, True),
+    "norse_refractory_recurrent": Case(
+        lambda: norse_cell("LIFRefracRecurrentCell"), (5, 3, 5), SUPER, True
+    ),
+    "norse_adex_recurrent": Case(
+        lambda: norse_cell("LIFAdExRecurrentCell"), (5, 3, 5), SUPER, True
+    ),
     "spikingjelly_klif": Case(
         lambda: spikingjelly_neuron("klif"), (4, 5, 6), ATAN + ATTACHED, True
     ),
