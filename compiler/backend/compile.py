@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from snncc.compiler.backend.emit import emit
@@ -37,6 +39,21 @@ class CompileResult:
     module: Module
 
 
+@contextmanager
+def _without_garbage_collection() -> Generator[None]:
+    """Put the search for garbage off: passes make a million objects, and nearly all of them live.
+
+    Looking through them again and again takes more than half of a large network's compilation.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def compile_module(
     module: Module,
     machine: Machine,
@@ -50,7 +67,18 @@ def compile_module(
 
     Raises CompileError with diagnostics when the model or the machine does not allow it.
     """
-    options = options or CompileOptions()
+    with _without_garbage_collection():
+        return _compile(module, machine, options or CompileOptions(), context, observers, metadata)
+
+
+def _compile(
+    module: Module,
+    machine: Machine,
+    options: CompileOptions,
+    context: PassContext | None,
+    observers: Sequence[Observer],
+    metadata: Mapping[str, Json] | None,
+) -> CompileResult:
     context = context or PassContext()
     context.machine = machine
     steps = plan(options.pipeline, module.stage, options.level)
