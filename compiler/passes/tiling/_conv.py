@@ -57,7 +57,7 @@ def convolve(context: TilingContext, op: Op, work: ConvWork) -> None:
     out_h, out_w = work.y.size
     taps = work.window.k_h * work.window.k_w
     images = work.y.images
-    by_groups = work.groups > 1 and work.groups >= min(images, context.cores)
+    by_groups = _by_groups(context, work)
     grid = _grid(context, work)
 
     def memory(n: int, i: int, h: int, k: int) -> int:
@@ -114,11 +114,16 @@ def convolve(context: TilingContext, op: Op, work: ConvWork) -> None:
     context.add(b)
 
 
+def _by_groups(context: TilingContext, work: ConvWork) -> bool:
+    """Whether whole groups are dealt out."""
+    return work.groups > 1 and work.groups >= min(work.y.images, context.cores)
+
+
 def _grid(context: TilingContext, work: ConvWork) -> Grid:
     """Return how many output channels (of a group) and images a part has."""
     images = work.y.images
     if work.groups > 1:
-        whole = work.groups >= min(images, context.cores)
+        whole = _by_groups(context, work)
         return Grid(work.outputs, images if whole else share(images, 1, context.cores))
     taps = work.window.k_h * work.window.k_w
     positions = work.y.size[0] * work.y.size[1]
@@ -126,7 +131,7 @@ def _grid(context: TilingContext, work: ConvWork) -> Grid:
         Axis(work.outputs, BLOCK, work.reduced * taps * work.outputs * 2),
         Axis(images, 1, images * work.x.image),
         positions * taps * work.reduced,
-        context.machine.bp if work.turned else context.machine.fp,
+        context.machine.bp if work.mnemonic == "bmacw" else context.machine.fp,
         context.machine,
         context.cores,
     )

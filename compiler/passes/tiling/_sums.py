@@ -106,14 +106,11 @@ def column_sums(
 ) -> None:
     """Sum all rows of all steps per column, in gradient order."""
     cols = x.cols
-    bits = x.dtype == "bit"
-    granule = GRANULE if bits else 1
     target = max(share(cols, GRANULE, context.cores), 1)
     n_max = next(
         (n for n in candidates(target, GRANULE) if n * 16 + 1024 <= context.limit),
         min(GRANULE, cols),
     )
-    del granule
     r_max = max(1, (context.limit - n_max * 8 - 512) // max(2, row_bytes(x.dtype, n_max)))
     b = context.task(op, name)
     chunks = RowChunks(b, x.steps, x.rows, micro, r_max)
