@@ -1,11 +1,13 @@
 """What all tests share: options, hypothesis profiles, and skips for what is not on this machine."""
 
-import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from pytorch_results import FOLDER, MODES, PyTorch, Results
 
 # Tests give the same answer every time; `make fuzz` looks for new counter-examples.
 settings.register_profile("default", derandomize=True, deadline=None)
@@ -26,13 +28,14 @@ def corpus_dir() -> Path | None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the expected files")
+    parser.addoption(
+        "--pytorch", choices=MODES, default="stored",
+        help="take PyTorch's results from tests/data/pytorch, or run it: record, compare",
+    )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    missing = {
-        "needs_torch": importlib.util.find_spec("torch") is None,
-        "needs_corpus": corpus_dir() is None,
-    }
+    missing = {"needs_corpus": corpus_dir() is None}
     for item in items:
         for marker, absent in missing.items():
             if absent and item.get_closest_marker(marker):
@@ -43,6 +46,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def update_golden(request: pytest.FixtureRequest) -> bool:
     """Whether to rewrite expected files instead of comparing with them."""
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="module")
+def pytorch_file(request: pytest.FixtureRequest) -> Iterator[Results]:
+    """The stored results of a test module; written after its tests when they are recorded."""
+    path = FOLDER / f"{request.path.stem.removeprefix('test_')}.npz"
+    recording = request.config.getoption("--pytorch") == "record"
+    results = Results(path) if recording else Results.read(path)
+    yield results
+    if recording:
+        results.write()
+
+
+@pytest.fixture
+def pytorch(request: pytest.FixtureRequest, pytorch_file: Results) -> PyTorch:
+    """What PyTorch computes, whether or not it is installed."""
+    return PyTorch(pytorch_file, request.node.name, request.config.getoption("--pytorch"))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Habits that a linter does not know."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def test_no_source_file_is_too_long() -> None:
 def test_no_source_file_swallows_errors() -> None:
     sources = {f: (tree.ROOT / f).read_text(encoding="utf-8") for f in _code() if f[-3:] == ".py"}
     assert [f"{f}:{n}" for f, text in sources.items() for n in swallowed_errors(text)] == []
+
+
+FRAMEWORKS = ("torch", "snntorch", "spikingjelly", "norse", "sinabs", "onnxscript")
+
+
+def test_no_test_is_skipped_where_pytorch_is_not_installed() -> None:
+    """What it computes is stored: tests/pytorch_results.py."""
+    files = tree.files("tests/**.py")
+    assert "tests/pytorch_results.py" in files
+    skips = [rf"(importorskip|find_spec)\(\"{name}\b" for name in FRAMEWORKS]
+    texts = {f: (tree.ROOT / f).read_text(encoding="utf-8") for f in files}
+    assert [f for f, text in texts.items() if re.search("|".join(skips), text)] == []
 
 
 def _code() -> list[str]:

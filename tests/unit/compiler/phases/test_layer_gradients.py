@@ -1,6 +1,5 @@
 """Values and gradients of every layer against PyTorch autograd in float64."""
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,19 +7,23 @@ import numpy as np
 import pytest
 
 from lowered import phased
+from pytorch_results import Arrays, PyTorch, with_gradients
 from snncc.compiler.interp import evaluate
 from snncc.compiler.ir.core import Value
 from strategies_networks import Net
 
-pytestmark = pytest.mark.needs_torch
 T, B = 3, 2
 
 Build = Callable[[Net, Value, dict[str, Any]], Value]
 Same = Callable[[Any, Any, dict[str, Any]], Any]  # torch, x with time folded into batch, params
 
 
-def torch_() -> Any:
-    return importlib.import_module("torch")
+def agree(found: Arrays, want: Arrays, rtol: float = 1e-7) -> None:
+    """Compare all that PyTorch computed."""
+    assert "loss" in want
+    assert any(k.startswith("grad/") for k in want)
+    for name, value in want.items():
+        np.testing.assert_allclose(found[name], value, rtol=rtol, atol=1e-9, err_msg=name)
 
 
 def _named(net: Net, params: dict[str, Any], *names: str) -> list[Value]:
@@ -219,9 +222,7 @@ def _leaf(torch: Any, a: Any) -> Any:
 
 @pytest.mark.parametrize("static", [False, True], ids=["seq", "tensor"])
 @pytest.mark.parametrize("case", CASES)
-def test_layer(case: str, static: bool) -> None:
-    torch = torch_()
-
+def test_layer(case: str, static: bool, pytorch: PyTorch) -> None:
     shape, shapes, build, same = CASES[case]
     rng = np.random.default_rng(len(case))
     params = {k: rng.normal(size=s) for k, s in shapes.items()}
@@ -237,25 +238,23 @@ def test_layer(case: str, static: bool) -> None:
     module = net.train(reduce="none" if static else "mean")
     found = evaluate(phased(module), "step", {"x": x[0] if static else x, "y": y}, "float64")
 
-    tp = {k: _leaf(torch, v) for k, v in params.items()}
-    tg, th = _leaf(torch, gate), _leaf(torch, head)
-    folded = torch.tensor(x[:1] if static else x) * tg
-    out = same(torch, folded.reshape(-1, *shape), tp).reshape(-1, B, size) @ th
-    loss = torch.nn.functional.cross_entropy(out.mean(0), torch.tensor(y))
-    loss.backward()
-    np.testing.assert_allclose(found["loss"], loss.item(), rtol=1e-9)
-    for name, leaf in {**tp, "gate": tg, "head.weight": th}.items():
-        np.testing.assert_allclose(
-            found[f"grad/{name}"], leaf.grad.numpy(), rtol=1e-7, atol=1e-9, err_msg=name
-        )
+    def autograd(torch: Any) -> Arrays:
+        tp = {k: _leaf(torch, v) for k, v in params.items()}
+        tg, th = _leaf(torch, gate), _leaf(torch, head)
+        folded = torch.tensor(x[:1] if static else x) * tg
+        out = same(torch, folded.reshape(-1, *shape), tp).reshape(-1, B, size) @ th
+        loss = torch.nn.functional.cross_entropy(out.mean(0), torch.tensor(y))
+        return with_gradients(loss, {**tp, "gate": tg, "head.weight": th})
+
+    agree(found, pytorch({"x": x, "y": y, "gate": gate, "head": head, **params}, autograd))
 
 
 @pytest.mark.parametrize("per_step", [False, True])
 @pytest.mark.parametrize("statistics", ["batch", "running"])
 @pytest.mark.parametrize("spatial", [(), (4, 3)])
-def test_batch_normalisation(statistics: str, spatial: tuple[int, ...], per_step: bool) -> None:
-    torch = torch_()
-
+def test_batch_normalisation(
+    statistics: str, spatial: tuple[int, ...], per_step: bool, pytorch: PyTorch
+) -> None:
     rng = np.random.default_rng(3)
     x, gate = rng.normal(size=(T, B, 3, *spatial)), rng.normal(size=(B, 3, *spatial))
     values = {"scale": rng.normal(size=3), "shift": rng.normal(size=3),
@@ -273,37 +272,33 @@ def test_batch_normalisation(statistics: str, spatial: tuple[int, ...], per_step
                        optimizer={"name": "sgd", "lr": 0.1})  # fmt: skip
     found = evaluate(phased(module), "step", {"x": x, "y": y}, "float64")
 
-    t = {k: _leaf(torch, v) for k, v in values.items()}
-    mean, var = t["mean"].detach().clone(), t["var"].detach().clone()
-    tg, th = _leaf(torch, gate), _leaf(torch, head)
-    gated = torch.tensor(x) * tg
-    calls = gated if per_step else [gated.reshape(-1, 3, *spatial)]  # of the module
-    z_ = torch.stack([
-        torch.nn.functional.batch_norm(
-            each, mean, var, t["scale"], t["shift"], statistics == "batch", 0.1, 1e-5
-        )
-        for each in calls
-    ])  # fmt: skip
-    out = z_.reshape(T, B, size) @ th
-    loss = torch.nn.functional.cross_entropy(out.mean(0), torch.tensor(y))
-    loss.backward()
-    np.testing.assert_allclose(found["loss"], loss.item(), rtol=1e-9)
-    for name, leaf in {"scale": t["scale"], "shift": t["shift"], "gate": tg}.items():
-        np.testing.assert_allclose(
-            found[f"grad/{name}"], leaf.grad.numpy(), rtol=1e-7, atol=1e-9, err_msg=name
-        )
-    if statistics == "batch":
-        np.testing.assert_allclose(found["param/mean"], mean.numpy(), rtol=1e-9)
-        np.testing.assert_allclose(found["param/var"], var.numpy(), rtol=1e-9)
-    else:
-        assert "param/mean" not in found
+    def autograd(torch: Any) -> Arrays:
+        t = {k: _leaf(torch, v) for k, v in values.items()}
+        mean, var = t["mean"].detach().clone(), t["var"].detach().clone()
+        tg, th = _leaf(torch, gate), _leaf(torch, head)
+        gated = torch.tensor(x) * tg
+        calls = gated if per_step else [gated.reshape(-1, 3, *spatial)]  # of the module
+        z_ = torch.stack([
+            torch.nn.functional.batch_norm(
+                each, mean, var, t["scale"], t["shift"], statistics == "batch", 0.1, 1e-5
+            )
+            for each in calls
+        ])  # fmt: skip
+        out = z_.reshape(T, B, size) @ th
+        loss = torch.nn.functional.cross_entropy(out.mean(0), torch.tensor(y))
+        leaves = {"scale": t["scale"], "shift": t["shift"], "gate": tg}
+        moved = {"param/mean": mean, "param/var": var} if statistics == "batch" else {}
+        return {**with_gradients(loss, leaves), **moved}
+
+    want = pytorch({"x": x, "y": y, "gate": gate, "head": head, **values}, autograd)
+    agree(found, want)
+    for name in ("param/mean", "param/var"):
+        assert (name in found) == (name in want) == (statistics == "batch")
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "mse"])
 @pytest.mark.parametrize("reduce", ["sum", "mean", "max", "last", "per-step"])
-def test_readouts_and_losses(reduce: str, loss: str) -> None:
-    torch = torch_()
-
+def test_readouts_and_losses(reduce: str, loss: str, pytorch: PyTorch) -> None:
     rng = np.random.default_rng(5)
     x, w, y = rng.normal(size=(T, B, 4)), rng.normal(size=(4, 3)), rng.integers(0, 3, B)
     net = Net(T, B)
@@ -311,23 +306,23 @@ def test_readouts_and_losses(reduce: str, loss: str) -> None:
     module = net.train(reduce=reduce, loss=loss, scale=8.0)
     found = evaluate(phased(module), "step", {"x": x, "y": y}, "float64")
 
-    tw, ty = _leaf(torch, w), torch.tensor(y)
-    out = torch.tensor(x) @ tw
     reductions: dict[str, Callable[[Any], Any]] = {
         "sum": lambda o: o.sum(0), "mean": lambda o: o.mean(0),
         "max": lambda o: o.max(0).values, "last": lambda o: o[-1], "per-step": lambda o: o,
     }  # fmt: skip
-    logits = reductions[reduce](out)
-    rows = logits if reduce == "per-step" else logits[None]
-    hot = torch.nn.functional.one_hot(ty, 3).double()
-    total: Any = sum(
-        torch.nn.functional.cross_entropy(r, ty) if loss == "cross-entropy"
-        else torch.nn.functional.mse_loss(r, hot) for r in rows
-    )  # fmt: skip
-    total.backward()
-    np.testing.assert_allclose(found["loss"], total.item(), rtol=1e-9)
-    np.testing.assert_allclose(found["logits"], logits.detach().numpy(), rtol=1e-9)
-    np.testing.assert_allclose(found["grad/fc.weight"], tw.grad.numpy(), rtol=1e-7, atol=1e-10)
+
+    def autograd(torch: Any) -> Arrays:
+        tw, ty = _leaf(torch, w), torch.tensor(y)
+        logits = reductions[reduce](torch.tensor(x) @ tw)
+        rows = logits if reduce == "per-step" else logits[None]
+        hot = torch.nn.functional.one_hot(ty, 3).double()
+        total: Any = sum(
+            torch.nn.functional.cross_entropy(r, ty) if loss == "cross-entropy"
+            else torch.nn.functional.mse_loss(r, hot) for r in rows
+        )  # fmt: skip
+        return {**with_gradients(total, {"fc.weight": tw}), "logits": logits}
+
+    agree(found, pytorch({"x": x, "y": y, "w": w}, autograd))
 
 
 def test_dropout_keeps_and_scales() -> None:
@@ -350,12 +345,8 @@ def test_dropout_keeps_and_scales() -> None:
 
 @pytest.mark.parametrize("gradient", ["attached", "detached"])
 @pytest.mark.parametrize("synapse", ["none", "after"])
-def test_recurrent_layer(gradient: str, synapse: str) -> None:
+def test_recurrent_layer(gradient: str, synapse: str, pytorch: PyTorch) -> None:
     """Spikes fed back through a weight one step later: a delay, a linear layer, a neuron."""
-    torch = torch_()
-
-    from unit.compiler.phases.torch_neuron import Spike
-
     steps, n = 6, 4
     rng = np.random.default_rng(8)
     x, y = rng.normal(size=(steps, B, 3)), rng.integers(0, 3, B)
@@ -371,22 +362,23 @@ def test_recurrent_layer(gradient: str, synapse: str) -> None:
     net.output(net.linear(spikes, "head", head))
     found = evaluate(phased(net.train()), "step", {"x": x, "y": y}, "float64")
 
-    tw, tr, tb, th = (_leaf(torch, a) for a in (w, r, rb, head))
-    spec = {"name": "atan", "alpha": 2.0}
-    v, i, s, out = torch.zeros(B, n).double(), 0.0, torch.zeros(B, n).double(), 0.0
-    for xt in torch.tensor(x):
-        c = xt @ tw + (s @ tr + tb)
-        if synapse == "after":
-            c = i + c
-            i = 0.5 * c
-        h = 0.9 * v + c
-        s = Spike.apply(h, torch.tensor(0.7, dtype=torch.float64), "strict", spec)
-        v = h - (s if gradient == "attached" else s.detach()) * 0.7
-        out = out + s @ th
-    loss = torch.nn.functional.cross_entropy(out, torch.tensor(y))
-    loss.backward()
-    np.testing.assert_allclose(found["loss"], loss.item(), rtol=1e-9)
-    for name, leaf in {"in.weight": tw, "rec.weight": tr, "rec.bias": tb}.items():
-        np.testing.assert_allclose(
-            found[f"grad/{name}"], leaf.grad.numpy(), rtol=1e-7, atol=1e-9, err_msg=name
-        )
+    def autograd(torch: Any) -> Arrays:
+        from unit.compiler.phases.torch_neuron import Spike
+
+        tw, tr, tb, th = (_leaf(torch, a) for a in (w, r, rb, head))
+        spec = {"name": "atan", "alpha": 2.0}
+        v, i, s, out = torch.zeros(B, n).double(), 0.0, torch.zeros(B, n).double(), 0.0
+        for xt in torch.tensor(x):
+            c = xt @ tw + (s @ tr + tb)
+            if synapse == "after":
+                c = i + c
+                i = 0.5 * c
+            h = 0.9 * v + c
+            s = Spike.apply(h, torch.tensor(0.7, dtype=torch.float64), "strict", spec)
+            v = h - (s if gradient == "attached" else s.detach()) * 0.7
+            out = out + s @ th
+        loss = torch.nn.functional.cross_entropy(out, torch.tensor(y))
+        leaves = {"in.weight": tw, "rec.weight": tr, "rec.bias": tb, "head.weight": th}
+        return with_gradients(loss, leaves)
+
+    agree(found, pytorch({"x": x, "y": y, "w": w, "r": r, "rb": rb, "head": head}, autograd))

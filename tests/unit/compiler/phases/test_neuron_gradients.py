@@ -1,6 +1,5 @@
 """Gradients of every neuron option against PyTorch autograd of the written equations, float64."""
 
-import importlib
 import itertools
 from typing import Any
 
@@ -8,12 +7,11 @@ import numpy as np
 import pytest
 
 from lowered import phased
+from pytorch_results import Arrays, PyTorch, with_gradients
 from snncc.compiler.interp import evaluate
 from strategies_networks import Net
 
 T, B, N, C = 6, 3, 5, 4
-
-pytestmark = pytest.mark.needs_torch
 
 DYNAMICS: tuple[dict[str, Any], ...] = (
     {"dynamics": "leaky", "beta": 0.85},
@@ -37,13 +35,22 @@ SYNAPSES: tuple[dict[str, Any], ...] = (
     {"synapse": "after", "a_syn": 0.6},
     {"synapse": "scaled", "a_syn": 0.6},
 )
+SURROGATES: tuple[dict[str, Any], ...] = (
+    {"name": "atan", "alpha": 2.0},
+    {"name": "fast_sigmoid", "slope": 25.0},
+    {"name": "super_spike", "alpha": 1.0},
+    {"name": "sigmoid", "alpha": 4.0},
+    {"name": "exponential", "width": 0.5, "scale": 1.0},
+    {"name": "periodic_exponential", "width": 0.5, "scale": 1.0},
+    {"name": "gaussian", "mu": 0.1, "sigma": 0.5, "scale": 2.0},
+    {"name": "rectangular", "width": 0.8},
+    {"name": "triangular", "width": 0.7, "scale": 0.5},
+    {"name": "straight_through"},
+)
 COMPARES = ("strict", "non_strict", "multi")
 
 
-def check(attrs: dict[str, Any], constants: dict[str, np.ndarray[Any, Any]], seed: int) -> None:
-    torch: Any = importlib.import_module("torch")
-    from unit.compiler.phases.torch_neuron import neuron
-
+def check(pytorch: PyTorch, attrs: dict[str, Any], constants: dict[str, Any], seed: int) -> None:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(T, B, N))
     w1, b1 = rng.normal(size=(N, C)) * 0.9, rng.normal(size=C) * 0.5
@@ -59,21 +66,26 @@ def check(attrs: dict[str, Any], constants: dict[str, np.ndarray[Any, Any]], see
     step = phased(net.train(reduce="sum"))
     found = evaluate(step, "step", {"x": x, "y": y}, "float64")
 
-    def leaf(a: Any) -> Any:
-        return torch.tensor(np.float64(np.float32(a)), requires_grad=True)
+    def autograd(torch: Any) -> Arrays:
+        from unit.compiler.phases.torch_neuron import neuron
 
-    tw1, tb1, tw2 = leaf(w1), leaf(b1), leaf(w2)
-    named = {k: leaf(v) for k, v in constants.items()}
-    out, v = neuron(torch.tensor(x) @ tw1 + tb1, attrs, named)
-    logits = ((out + v) @ tw2).sum(0)
-    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(y))
-    loss.backward()
+        def leaf(a: Any) -> Any:
+            return torch.tensor(np.float64(np.float32(a)), requires_grad=True)
 
-    np.testing.assert_allclose(found["loss"], loss.item(), rtol=1e-10)
-    wanted = {"fc1.weight": tw1, "fc1.bias": tb1, "fc2.weight": tw2, **named}
-    for name, tensor in wanted.items():
-        grad = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy()
-        np.testing.assert_allclose(found[f"grad/{name}"], grad, rtol=1e-8, atol=1e-10, err_msg=name)
+        tw1, tb1, tw2 = leaf(w1), leaf(b1), leaf(w2)
+        named = {k: leaf(v) for k, v in constants.items()}
+        out, v = neuron(torch.tensor(x) @ tw1 + tb1, attrs, named)
+        logits = ((out + v) @ tw2).sum(0)
+        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(y))
+        leaves = {"fc1.weight": tw1, "fc1.bias": tb1, "fc2.weight": tw2, **named}
+        return with_gradients(loss, leaves)
+
+    want = pytorch({"x": x, "y": y, "w1": w1, "b1": b1, "w2": w2, **constants}, autograd)
+    assert want.keys() == {
+        "loss", *(f"grad/{k}" for k in ("fc1.weight", "fc1.bias", "fc2.weight", *constants))
+    }  # fmt: skip
+    for name, value in want.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-8, atol=1e-10, err_msg=name)
 
 
 def _base(**more: Any) -> dict[str, Any]:
@@ -82,27 +94,27 @@ def _base(**more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("reset", RESETS, ids=lambda r: "-".join(map(str, r.values())))
 @pytest.mark.parametrize("dynamics", DYNAMICS, ids=lambda d: "-".join(map(str, d.values())))
-def test_dynamics_resets_compares_synapses(dynamics: dict[str, Any], reset: dict[str, Any]) -> None:
+def test_dynamics_resets_compares_synapses(
+    dynamics: dict[str, Any], reset: dict[str, Any], pytorch: PyTorch
+) -> None:
     for n, (compare, synapse) in enumerate(itertools.product(COMPARES, SYNAPSES)):
-        check(_base(compare=compare, **dynamics, **reset, **synapse), {}, n)
+        check(pytorch, _base(compare=compare, **dynamics, **reset, **synapse), {}, n)
 
 
 @pytest.mark.parametrize("gradient", ["attached", "detached"])
 @pytest.mark.parametrize("index", range(10))
-def test_surrogates(index: int, gradient: str) -> None:
-    from unit.compiler.phases.torch_neuron import SURROGATES
-
+def test_surrogates(index: int, gradient: str, pytorch: PyTorch) -> None:
     for compare in COMPARES:
         attrs = _base(compare=compare, **DYNAMICS[0], reset="subtract", delay=False)
         attrs |= {"surrogate": SURROGATES[index], "reset_gradient": gradient}
-        check(attrs, {}, index)
+        check(pytorch, attrs, {}, index)
 
 
 @pytest.mark.parametrize("shape", [(), (C,), (B, C)])
 @pytest.mark.parametrize("gradient", ["attached", "detached"])
 @pytest.mark.parametrize("dynamics", DYNAMICS, ids=lambda d: "-".join(map(str, d.values())))
 def test_constants_as_trained_operands(
-    dynamics: dict[str, Any], gradient: str, shape: tuple[int, ...]
+    dynamics: dict[str, Any], gradient: str, shape: tuple[int, ...], pytorch: PyTorch
 ) -> None:
     rng = np.random.default_rng(7)
     for n, (reset, delay, compare) in enumerate(
@@ -118,13 +130,15 @@ def test_constants_as_trained_operands(
             values["reset_value"] = attrs.pop("reset_value")
         values |= {"v_init": 0.3, "i_init": 0.2}
         constants = {k: v * rng.uniform(0.8, 1.2, shape) for k, v in values.items()}
-        check(attrs, constants, n)
+        check(pytorch, attrs, constants, n)
 
 
 @pytest.mark.parametrize("synapse", SYNAPSES, ids=lambda s: s["synapse"])
-def test_leaky_integrator_bounds_and_normalised_input(synapse: dict[str, Any]) -> None:
+def test_leaky_integrator_bounds_and_normalised_input(
+    synapse: dict[str, Any], pytorch: PyTorch
+) -> None:
     for dynamics in DYNAMICS:
-        check({**dynamics, **synapse, "compare": "none"}, {}, 3)
+        check(pytorch, {**dynamics, **synapse, "compare": "none"}, {}, 3)
     for compare in COMPARES:
         attrs = _base(compare=compare, reset="subtract", reset_gradient="attached", v_min=-0.4)
-        check({**attrs, **DYNAMICS[0], **synapse, "norm_input": True}, {}, 4)
+        check(pytorch, {**attrs, **DYNAMICS[0], **synapse, "norm_input": True}, {}, 4)

@@ -1,6 +1,5 @@
 """Updates against torch.optim, and what rounding does to FP16 weights."""
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 
 from lowered import phased
+from pytorch_results import Arrays, PyTorch
 from snncc.compiler.interp import evaluate
 from snncc.compiler.ir.core import Attribute, Module
 from strategies_networks import Net
@@ -49,30 +49,35 @@ def after(found: Mapping[str, Any]) -> dict[str, Any]:
     return {k.partition("/")[2]: v for k, v in kept.items()}
 
 
-@pytest.mark.needs_torch
 @pytest.mark.parametrize("weights", ["fp16", "fp32-master"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_four_steps_as_pytorch(name: str, weights: str) -> None:
-    torch: Any = importlib.import_module("torch")
+def test_four_steps_as_pytorch(name: str, weights: str, pytorch: PyTorch) -> None:
     ours, theirs, options = OPTIMIZERS[name]
     step = network({**ours, "weights": weights}, scale=32.0)
+    start = {k: np.asarray(v, np.float64) for k, v in step.resources.items()}
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(B, 6)), rng.integers(0, 3, B)
-    leaves = {
-        k: torch.tensor(v.astype(np.float64), requires_grad=True) for k, v in step.resources.items()
-    }
-    optimizer = getattr(torch.optim, theirs)(list(leaves.values()), **options)
+
+    def steps(torch: Any) -> Arrays:
+        leaves = {k: torch.tensor(v, requires_grad=True) for k, v in start.items()}
+        optimizer = getattr(torch.optim, theirs)(list(leaves.values()), **options)
+        found: Arrays = {}
+        for number in range(4):
+            hidden = torch.tanh(torch.tensor(x) @ leaves["fc1.weight"] + leaves["fc1.bias"])
+            optimizer.zero_grad()
+            logits = hidden @ leaves["fc2.weight"]
+            torch.nn.functional.cross_entropy(logits, torch.tensor(y)).backward()
+            optimizer.step()
+            found |= {f"{number}/{k}": leaf.detach().clone() for k, leaf in leaves.items()}
+        return found
+
+    want = pytorch({"x": x, "y": y, **start}, steps)
     state: dict[str, Any] = {}
-    for _ in range(4):
-        found = evaluate(step, "step", {"x": x, "y": y}, "float64", state=state)
-        state = after(found)
-        hidden = torch.tanh(torch.tensor(x) @ leaves["fc1.weight"] + leaves["fc1.bias"])
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(hidden @ leaves["fc2.weight"], torch.tensor(y)).backward()
-        optimizer.step()
-        for key, leaf in leaves.items():
+    for number in range(4):
+        state = after(evaluate(step, "step", {"x": x, "y": y}, "float64", state=state))
+        for key in start:
             np.testing.assert_allclose(
-                state[key], leaf.detach().numpy(), rtol=1e-9, atol=1e-12, err_msg=key
+                state[key], want[f"{number}/{key}"], rtol=1e-9, atol=1e-12, err_msg=key
             )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pytorch_results import PyTorch
 from snncc.compiler.interp.numerics import numerics_of
 from snncc.compiler.interp.region import Elementwise
 from snncc.compiler.ir.build import Builder
@@ -35,11 +36,11 @@ def value(
     return np.broadcast_to(env[out], (len(u),))
 
 
-def _framework_gradient(spike: Any, u: Any) -> Any:
-    torch: Any = importlib.import_module("torch")
-    x = torch.tensor(u, dtype=torch.float64, requires_grad=True)
+def _slope(torch: Any, spike: Any) -> dict[str, Any]:
+    """The gradient of a framework's spike function at U."""
+    x = torch.tensor(U, dtype=torch.float64, requires_grad=True)
     spike(x).sum().backward()
-    return x.grad.numpy()
+    return {"slope": x.grad}
 
 
 SNNTORCH: dict[str, dict[str, Attribute]] = {
@@ -73,51 +74,55 @@ def _call(module: Any, text: str) -> Any:
     )
 
 
-@pytest.mark.needs_torch
+def _framework(module: str, text: str) -> Any:
+    """What PyTorch is asked for: the gradient of a framework's function."""
+    return lambda torch: _slope(torch, _call(importlib.import_module(module), text))
+
+
 @pytest.mark.parametrize("text", SNNTORCH)
-def test_snntorch(text: str) -> None:
-    surrogate: Any = pytest.importorskip("snntorch.surrogate")
-    want = _framework_gradient(_call(surrogate, text), U)
+def test_snntorch(text: str, pytorch: PyTorch) -> None:
+    want = pytorch({"u": U}, _framework("snntorch.surrogate", text))["slope"]
     np.testing.assert_allclose(value(SNNTORCH[text], U), want, rtol=1e-7, atol=1e-12)
 
 
-@pytest.mark.needs_torch
 @pytest.mark.parametrize("text", SPIKINGJELLY)
-def test_spikingjelly(text: str) -> None:
-    surrogate: Any = pytest.importorskip("spikingjelly.activation_based.surrogate")
-    want = _framework_gradient(_call(surrogate, text), U)
+def test_spikingjelly(text: str, pytorch: PyTorch) -> None:
+    module = "spikingjelly.activation_based.surrogate"
+    want = pytorch({"u": U}, _framework(module, text))["slope"]
     edge = np.isclose(np.abs(U), 0.25) if text.startswith("Rect") else np.zeros(len(U), bool)
     np.testing.assert_allclose(
         value(SPIKINGJELLY[text], U)[~edge], want[~edge], rtol=1e-7, atol=1e-12
     )
 
 
-@pytest.mark.needs_torch
-def test_norse() -> None:
-    functional: Any = pytest.importorskip("norse.torch.functional.threshold")
-    torch: Any = importlib.import_module("torch")
+def test_norse(pytorch: PyTorch) -> None:
+    name = "norse.torch.functional.threshold"
 
-    def super_spike(x: Any) -> Any:
-        return functional.superspike_fn(x, torch.as_tensor(100.0))
+    def super_spike(torch: Any) -> dict[str, Any]:
+        spike = importlib.import_module(name).superspike_fn
+        return _slope(torch, lambda x: spike(x, torch.as_tensor(100.0)))
 
-    def triangle(x: Any) -> Any:
-        return functional.triangle_fn(x, 0.3)
+    def triangle(torch: Any) -> dict[str, Any]:
+        spike = importlib.import_module(name).triangle_fn
+        return _slope(torch, lambda x: spike(x, 0.3))
 
-    want = _framework_gradient(super_spike, U)
+    want = pytorch({"u": U}, super_spike)["slope"]
     np.testing.assert_allclose(value({"name": "super_spike"}, U), want, rtol=1e-7)
     spec: dict[str, Attribute] = {"name": "triangular", "width": 1.0, "scale": 0.3}
-    want = _framework_gradient(triangle, U)
+    want = pytorch({"u": U}, triangle)["slope"]
     np.testing.assert_allclose(value(spec, U), want, rtol=1e-7, atol=1e-12)
 
 
-@pytest.mark.needs_torch
 @pytest.mark.parametrize("theta", [1.0, 0.5, 2.0])
 @pytest.mark.parametrize("text", SINABS)
-def test_sinabs(text: str, theta: float) -> None:
-    module: Any = pytest.importorskip("sinabs.activation.surrogate_gradient_fn")
-    torch: Any = importlib.import_module("torch")
+def test_sinabs(text: str, theta: float, pytorch: PyTorch) -> None:
     h = U + theta + 1e-9  # off the jumps of the periodic one
-    want = _call(module, text)(torch.tensor(h), theta).numpy()
+
+    def slope(torch: Any) -> dict[str, Any]:
+        module = importlib.import_module("sinabs.activation.surrogate_gradient_fn")
+        return {"slope": _call(module, text)(torch.tensor(h), theta)}
+
+    want = pytorch({"h": h}, slope)["slope"]
     np.testing.assert_allclose(value(SINABS[text], h - theta, theta), want, rtol=1e-6, atol=1e-8)
 
 

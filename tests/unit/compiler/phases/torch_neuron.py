@@ -8,19 +8,6 @@ from typing import Any
 
 torch: Any = importlib.import_module("torch")  # it may be absent when types are checked
 
-SURROGATES: tuple[dict[str, Any], ...] = (
-    {"name": "atan", "alpha": 2.0},
-    {"name": "fast_sigmoid", "slope": 25.0},
-    {"name": "super_spike", "alpha": 1.0},
-    {"name": "sigmoid", "alpha": 4.0},
-    {"name": "exponential", "width": 0.5, "scale": 1.0},
-    {"name": "periodic_exponential", "width": 0.5, "scale": 1.0},
-    {"name": "gaussian", "mu": 0.1, "sigma": 0.5, "scale": 2.0},
-    {"name": "rectangular", "width": 0.8},
-    {"name": "triangular", "width": 0.7, "scale": 0.5},
-    {"name": "straight_through"},
-)
-
 
 def slope(spec: dict[str, Any], h: Any, theta: Any) -> Any:
     u = h - theta

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from itertools import product
 from pathlib import Path
@@ -15,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from guards import tree
 from onnx_models import Array, agree, load, neurons, run_file, run_module
+from pytorch_results import PyTorch
 from snncc.compiler.diag import CompileError
 from snncc.compiler.frontend.onnx_functions import (
     COMPARES,
@@ -140,45 +140,61 @@ def as_trained(module: Module) -> None:
         assert op.attrs["framework"] == "ai.snncc"
 
 
-@pytest.mark.needs_torch
-@pytest.mark.skipif(importlib.util.find_spec("onnxscript") is None, reason="needs onnxscript")
-def test_the_recipe_for_the_newer_exporter(tmp_path: Path) -> None:
-    torch: Any = pytest.importorskip("torch")
-    torch.manual_seed(3)
-    page, path = recipe(0), tmp_path / "net.onnx"
-    net, x = excited(page["Net"]()), torch.from_numpy(drive())
-    expected = {"out": net(x).detach().numpy()}
-    assert 0 < expected["out"].mean() < 1
-    page["export"](net, x, path)
+def question(number: int) -> dict[str, Any]:
+    """What an export depends on: the page's text and the input."""
+    text = "".join(RECIPES[: number + 1]).encode()
+    return {"recipe": np.frombuffer(text, np.uint8), "x": drive()}
+
+
+def exported(tmp_path: Path, want: dict[str, Any]) -> Path:
+    """Write the file that PyTorch exported."""
+    path = tmp_path / "net.onnx"
+    path.write_bytes(want["file"].astype(np.uint8).tobytes())
     check(path)
-    (found,) = run_file(path, x.numpy()).values()
-    np.testing.assert_array_equal(found, expected["out"])
+    assert 0 < want["out"].mean() < 1
+    return path
+
+
+def test_the_recipe_for_the_newer_exporter(tmp_path: Path, pytorch: PyTorch) -> None:
+    def export(torch: Any) -> dict[str, Any]:
+        torch.manual_seed(3)
+        page, path = recipe(0), tmp_path / "made.onnx"
+        net, x = excited(page["Net"]()), torch.from_numpy(drive())
+        out = net(x)
+        page["export"](net, x, path)
+        return {"out": out, "file": np.frombuffer(path.read_bytes(), np.uint8)}
+
+    want = pytorch(question(0), export)
+    path = exported(tmp_path, want)
+    (found,) = run_file(path, drive()).values()
+    np.testing.assert_array_equal(found, want["out"])
     module = load(path, steps=STEPS, time_axis=0)
-    (read,) = run_module(module, x.numpy()).values()
-    np.testing.assert_array_equal(read, expected["out"])
+    (read,) = run_module(module, drive()).values()
+    np.testing.assert_array_equal(read, want["out"])
     as_trained(module)
 
 
-@pytest.mark.needs_torch
-def test_the_recipe_for_the_older_exporter(tmp_path: Path) -> None:
-    torch: Any = pytest.importorskip("torch")
-    torch.manual_seed(3)
-    page, path = recipe(1), tmp_path / "net.onnx"
-    step = page["Step"]
-    net, x = excited(recipe(0)["Net"]()), torch.from_numpy(drive())
+def test_the_recipe_for_the_older_exporter(tmp_path: Path, pytorch: PyTorch) -> None:
+    def export(torch: Any) -> dict[str, Any]:
+        torch.manual_seed(3)
+        page, path = recipe(1), tmp_path / "made.onnx"
+        step = page["Step"]
+        net, x = excited(recipe(0)["Net"]()), torch.from_numpy(drive())
 
-    def forward(kind: Neuron) -> Any:
-        def run(x: Any, v: Any) -> Any:
-            return step.apply(x, v, kind)
+        def forward(kind: Neuron) -> Any:
+            def run(x: Any, v: Any) -> Any:
+                return step.apply(x, v, kind)
 
-        return run
+            return run
 
-    for layer in (net.lif1, net.lif2):
-        layer.forward = forward(layer.kind)
-    expected = net(x).detach().numpy()
-    assert 0 < expected.mean() < 1
-    page["export_old"](net, x, path)
-    check(path)
-    (found,) = run_file(path, x.numpy()).values()
-    np.testing.assert_array_equal(found, expected)
+        for layer in (net.lif1, net.lif2):
+            layer.forward = forward(layer.kind)
+        out = net(x)
+        page["export_old"](net, x, path)
+        return {"out": out, "file": np.frombuffer(path.read_bytes(), np.uint8)}
+
+    want = pytorch(question(1), export)
+    path = exported(tmp_path, want)
+    (found,) = run_file(path, drive()).values()
+    np.testing.assert_array_equal(found, want["out"])
     as_trained(load(path, steps=STEPS, time_axis=0))
