@@ -70,8 +70,11 @@ def expect(
             dense = images * window.positions * window.depth
             return Expectation(dense, images * window.positions * window.channels)
         terms = images * window.terms() * window.channels
-        ones = round(density * terms) if values[at["type"]] == _BIT else 0
-        return Expectation(images * window.positions * window.depth, ones if ones else terms, ones)
+        dense = images * window.positions * window.depth
+        if values[at["type"]] != _BIT:
+            return Expectation(dense, terms)
+        ones = round(density * terms)
+        return Expectation(dense, ones, ones)
     terms = values[at["rows"]] * values[at["n"]]
     if values[at["type"]] != _BIT:
         return Expectation(terms, terms)

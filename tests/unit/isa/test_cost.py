@@ -233,7 +233,9 @@ def test_microprograms_with_slow_operations_and_rows() -> None:
 def test_reductions_by_hand() -> None:
     operands = {"rows": 20, "n": 10, "type": ELEMENT.words.index("f16")}
     total = cost("rowred", {**operands, "op": REDUCTION.words.index("sum")}, CHIP)
-    assert total.cycles == 2 * 10
+    assert total.cycles == 2 * 10  # a lane per row: 16 rows, then 4
+    tall = cost("rowred", {**operands, "rows": 40, "op": REDUCTION.words.index("sum")}, CHIP)
+    assert tall.cycles == 3 * 10  # a lane per column would need 40
     assert total.compute_pj == pytest.approx(200 * CHIP.energy.add_f32)
     assert (total.sram_read_bytes, total.sram_write_bytes) == (400, 40)
     greatest = cost("rowred", {**operands, "op": REDUCTION.words.index("max")}, CHIP)
@@ -301,8 +303,8 @@ def test_messages_by_hand() -> None:
     token = cost("send", {"core": 3, "tag": 0, "bytes": 0}, CHIP, Activity(hops=1))
     assert (token.cycles, token.noc_bytes) == (1, 0)
     assert token.noc_pj == pytest.approx(16 * 8 * 0.1)
-    tree = cost("mcast", {"mask": 0b1110, "tag": 0, "bytes": 16}, CHIP, Activity(hops=3))
-    assert tree.noc_pj == pytest.approx(16 * 8 * 3 * 0.1)
+    tree = cost("mcast", {"mask": 0b1110, "tag": 0, "bytes": 16}, CHIP, Activity(hops=5))
+    assert tree.noc_pj == pytest.approx(16 * 8 * 5 * 0.1)  # links, not receivers
     guess = cost("send", {"core": 3, "tag": 0, "bytes": 16}, CHIP)
     assert guess.noc_pj == pytest.approx(16 * 8 * CHIP.average_hops * 0.1)
     received = cost("recv", {"core": 0, "tag": 0, "bytes": 100}, CHIP)
