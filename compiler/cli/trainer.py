@@ -255,10 +255,11 @@ def _resume(learner: Learner, plan: Plan, out: Path) -> History:
         if said != digest.digest():
             raise ValueError("its checksum is wrong")
         info = json.loads(arrays.pop(_INFO).tobytes())
-        if info["identity"] != plan.identity or info["batch"] != plan.batch:
+        same = (plan.identity, plan.batch, plan.seed)
+        if (info["identity"], info["batch"], info["seed"]) != same:
             fail(
                 "E0027",
-                "the checkpoint was made with another model, configuration, target or batch",
+                "the checkpoint was made with another model, configuration, target, batch or seed",
                 str(path),
                 help="give the same ones, or start anew without --resume",
             )

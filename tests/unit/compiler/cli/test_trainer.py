@@ -1,7 +1,7 @@
 """The training loop, with a small learner in numpy in place of a chip."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +121,51 @@ def test_bad_checkpoints(tmp_path: Path) -> None:
     fit(Linear(), data(), PLAN, out=tmp_path)
     with pytest.raises(CompileError, match="another model"):
         fit(Linear(), data(), Plan(6, 8, 3, identity="b"), out=tmp_path, resume=True)
+
+
+def damaged(folder: Path, change: Callable[[dict[str, Array]], object]) -> None:
+    """Write the checkpoint of a run again with something changed."""
+    fit(Linear(), data(), PLAN, out=folder)
+    with np.load(folder / "checkpoint.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    change(arrays)
+    np.savez(folder / "checkpoint.npz", **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def flip(arrays: dict[str, Array], name: str) -> None:
+    arrays[name].reshape(-1).view(np.uint8)[0] ^= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: flip(a, "state/w"), "its checksum is wrong"),
+        (lambda a: flip(a, "info"), "its checksum is wrong"),
+        (lambda a: flip(a, "sha256"), "its checksum is wrong"),
+        (lambda a: a.pop("sha256"), "its checksum is wrong"),
+        (lambda a: a.pop("state/w"), "its checksum is wrong"),
+    ],
+)
+def test_damaged_checkpoints(
+    tmp_path: Path, change: Callable[[dict[str, Array]], object], message: str
+) -> None:
+    damaged(tmp_path, change)
+    learner = Linear()
+    with pytest.raises(CompileError) as caught:
+        fit(learner, data(), PLAN, out=tmp_path, resume=True)
+    (found,) = caught.value.diagnostics
+    assert found.code == "E0027"
+    assert message in found.message
+    assert not learner.w.any()  # nothing was taken over
+
+
+def test_a_truncated_checkpoint(tmp_path: Path) -> None:
+    fit(Linear(), data(), PLAN, out=tmp_path)
     path = tmp_path / "checkpoint.npz"
-    content = bytearray(path.read_bytes())
-    content[-400] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(CompileError, match="E00"):
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CompileError) as caught:
         fit(Linear(), data(), PLAN, out=tmp_path, resume=True)
+    assert [d.code for d in caught.value.diagnostics] == ["E0020"]
 
 
 def test_too_few_samples_and_divergence() -> None:
