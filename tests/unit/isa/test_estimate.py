@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from snncc.isa.estimate import Densities, estimate
@@ -111,6 +112,94 @@ def test_sizes_that_change_from_turn_to_turn_have_no_estimate() -> None:
         assert (estimate(cores, (), machine) is None) == changes
 
 
+def load(asm: Asm, size: int) -> None:
+    """Append a transfer of as many bytes as the register holds."""
+    zero, one = asm.reg(0), asm.reg(1)
+    asm.emit("ld", dst=zero, src=zero, n0=one, n1=one, bytes=size, dst0=zero, dst1=zero,
+             src0=zero, src1=zero)  # fmt: skip
+
+
+def counting(outer: int, inner: int, *, after: bool = False) -> Asm:
+    """A load in a loop; a loop inside it changes the size, so often, before or ``after``."""
+    asm = Asm()
+    asm.reg(1)
+    asm.emit("li", rd=20, imm=64)
+    with asm.loop(outer):
+        if not after:
+            load(asm, 20)
+        with asm.loop(inner):
+            asm.emit("addi", rd=20, ra=20, imm=64)
+        if after:
+            load(asm, 20)
+    return asm
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("inner", [1, 2, 3])
+@pytest.mark.parametrize("outer", [2, 3])
+def test_a_loop_inside_changes_the_size_outside(outer: int, inner: int, after: bool) -> None:
+    cores = program(counting(outer, inner, after=after).done()).cores
+    assert estimate(cores, (), small()) is None
+
+
+def test_a_loop_of_one_turn_changes_nothing_for_itself() -> None:
+    """The first load has 64 bytes; the one behind the loop inside has 128."""
+    for after, size in ((False, 64), (True, 128)):
+        found = of(program(counting(1, 1, after=after).done()))
+        assert found["dram_bytes"]["read"] == size
+    assert estimate(program(counting(1, 2, after=True).done()).cores, (), small()) is None
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_two_turns_are_enough_to_change_a_size(turns: int) -> None:
+    asm = Asm()
+    asm.reg(1)
+    asm.emit("li", rd=20, imm=64)
+    with asm.loop(turns):
+        load(asm, 20)
+        asm.emit("addi", rd=20, ra=20, imm=64)
+    found = estimate(program(asm.done()).cores, (), small())
+    assert (found is None) == (turns > 1)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_window_that_changes_in_a_loop_inside(inside: bool) -> None:
+    asm = Asm()
+    size = {"in_h": 4, "in_w": 4, "out_h": 2, "out_w": 2, "channels": 16}
+    steps = {"k_h": 2, "k_w": 2, "mul_h": 2, "mul_w": 2, "base_h": 0, "base_w": 0}
+    rest = {"step_h": 1, "step_w": 1, "div_h": 1, "div_w": 1}
+    one = asm.reg(1)
+    asm.emit("winsize", win=0, **size)
+    asm.emit("winmap", win=0, **steps, **rest)
+    pool: dict[str, int] = {
+        "dst": 0, "dst_stride": asm.reg(32), "x": asm.reg(1024), "x_stride": asm.reg(32),
+        "x_image": 0, "images": one, "win": 0, "type": 0, "op": 0,
+    }  # fmt: skip
+    with asm.loop(2):
+        asm.emit("pool", **pool)
+        with asm.loop(2):
+            asm.emit("winsize", win=0 if inside else 1, **{**size, "channels": 32})
+    found = estimate(program(asm.done()).cores, (), small())
+    assert (found is None) == inside
+
+
+def test_nested_loops_that_end_together() -> None:
+    """2 * 3 * 5 loads of 64 bytes, the last instruction of three loops; then 7 more."""
+    asm = Asm()
+    size, first = asm.reg(64), asm.reg(1)
+    assert first
+    with asm.loop(2), asm.loop(3):
+        with asm.loop(5):
+            load(asm, size)
+    with asm.loop(7):
+        load(asm, size)
+    file = program(asm.done())
+    found = of(file)
+    assert found["dram_bytes"]["read"] == 64 * (2 * 3 * 5 + 7)
+    assert found["layers"][0]["units"]["dma"] == 4 * (30 + 7)  # 16 bytes a cycle
+    assert found["instructions"] == System(file, Options(engine="reference")).run().instructions
+
+
 def test_registers_windows_and_loops_are_followed() -> None:
     """Counts from registers, loops of no turn, sizes set inside the loop that uses them."""
     asm = Asm()
@@ -174,6 +263,49 @@ def test_a_compiled_network_costs_what_a_run_at_these_densities_counts(
     some = sorted(key for key in layers if key[1] in ("fp", "bp", "wg"))
     densities = {key: (3 + 7 * i) % 20 / 20 for i, key in enumerate(some)}
     equal_to_a_run(file, densities)
+
+
+def test_a_dense_network_by_hand(tmp_path: Any) -> None:
+    """24 -> 40 -> 6 over 5 steps of 4 samples: the arrays' terms, from the network alone.
+
+    Forward and weight gradient of both layers, the input's gradient of the second only.  The
+    input is no spikes, the second layer's are: a quarter of them are expected.
+    """
+    from made_networks import compiled
+
+    file = compiled("dense", tmp_path, 2)
+    found = of(file, Densities({("", "fp"): 0.25, ("", "wg"): 0.25}, "test"))
+    terms = {"fp": 0, "bp": 0, "wg": 0}
+    for one in found["layers"]:
+        if one["macs"]["dense"]:
+            terms[one["phase"]] += one["macs"]["dense"]
+    first, second = 5 * 4 * 24 * 40, 5 * 4 * 40 * 6
+    assert terms == {"fp": first + second, "bp": second, "wg": first + second}
+
+
+@pytest.mark.parametrize("name", ["dense", "convolutional", "recurrent"])
+def test_the_densities_that_a_run_counted_give_what_it_counted(name: str, tmp_path: Any) -> None:
+    """A run with values counts its own terms; the estimate is given nothing but its densities."""
+    from made_networks import compiled
+
+    file = compiled(name, tmp_path, 2)
+    system = System(file, Options(engine="reference"))
+    for tensor in file.tensors:
+        if tensor.role == "input":
+            rng = np.random.default_rng(1)
+            system.write_tensor(tensor.name, rng.integers(0, 2, tensor.shape).astype(np.float32))
+    result = system.run()
+    assert result.fault is None
+    layers = [one for one in result.stats["layers"] if one["macs"]["dense"]]
+    densities = {(one["name"], one["phase"]): one["density"] for one in layers}
+    assert any(0 < d < 1 for d in densities.values())
+    estimated = {(o["name"], o["phase"]): o for o in of(file, Densities(densities))["layers"]}
+    for one in layers:
+        expected = estimated[one["name"], one["phase"]]
+        assert expected["macs"]["dense"] == one["macs"]["dense"]
+        assert expected["macs"]["performed"] == pytest.approx(one["macs"]["performed"], rel=0.1)
+        assert expected["dram_bytes"] == one["dram_bytes"]
+        assert expected["instructions"] == one["instructions"]
 
 
 def test_every_core_of_the_machine_is_read_from_its_own_code() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -126,6 +127,54 @@ def test_values_are_rounded_to_binary16() -> None:
     assert result.tolist() == [float(np.float16(0.1)), float("inf")]
 
 
+def test_raw_bits_pass_unchanged() -> None:
+    """uint16 values are bits already: NaN with a payload, infinity, subnormals, -0."""
+    bits = np.array([0x7D01, 0xFE55, 0x7C00, 0x0001, 0x8000, 0x3C00], np.uint16)
+    memory = np.zeros(128, np.uint8)
+    tensor = entry("f16", (6,))
+    write_tensor(tensor, memory, bits)
+    assert memory[64:76].view("<u2").tolist() == bits.tolist()
+    write_tensor(tensor, memory, bits.astype(np.float32))  # numbers, however large
+    assert memory[64:76].view("<u2")[-1] == np.float16(0x3C00).view(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "loops", "values", "after"),
+    [
+        # rows of 3 in loops of 4: the fourth is padding; the gap behind a row belongs to nobody
+        ("i32", ((0, 2, 1, 20), (1, 4, 1, 4)), [[1, 2, 3], [4, 5, 6]],
+         [1, 2, 3, 0, -1, 4, 5, 6, 0, -1]),
+        # blocks of 2 over an axis of 3: the second block is half padding
+        ("i32", ((0, 2, 1, 16), (1, 2, 2, 8), (1, 2, 1, 4)), [[1, 2, 3], [4, 5, 6]],
+         [1, 2, 3, 0, 4, 5, 6, 0, -1, -1]),
+        # a row more than there is
+        ("i32", ((0, 3, 1, 12), (1, 3, 1, 4)), [[1, 2, 3], [4, 5, 6]],
+         [1, 2, 3, 4, 5, 6, 0, 0, 0, -1]),
+    ],
+)  # fmt: skip
+def test_padding_is_cleared_and_gaps_are_not_touched(
+    dtype: str, loops: tuple[tuple[int, int, int, int], ...], values: list[Any], after: list[int]
+) -> None:
+    tensor = entry(dtype, (2, 3), tuple(LayoutDim(*each) for each in loops))
+    memory = np.full(128, 0xFF, np.uint8)
+    write_tensor(tensor, memory, np.array(values))
+    assert memory[64:104].view("<i4").tolist() == after
+    assert read_tensor(tensor, memory).tolist() == values
+    assert (memory[:64] == 0xFF).all()
+
+
+def test_the_padding_of_packed_rows_is_cleared() -> None:
+    """17 spikes take 4 bytes: 15 bits of padding in each row."""
+    tensor = entry("bit", (2, 17))
+    memory = np.full(128, 0xFF, np.uint8)
+    write_tensor(tensor, memory, np.ones((2, 17)))
+    assert memory[64:72].tolist() == [0xFF, 0xFF, 1, 0] * 2
+    assert memory[72] == 0xFF
+    longer = entry("bit", (2, 3), (LayoutDim(0, 2, 1, 4), LayoutDim(1, 17, 1, 0)))
+    write_tensor(longer, memory, np.ones((2, 3)))
+    assert memory[64:72].tolist() == [7, 0, 0, 0] * 2
+
+
 def test_backwards_rows() -> None:
     tensor = entry("i32", (2, 2), (LayoutDim(0, 2, 1, -8), LayoutDim(1, 2, 1, 4)))
     memory = np.zeros(128, np.uint8)
@@ -147,6 +196,19 @@ def test_backwards_rows() -> None:
         ({"layout": (LayoutDim(0, 4, 1, 3),)}, "bad stride 3"),
         ({"layout": (LayoutDim(0, 3, 1, 2),)}, "axis 0: 3 places for 4"),
         ({"layout": (LayoutDim(0, 4, 2, 2),)}, "axis 0 has a loop of wrong step"),
+        ({"layout": (LayoutDim(0, 4, 0, 2),)}, "axis 0 has a loop of wrong step"),
+        (  # both loops count the elements 0 and 1
+            {"layout": (LayoutDim(0, 2, 1, 4), LayoutDim(0, 2, 1, 2))},
+            "axis 0 has a loop of wrong step",
+        ),
+        (  # the outer loop begins a step before the inner one ends
+            {"shape": (5,), "layout": (LayoutDim(0, 2, 2, 6), LayoutDim(0, 3, 1, 2))},
+            "axis 0 has a loop of wrong step",
+        ),
+        (  # and the order matters
+            {"layout": (LayoutDim(0, 2, 1, 2), LayoutDim(0, 2, 2, 4))},
+            "axis 0 has a loop of wrong step",
+        ),
         ({"layout": (LayoutDim(1, 4, 1, 2), LayoutDim(0, 4, 1, 2))}, "axis that is not there"),
         ({"layout": (LayoutDim(0, -4, 1, 2),)}, "bad loop"),
         ({"dtype": "bit", "layout": (LayoutDim(0, 4, 1, 2),)}, "does not count packed bits"),

@@ -133,6 +133,62 @@ def test_cores_race_for_the_dram_unless_a_message_orders_them() -> None:
     assert result.races == ()
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("kind", ["send", "mcast"])
+def test_what_is_sent_may_not_be_overwritten_at_once(kind: str, ordered: bool) -> None:
+    one, two = Asm(), Asm()
+    if kind == "send":
+        sent = one.send(1, 3, 32, 64)
+    else:
+        sent = one.mcast(0b10, 3, 32, 64)
+    if ordered:
+        one.sync(0, "noc", "dma")
+    load = one.copy("ld", 64, 0, 96)
+    two.recv(0, 3, 0, 64)
+    _, result = run(program({0: one.done(), 1: two.done()}), check_races=True)
+    if ordered:
+        assert result.races == ()
+        return
+    (race,) = result.races
+    assert {(race.first.pc, race.first.unit), (race.second.pc, race.second.unit)} == {
+        (sent, "noc"), (load, "dma"),
+    }  # fmt: skip
+    assert (race.space, race.low, race.high) == ("sram of core 0", 64, 96)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_what_is_received_may_not_be_read_at_once(ordered: bool) -> None:
+    one, two = Asm(), Asm()
+    one.send(1, 3, 0, 128)
+    two.recv(0, 3, 64, 128)
+    if ordered:
+        two.sync(0, "noc", "vpu")
+    two.colsum(512, 128, 64)
+    _, result = run(program({0: one.done(), 1: two.done()}), check_races=True)
+    places = [(race.space, race.low, race.high) for race in result.races]
+    assert places == ([] if ordered else [("sram of core 1", 128, 192)])
+
+
+def test_a_message_orders_what_came_before_it_and_nothing_else() -> None:
+    """The other core may read what was stored before the send, not what was stored after it."""
+    one, two = Asm(), Asm()
+    one.copy("st", 0, 0, 32)
+    one.sync(0, "dma", "noc")
+    one.send(1, 0, 0, 0)
+    one.sync(1, "noc", "dma")
+    late = one.copy("st", 64, 0, 32)
+    two.recv(0, 0, 0, 0)
+    two.sync(0, "noc", "dma")
+    two.copy("ld", 0, 0, 32)
+    read = two.copy("ld", 32, 64, 32)
+    _, result = run(program({0: one.done(), 1: two.done()}), check_races=True)
+    (race,) = result.races
+    assert {(race.first.core, race.first.pc), (race.second.core, race.second.pc)} == {
+        (0, late), (1, read),
+    }  # fmt: skip
+    assert (race.space, race.low, race.high) == ("dram", 64, 96)
+
+
 def test_two_takers_of_one_semaphore_are_reported() -> None:
     asm = Asm()
     asm.post("seq", 0, 2)

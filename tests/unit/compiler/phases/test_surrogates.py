@@ -2,12 +2,13 @@
 
 import importlib
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pytorch_results import PyTorch
+from pytorch_results import Compute, PyTorch
 from snncc.compiler.interp.numerics import numerics_of
 from snncc.compiler.interp.region import Elementwise
 from snncc.compiler.ir.build import Builder
@@ -74,9 +75,13 @@ def _call(module: Any, text: str) -> Any:
     )
 
 
-def _framework(module: str, text: str) -> Any:
+def _framework(module: str, text: str) -> Compute:
     """What PyTorch is asked for: the gradient of a framework's function."""
-    return lambda torch: _slope(torch, _call(importlib.import_module(module), text))
+
+    def slope(torch: Any) -> dict[str, Any]:
+        return _slope(torch, _call(importlib.import_module(module), text))
+
+    return slope
 
 
 @pytest.mark.parametrize("text", SNNTORCH)
@@ -100,11 +105,11 @@ def test_norse(pytorch: PyTorch) -> None:
 
     def super_spike(torch: Any) -> dict[str, Any]:
         spike = importlib.import_module(name).superspike_fn
-        return _slope(torch, lambda x: spike(x, torch.as_tensor(100.0)))
+        return _slope(torch, partial(spike, alpha=torch.as_tensor(100.0)))
 
     def triangle(torch: Any) -> dict[str, Any]:
         spike = importlib.import_module(name).triangle_fn
-        return _slope(torch, lambda x: spike(x, 0.3))
+        return _slope(torch, partial(spike, alpha=0.3))
 
     want = pytorch({"u": U}, super_spike)["slope"]
     np.testing.assert_allclose(value({"name": "super_spike"}, U), want, rtol=1e-7)
