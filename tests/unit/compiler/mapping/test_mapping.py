@@ -1,7 +1,11 @@
 """Iterations are dealt out evenly; barriers stand exactly where cores must wait for each other."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 
+from lowered import phased
 from made_steps import Made, dense
 from phased_steps import random_step
 from snncc.compiler.interp.evaluate import evaluate
@@ -11,6 +15,7 @@ from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module, Value
 from snncc.isasim.system import Options
+from strategies_networks import Net, random_inputs
 from whole_stack import TILE, compiled, machine, run_passes, same, simulate
 
 
@@ -44,6 +49,38 @@ def test_every_barrier_is_needed() -> None:
                 evaluate_tiled(work, step.inputs, order=seed)
             found += 1
     assert found > 10
+
+
+def recurrent() -> tuple[Module, dict[str, Any]]:
+    """A layer that is fed its own spikes, and one behind it."""
+    net = Net(4, 3)
+    rng = np.random.default_rng(1)
+    x = net.linear(net.input((20,)), "in", rng.normal(size=(20, 33)))
+    back = net.b.one("graph.delay", state="s", shape=(3, 33), dtype="bit", steps=4)
+    total = net.b.one("graph.add", x, net.linear(back, "rec", rng.normal(size=(33, 33))))
+    spikes, _ = net.neuron(total, "lif", None, threshold=0.5)
+    net.b.op("graph.delay_next", spikes, state="s")
+    net.output(net.linear(spikes, "out", rng.normal(size=(33, 5))))
+    step, given = phased(net.train()), random_inputs(net.module, 1)
+    return step, {a.name: given[a.name] for a in step.func("step").body.args}
+
+
+def test_a_loop_over_time_stands_between_barriers() -> None:
+    """Before each of its tasks, and behind the loop: what follows may read what it wrote."""
+    step, inputs = recurrent()
+    module = mapped(step, 3, 4096)
+    ops = module.func("step").body.ops
+    loops = [i for i, o in enumerate(ops) if o.name == "tile.steps"]
+    assert loops
+    for at in loops:
+        assert ops[at + 1].name == "tile.barrier"
+        inside = ops[at].regions[0].ops
+        assert inside[0].name == "tile.barrier"
+        numbers = [o.int_attr("id") for o in inside if o.name == "tile.task"]
+        assert sum(o.name == "tile.barrier" for o in inside) == len(set(numbers)) > 1
+    expected = evaluate(clone(step), "step", inputs)
+    program = compiled(step, machine(3, 4096))
+    same(expected, simulate(program, inputs, Options(check_races=True)), "3 cores")
 
 
 def test_no_core_is_idle_while_there_are_iterations() -> None:

@@ -106,6 +106,33 @@ def test_master_weights_keep_what_fp16_loses() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+def test_weight_decay_is_that_of_the_master_weights(name: str) -> None:
+    """The master differs from the binary16 weight in bits that the decay must see."""
+    decay = 0.5
+    ours: dict[str, Attribute] = {"name": name, "lr": 1.0, "weights": "fp32-master"}
+    rng = np.random.default_rng(3)
+    inputs = {"x": rng.normal(size=(B, 6)), "y": rng.integers(0, 3, B)}
+    moved: list[Any] = []
+    key = "fc2.weight"
+    for strength in (decay, 0.0):
+        step = network({**ours, "weight_decay": strength}, 1.0)
+        weight = step.resources[key].astype(np.float16).astype(np.float32)
+        master = weight + np.spacing(np.abs(weight).astype(np.float16)).astype(np.float32) / 3
+        assert (master.astype(np.float16) == weight).all()
+        state = {key: weight, f"{key}#master": master}
+        found = evaluate(step, "step", inputs, "fp16", state=state)
+        moved.append(found[f"state/{key}#master"].astype(np.float64))
+        gradient = found[f"grad/{key}"].astype(np.float64)
+    if name == "adam":  # the first step: the sign of the decayed gradient, nearly
+        wanted = master - np.sign(gradient + decay * master)
+        np.testing.assert_allclose(moved[0], wanted, atol=1e-2)
+        return
+    np.testing.assert_allclose(moved[1], master - gradient, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(moved[1] - moved[0], decay * master, rtol=1e-5, atol=1e-6)
+    assert (np.abs(decay * (master - weight)) > 1e-5).any()  # the test can tell them apart
+
+
 def test_stochastic_rounding_moves_weights_on_average() -> None:
     rng = np.random.default_rng(4)
     inputs = {"x": rng.normal(size=(B, 6)), "y": rng.integers(0, 3, B)}
