@@ -36,7 +36,7 @@ def interpret(
 ) -> dict[str, Array]:
     """Evaluate the step of a phased module; return arrays in the file's layout.
 
-    ``lost`` gets the arrays that are not finite in these numerics.
+    ``lost`` gets the arrays that are not finite.
     """
     values: dict[str, npt.ArrayLike] = dict(inputs)
     names = [arg.name for arg in module.func(STEP).body.args]

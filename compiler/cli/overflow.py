@@ -122,7 +122,7 @@ class Watch:
 
 
 def lost_values(found: Mapping[str, Array], layers: Mapping[str, str]) -> list[Lost]:
-    """Return which arrays of an interpreted step (before any conversion) are not finite.
+    """Return which arrays of an interpreted step are not finite as they are reported, in float32.
 
     ``layers``: the layer of each parameter.
     """
@@ -131,7 +131,9 @@ def lost_values(found: Mapping[str, Array], layers: Mapping[str, str]) -> list[L
     for name, value in found.items():
         if value.dtype.kind != "f":
             continue
-        count = int(value.size - np.count_nonzero(np.isfinite(value)))
+        with np.errstate(over="ignore"):
+            reported = value.astype(np.float32)
+        count = int(value.size - np.count_nonzero(np.isfinite(reported)))
         if count:
             prefix, _, rest = name.partition("/")
             kind: Kind = kinds.get(prefix, "result")

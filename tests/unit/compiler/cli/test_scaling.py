@@ -110,20 +110,32 @@ def test_the_scale_moves_as_calculated(tmp_path: Path, batch: int, saturates: bo
     np.testing.assert_allclose(chip.chip.parameters()["fc.weight"], oracle.w, atol=0.02)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_scale_that_stays_is_a_static_one(tmp_path: Path, optimizer: str) -> None:
-    more = 'scale = {{}}\n{{}}[weights]\nformat = "fp32-master"\n[input]\nspikes = false\n'
+@pytest.mark.parametrize(
+    ("optimizer", "loss", "weights"),
+    [
+        ("sgd", "cross-entropy", "fp16"),
+        ("momentum", "mse", "fp16"),
+        ("adam", "cross-entropy", "fp32-master"),
+    ],
+)
+def test_a_scale_that_stays_is_a_static_one(
+    tmp_path: Path, optimizer: str, loss: str, weights: str
+) -> None:
+    path = tmp_path / "net.snn"
+    path.write_text("input(2x5x5, steps=3)\nconv(4) lif\nflatten\nfc = dense(3) lif\noutput(s)\n")
     runs: list[dict[str, Array]] = []
-    for said, rest in (("512", ""), ('"dynamic"', "initial_scale = 512\n")):
-        settings = more.format(said, rest)
-        path = tmp_path / "net.snn"
-        path.write_text("input(6, steps=3)\nfc1 = dense(8) lif\nfc2 = dense(3) lif\noutput(s)\n")
-        config = parse_config(f'[optimizer]\nname = "{optimizer}"\nlr = 0.1\n[loss]\n{settings}')
+    for said in ("512", '"dynamic"\ninitial_scale = 512'):
+        config = parse_config(
+            f'[optimizer]\nname = "{optimizer}"\nlr = 0.1\n[weights]\nformat = "{weights}"\n'
+            f'rounding = "stochastic"\n[loss]\nname = "{loss}"\nscale = {said}\n'
+        )
         chip = api.learner(api.load(path, config=config, batch=4), target="small")
         rng = np.random.Generator(np.random.PCG64(1))
         for number in range(3):
-            chip.step(rng.normal(size=(3, 4, 6)).astype(np.float32), rng.integers(0, 3, 4), number)
-        runs.append(chip.state())
+            x = rng.normal(size=(3, 4, 2, 5, 5)).astype(np.float32)
+            chip.step(x, rng.integers(0, 3, 4), number)
+        runs.append(chip.state() | {"grad": chip.chip.output("grad/fc.weight")})
+    assert runs[0]["grad"].any()
     assert set(runs[1]) - set(runs[0]) == {SCALE_STATE, GOOD_STEPS}
     for name, value in runs[0].items():
         assert value.tobytes() == runs[1][name].tobytes(), name
