@@ -89,7 +89,8 @@ class OutputLayout:
             value = np.moveaxis(value, 0, self.axis)
         if self.shape and value.size == np.prod(self.shape, dtype=np.int64):
             value = value.reshape(self.shape)
-        return np.array(value, dtype=np.float32, order="C")
+        with np.errstate(over="ignore"):  # float64 of the interpreter: told by the caller
+            return np.array(value, dtype=np.float32, order="C")
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,17 +182,20 @@ def test_other_numerics(tmp_path: Path, numerics: str) -> None:
 def test_weights_of_the_file(folder: Path, tmp_path: Path) -> None:
     net = tmp_path / "net.snn"
     net.write_text('input(64, steps=2, static=true)\nweights("w.npz")\nfc = dense(10)\nlif\n')
-    weight = np.zeros((10, 64), np.float32)
-    weight[3, 4] = 7e4
-    np.savez(tmp_path / "w.npz", **{"fc.weight": weight, "fc.bias": np.zeros(10, np.float32)})
+
+    def put(value: float) -> None:
+        weight = np.zeros((10, 64), np.float32)
+        weight[3, 4] = value
+        arrays = {"fc.weight": weight, "fc.bias": np.zeros(10, np.float32)}
+        (tmp_path / "w.npz").write_bytes(npz_bytes(arrays))
+
+    put(7e4)
     words = ("train", net, "--target", "small", "--data", folder / "few.npz", "--epochs", "1")
     text = refused(snncc(*words), "E0360")
     assert "weight fc.weight (layer fc): 1 of 640 values" in text
-    weight[3, 4] = 65519  # rounds to 65504
-    np.savez(tmp_path / "w.npz", **{"fc.weight": weight, "fc.bias": np.zeros(10, np.float32)})
+    put(65519)  # rounds to 65504
     assert "fc.weight holds" not in snncc("check", net).stdout
-    weight[3, 4] = 65520
-    np.savez(tmp_path / "w.npz", **{"fc.weight": weight, "fc.bias": np.zeros(10, np.float32)})
+    put(65520)
     assert "fc.weight holds" in snncc("check", net).stdout
 
 
