@@ -218,10 +218,12 @@ def test_counts_are_those_of_numpy_and_padding_is_none(tmp_path: Path) -> None:
         memory[gaps] = 0x7C00
         assert not watch.look(chip.system, ("weight",))
         wrong = value.copy()
-        wrong.flat[[0, 3]] = np.inf, np.nan
-        chip.system.write_tensor(tensor.name, wrong)
-        (found,) = watch.look(chip.system, ("weight",))
-        assert (found.name, found.count, found.size) == (tensor.file_name, 2, value.size)
+        for places, values in (([0], [-np.inf]), ([0, 2, 3], [-np.inf, np.inf, np.nan])):
+            wrong.flat[places] = values
+            chip.system.write_tensor(tensor.name, wrong)
+            (found,) = watch.look(chip.system, ("weight",))
+            count = int((~np.isfinite(wrong)).sum())
+            assert (found.name, found.count, found.size) == (tensor.file_name, count, value.size)
         assert found.layer == tensor.name.partition(".")[0]
         memory[:] = kept
 
@@ -246,9 +248,10 @@ def test_states_in_binary32(tmp_path: Path) -> None:
     assert watch.look(chip.system, ("state",)) == []
     chip.system.write_tensor("fc.weight#master", np.full((6, 3), 1e30, np.float32))
     assert watch.look(chip.system, ("state",)) == []  # binary32 holds it
-    chip.system.write_tensor("fc.weight#v", np.full((6, 3), np.inf, np.float32))
-    (found,) = watch.look(chip.system, ("state",))
-    assert (found.name, found.count, found.layer) == ("fc.weight#v", 18, "fc")
+    for value in (np.inf, -np.inf, np.nan):
+        chip.system.write_tensor("fc.weight#v", np.full((6, 3), value, np.float32))
+        (found,) = watch.look(chip.system, ("state",))
+        assert (found.name, found.count, found.layer) == ("fc.weight#v", 18, "fc")
 
 
 def test_a_checkpoint_with_infinities_is_refused(tmp_path: Path) -> None:
