@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import frexp, isfinite
 from typing import Literal, TypeAlias, cast
 
 from snncc.compiler.config_schema import SURROGATES, Key, Value
@@ -74,6 +74,8 @@ def check_value(key: Key, value: object, where: str, sink: DiagnosticSink) -> Va
     problem = ""
     result: Value = key.default
     match key.kind:
+        case _ if isinstance(value, str) and value in key.words:
+            return value
         case "bool" if isinstance(value, bool):
             result = value
         case "int" if isinstance(value, int) and not isinstance(value, bool):
@@ -96,10 +98,12 @@ def check_value(key: Key, value: object, where: str, sink: DiagnosticSink) -> Va
         case _:
             words = {"int": "an integer", "float": "a number", "bool": "true or false"}
             words |= {"str": "a text", "strs": "a list of texts", "floats": "a list of numbers"}
-            problem = f"is {value!r}, not {words[key.kind]}"
+            expected = " or ".join((words[key.kind], *map(repr, key.words)))
+            problem = f"is {value!r}, not {expected}"
     problem = problem or _range_problem(key, result)
     if problem:
-        sink.error("E0352", f"{key.path} {problem}", where, help=suggest(value, key.choices))
+        hint = suggest(value, key.choices or key.words)
+        sink.error("E0352", f"{key.path} {problem}", where, help=hint)
         return key.default
     return result
 
@@ -120,6 +124,8 @@ def _range_problem(key: Key, value: Value) -> str:
             return f"is {item:g}; it must be above {key.above:g}"
         if key.high is not None and item > key.high:
             return f"is {item:g}, above {key.high:g}"
+        if key.power_of_two and frexp(item)[0] != 0.5:
+            return f"is {item:g}, no power of two"
     return ""
 
 

@@ -26,6 +26,8 @@ class Key:
     above: float | None = None  # values must be greater
     high: float | None = None  # largest allowed value
     length: int | None = None  # number of entries of a list
+    words: tuple[str, ...] = ()  # texts that a number may be instead
+    power_of_two: bool = False
 
     @property
     def section(self) -> str:
@@ -126,9 +128,45 @@ KEYS: tuple[Key, ...] = (
         128.0,
         "the loss is multiplied by it before the backward pass; every reported gradient and every "
         "update is divided by it. Larger keeps small gradients out of binary16's subnormals, but "
-        "scaled gradients must stay below 65504",
+        "scaled gradients must stay below 65504. `dynamic`: halved and the step undone when a "
+        "gradient overflows, doubled after `growth_interval` good steps (powers of two)",
         above=0.0,
         high=65504.0,
+        words=("dynamic",),
+    ),
+    Key(
+        "loss.initial_scale",
+        "float",
+        32768.0,
+        "scale of the first step, where `scale` is dynamic",
+        low=1.0,
+        high=2.0**24,
+        power_of_two=True,
+    ),
+    Key(
+        "loss.growth_interval",
+        "int",
+        1000,
+        "good steps after which a dynamic scale is doubled",
+        low=1,
+    ),
+    Key(
+        "loss.minimum_scale",
+        "float",
+        1.0,
+        "smallest dynamic scale; a gradient that overflows at it ends the training",
+        low=1.0,
+        high=2.0**24,
+        power_of_two=True,
+    ),
+    Key(
+        "loss.maximum_scale",
+        "float",
+        2.0**24,
+        "largest dynamic scale",
+        low=1.0,
+        high=2.0**24,
+        power_of_two=True,
     ),
     Key("loss.per_step", "bool", False, "the loss of every step's output, summed over the steps"),
     Key(

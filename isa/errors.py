@@ -273,6 +273,13 @@ define(
     "A layer, output or parameter pattern names nothing in this model, or a key contradicts it.",
 )
 define("E0355", "configuration incomplete", "The model does not say it and has no safe default.")
+define(
+    "E0360",
+    "numbers overflowed",
+    "Weights, gradients, optimizer states or results are infinite or NaN: `snncc train` stops, "
+    "`snncc run` warns. The message names the arrays with their layers. "
+    '`[loss] scale = "dynamic"` finds a scale at which gradients fit.',
+)
 
 # Warnings of `snncc check`: E0370..E0379
 define(

@@ -15,6 +15,8 @@ that traps or deadlocks raises :class:`Stopped`.  See docs/api.md.
 from __future__ import annotations
 
 import hashlib
+import math
+import warnings as python_warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,11 +28,14 @@ import numpy.typing as npt
 from snncc.compiler.backend.compile import CompileOptions, compile_module
 from snncc.compiler.cli.build import TO_PHASED, Request, import_model, lower
 from snncc.compiler.cli.data import find_data
+from snncc.compiler.cli.doubts import overflow_doubts
 from snncc.compiler.cli.execute import Program, Result, load_program, run_program
 from snncc.compiler.cli.failure import Stopped, versions
 from snncc.compiler.cli.interface import Interface, expose_spikes, interface_of
 from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
+from snncc.compiler.cli.overflow import LAYERS, Lost, lost_warnings
 from snncc.compiler.cli.readout import host_readout
+from snncc.compiler.cli.scaling import Guard
 from snncc.compiler.cli.simulate import Chip, read_program, step_seed
 from snncc.compiler.cli.trainer import (
     Data,
@@ -45,6 +50,8 @@ from snncc.compiler.config import Config, load_config
 from snncc.compiler.diag import CompileError, Diagnostic, fail
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module
+from snncc.compiler.ir.layers import parameter_layers
+from snncc.compiler.loss_scale import loss_scale
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer
 from snncc.isa.estimate import Densities
@@ -170,6 +177,7 @@ def compile(
             "updates": updates,
             "seed": config.integer("weights.seed") or 0,
             "versions": versions(),
+            LAYERS: parameter_layers(module),
         },
     )
     return Program(result.object_file, interface, model.path.parent, result.module)
@@ -190,9 +198,32 @@ def run(
 ) -> Result:
     """Run one step: a training step with ``y``, inference without.
 
+    Results that are not finite are told as a Python warning, and in ``Result.warnings``.
     ``numerics`` float32 or float64 evaluates the training step in that type instead of simulating
     a chip: is it the model or FP16?  It needs a :class:`Model`.
     """
+    result = step(
+        what, x, y, numerics=numerics, engine=engine, spikes=spikes, stats=stats, options=options,
+        tracers=tracers, where=where,
+    )  # fmt: skip
+    _tell(result.warnings)
+    return result
+
+
+def step(
+    what: Program | Model,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    numerics: str = "fp16",
+    engine: str = "fast",
+    spikes: bool = False,
+    stats: bool = True,
+    options: Options | None = None,
+    tracers: Sequence[Tracer] = (),
+    where: str = "x",
+) -> Result:
+    """Do what :func:`run` does, and leave it to the caller to show ``Result.warnings``."""
     x = np.asarray(x)
     y = None if y is None else np.asarray(y)
     if isinstance(what, Model):
@@ -218,10 +249,17 @@ def _interpret(
         expose_spikes(graph)
         model = replace(model, graph=graph)
     interface = model.interface(mode)
-    values = {interface.x.name: interface.check_x(x, where)}
+    values = {interface.x.name: interface.check_x(x, where, numerics)}
     seed = step_seed(model.config.integer("weights.seed"), 0)
     module, _ = lower(model.graph, TO_PHASED, config=model.config, mode=mode)
-    return Result(interpret(module, interface, values, y, numerics, where, seed))
+    lost: list[Lost] = []
+    found = interpret(module, interface, values, y, numerics, where, seed, lost)
+    return Result(found, warnings=lost_warnings(lost, model.path.name, mode == "train"))
+
+
+def _tell(warnings: Sequence[Diagnostic]) -> None:
+    for each in warnings:
+        python_warnings.warn(str(each), stacklevel=3)
 
 
 @dataclass(slots=True)
@@ -231,13 +269,18 @@ class ChipLearner:
     chip: Chip
     predictor: Chip
     reduce: Callable[[Mapping[str, Array]], Array]
+    guard: Guard
     fresh: bool = False
 
     def step(self, x: Array, y: Array, number: int) -> tuple[float, Array]:
-        """Run a training step."""
+        """Run a training step; numbers that overflow are E0360, or undo the step."""
+        self.guard.before()
         self.chip.run(x, y, number=number)
         self.fresh = False
-        return float(self.chip.output("loss")), self.chip.output("logits")
+        loss = float(self.chip.output("loss"))
+        if math.isfinite(loss):  # the caller reports a loss that is not
+            self.guard.after(number)
+        return loss, self.chip.output("logits")
 
     def predict(self, x: Array) -> Array:
         """Run an inference step with the present weights."""
@@ -248,18 +291,19 @@ class ChipLearner:
         return self.reduce(self.predictor.outputs())
 
     def state(self) -> dict[str, Array]:
-        """Return weights and optimizer state."""
-        return self.chip.state()
+        """Return weights, optimizer state, and how the loss scale stands."""
+        return self.chip.state() | self.guard.state()
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Go on from a state."""
         self.chip.load_state(state)
+        self.guard.load_state(state)
         self.fresh = False
 
     def stats(self) -> Mapping[str, Any]:
         """Return the statistics of the last training step."""
         assert self.chip.result is not None
-        return self.chip.result.stats
+        return {**self.chip.result.stats, **self.guard.stats()}
 
 
 def learner(
@@ -272,7 +316,8 @@ def learner(
     ]
     chips = [Chip(p.object_file, p.interface, options=options, folder=p.folder) for p in programs]
     module, _ = lower(model.graph, "configure", config=model.config, mode="train")
-    return ChipLearner(chips[0], chips[1], host_readout(module))
+    guard = Guard(chips[0], loss_scale(model.config), str(model.path))
+    return ChipLearner(chips[0], chips[1], host_readout(module), guard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +327,8 @@ class Training:
     worker: ChipLearner
     data: Data
     plan: Plan
+    warnings: tuple[Diagnostic, ...] = ()
+    """Numbers that may overflow (E0371), found before the first step."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -337,7 +384,15 @@ def prepare_training(
         1 if interface.x.time_axis == 0 and not interface.x.batch_in_time else 0,
         hashlib.sha256(to_bytes(worker.chip.program)).hexdigest(),
     )
-    return Training(worker, found, plan)
+    worker.guard.check_start()
+    return Training(worker, found, plan, _may_overflow(model, found))
+
+
+def _may_overflow(model: Model, data: Data) -> tuple[Diagnostic, ...]:
+    """Return the warnings of `snncc check` about numbers too large for binary16."""
+    module, _ = lower(model.graph, "configure", config=model.config, mode="train")
+    largest = max((float(np.abs(x).max()) for x in (data.x, data.x_test) if x.size), default=1.0)
+    return tuple(overflow_doubts(module, model.config, str(model.path), largest))
 
 
 def train(
@@ -356,4 +411,5 @@ def train(
     ``data`` is a data set's name or arrays x, y, x_test, y_test (samples first).
     """
     ready = prepare_training(model, data, epochs=epochs, target=target, cores=cores, engine=engine)
+    _tell(ready.warnings)
     return ready.fit(out=out, resume=resume)

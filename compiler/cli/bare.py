@@ -14,8 +14,10 @@ from snncc.compiler.cli.debug import debug_chip, make_debugger
 from snncc.compiler.cli.estimated import with_estimate
 from snncc.compiler.cli.execute import Program
 from snncc.compiler.cli.files import npz_bytes, read_npz, write_bytes, write_text
+from snncc.compiler.cli.input_values import rounding_warnings
 from snncc.compiler.cli.inspection import Inspection
 from snncc.compiler.cli.interface import InputLayout, Interface
+from snncc.compiler.cli.show import show_warnings
 from snncc.compiler.cli.simulate import Chip
 from snncc.compiler.cli.tracing import open_tracers
 from snncc.compiler.diag import fail
@@ -47,6 +49,8 @@ def run_bare(
             tracers.append(debugger)
         chip = Chip(program, nothing, options=options, folder=path.parent, tracers=tracers)
         for name, value in arrays.items():
+            if chip.system.tensor(name).dtype == "f16":
+                show_warnings(rounding_warnings(value, name, inputs or ""))
             try:
                 chip.system.write_tensor(name, value)
             except LayoutError as error:

@@ -52,7 +52,8 @@ def compile_(
     stage = _stage(emit)
     from snncc.compiler.cli import api
     from snncc.compiler.cli.files import write_bytes, write_text
-    from snncc.compiler.cli.stages import Recorder, show_warnings
+    from snncc.compiler.cli.show import show_warnings
+    from snncc.compiler.cli.stages import Recorder
     from snncc.compiler.pipeline.dumps import DumpWriter
     from snncc.compiler.pipeline.manager import Observer
 
@@ -128,7 +129,7 @@ def _emit_ir(
         loaded.graph, STAGES[stage], config=loaded.config, mode=mode, machine=machine, level=level,
         observers=observers,
     )  # fmt: skip
-    from snncc.compiler.cli.stages import show_warnings
+    from snncc.compiler.cli.show import show_warnings
 
     show_warnings(sink.warnings)
     if output == "-":

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.cli.files import read_npz
+from snncc.compiler.cli.input_values import refuse_unfit
 from snncc.compiler.cli.interface import Interface
 from snncc.compiler.cli.trainer import Data
 from snncc.compiler.diag import fail
@@ -55,5 +56,6 @@ def _shaped(arrays: Mapping[str, Array], interface: Interface, where: str) -> Da
         if int(np.prod(value.shape[1:])) != int(np.prod(sample)):
             text = f"a sample of {name} has shape {list(value.shape[1:])}"
             fail("E0022", f"{text}, the model takes {sample}", where)
+        refuse_unfit(value, name, where, lambda index: index[0])
         done += [value.reshape(value.shape[0], *sample), labels]
     return Data(*done)

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from snncc.compiler.cli.input_values import ROUNDS_TO_INFINITY
 from snncc.compiler.cli.interface import Array, mapping
 from snncc.compiler.config import Config
 from snncc.compiler.diag import Diagnostic
 from snncc.compiler.ir.core import Attribute, Module, Op, Value
+from snncc.compiler.loss_scale import loss_scale
 
 LARGEST = 65504.0
 """The largest finite binary16 number."""
@@ -31,7 +33,7 @@ def doubts(module: Module, config: Config, where: str, largest_x: float = 1.0) -
     """Return what is doubtful about a configured graph; ``largest_x`` bounds the input."""
     return [
         *_surrogates(module, where),
-        *_overflow(module, config, where, largest_x),
+        *overflow_doubts(module, config, where, largest_x),
         *_batch_norm(module, config, where),
         *_compares(module, where),
     ]
@@ -92,13 +94,15 @@ def _formula(value: Attribute) -> str:
 
 
 # ---------------------------------------------------------------------- binary16
-def _overflow(module: Module, config: Config, where: str, largest_x: float) -> Iterator[Diagnostic]:
+def overflow_doubts(
+    module: Module, config: Config, where: str, largest_x: float
+) -> Iterator[Diagnostic]:
     """Numbers that do not fit binary16: weights, sums of products, scaled gradients."""
     for op in module.walk():
         if op.name == "graph.param":
             array = _array(op.results[0], module)
             peak = float(np.abs(array).max()) if array is not None and array.size else 0.0
-            if not peak <= LARGEST:
+            if not peak < ROUNDS_TO_INFINITY:
                 what = f"{peak:.4g}" if np.isfinite(peak) else "a value that is no finite number"
                 name = op.str_attr("name")
                 yield _warn(
@@ -122,8 +126,9 @@ def _overflow(module: Module, config: Config, where: str, largest_x: float) -> I
                 )
     training = mapping(module.attrs.get("training"))
     if training.get("mode") == "train":
-        scale, summed = config.number("loss.scale"), mapping(training.get("readout"))
+        rule, summed = loss_scale(config), mapping(training.get("readout"))
         steps = module.steps if summed.get("reduce") in ("sum", "per-step") else 1
+        scale = rule.minimum if rule.dynamic else rule.initial
         if scale * steps > LARGEST:
             yield _warn(
                 "E0371",

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from snncc.compiler.cli.estimated import with_estimate
 from snncc.compiler.cli.failure import versions
 from snncc.compiler.cli.interface import Interface
+from snncc.compiler.cli.overflow import Watch, lost_warnings
 from snncc.compiler.cli.simulate import Chip, read_program
+from snncc.compiler.diag import Diagnostic
 from snncc.isa.objfile import ObjectFile, to_bytes
 from snncc.isasim.hooks import Tracer
 from snncc.isasim.system import Options
@@ -50,6 +52,8 @@ class Result(Mapping[str, Array]):
     arrays: Mapping[str, Array]
     stats: Mapping[str, Any] | None = None
     races: Sequence[str] = ()
+    warnings: Sequence[Diagnostic] = ()
+    """What went wrong with the numbers (E0360)."""
 
     def __getitem__(self, name: str) -> Array:
         """Return an array."""
@@ -98,4 +102,6 @@ def run_program(
     found = with_estimate(done.stats, program.object_file) if stats else None
     if found is not None:
         found.setdefault("versions", versions())
-    return Result(chip.outputs(spikes), found, tuple(str(r) for r in done.races))
+    lost = Watch(program.object_file).look(chip.system)
+    warnings = lost_warnings(lost, program.interface.model, chip.trains)
+    return Result(chip.outputs(spikes), found, tuple(str(r) for r in done.races), warnings)

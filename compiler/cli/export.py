@@ -37,7 +37,7 @@ def export(
     from snncc.compiler.cli import api
     from snncc.compiler.cli.build import lower
     from snncc.compiler.cli.export_weights import put_weights
-    from snncc.compiler.cli.stages import show_warnings
+    from snncc.compiler.cli.show import show_warnings
     from snncc.compiler.diag import fail
 
     path = Path(output)

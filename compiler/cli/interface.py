@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from snncc.compiler.cli.input_values import refuse_unfit
 from snncc.compiler.diag import fail
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ class InputLayout:
         """The number of samples."""
         return self.shape[0 if self.time_axis is None else 1]
 
+    def sample_of(self, index: Sequence[int]) -> int:
+        """Return which sample a place in the user's array belongs to."""
+        if self.time_axis is None:
+            return index[0]
+        if self.batch_in_time:
+            return index[0] // self.shape[0]
+        return index[1 if self.time_axis == 0 else 0]
+
     def inward(self, x: Array) -> Array:
         """Return the user's array in the program's layout, as float32."""
         if self.batch_in_time and self.time_axis is not None:
@@ -80,7 +89,8 @@ class OutputLayout:
             value = np.moveaxis(value, 0, self.axis)
         if self.shape and value.size == np.prod(self.shape, dtype=np.int64):
             value = value.reshape(self.shape)
-        return np.array(value, dtype=np.float32, order="C")
+        with np.errstate(over="ignore"):  # float64 of the interpreter: told by the caller
+            return np.array(value, dtype=np.float32, order="C")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +133,8 @@ class Interface:
                 help="it was not made by `snncc compile`; the debugger can still run it",
             )
 
-    def check_x(self, x: Array, where: str) -> Array:
-        """Return ``x`` in the program's layout, or complain."""
+    def check_x(self, x: Array, where: str, numerics: str = "fp16") -> Array:
+        """Return ``x`` in the program's layout, or complain; its values must fit the numerics."""
         expected = self.x.user_shape
         if x.shape != expected:
             hint = _shape_hint(x.shape, self.x)
@@ -132,9 +142,8 @@ class Interface:
                  help=hint)  # fmt: skip
         if x.dtype.kind not in "biuf":
             fail("E0023", f"x holds {x.dtype}, not numbers", where)
+        refuse_unfit(x, "x", where, self.x.sample_of, numerics == "fp16")
         x = self.x.inward(x)
-        if not np.isfinite(x).all():
-            fail("E0023", "x holds values that are not finite", where)
         if self.x.spikes and not np.isin(x, (0, 1)).all():
             fail("E0023", "x holds other values than 0 and 1, but [input] spikes = true", where)
         return x

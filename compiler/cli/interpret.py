@@ -14,9 +14,11 @@ from snncc.compiler.cli.interface import (
     interface_of,
     public_name,
 )
+from snncc.compiler.cli.overflow import Lost, lost_values
 from snncc.compiler.diag import fail
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.core import Module
+from snncc.compiler.ir.layers import parameter_layers
 
 Array: TypeAlias = npt.NDArray[Any]
 STEP = "step"
@@ -30,8 +32,12 @@ def interpret(
     numerics: str,
     where: str,
     seed: int = 0,
+    lost: list[Lost] | None = None,
 ) -> dict[str, Array]:
-    """Evaluate the step of a phased module; return arrays in the file's layout."""
+    """Evaluate the step of a phased module; return arrays in the file's layout.
+
+    ``lost`` gets the arrays that are not finite.
+    """
     values: dict[str, npt.ArrayLike] = dict(inputs)
     names = [arg.name for arg in module.func(STEP).body.args]
     if "y" in names:
@@ -39,6 +45,9 @@ def interpret(
             fail("E0021", "a training step needs labels y", where)
         values["y"] = interface.check_y(y, _classes(module), where)
     found = evaluate(module, STEP, values, numerics, seed=seed)
+    if lost is not None:
+        arrays = {name: np.asarray(value) for name, value in found.items()}
+        lost += lost_values(arrays, parameter_layers(module))
     layouts = interface_of(module, interface.mode).outputs
     transposed = {
         op.str_attr("name"): op.bool_attr("transpose", False)

@@ -24,6 +24,15 @@ ENGINE = click.option(
     help="Simulator kernels; both give the same bits.",
 )
 
+
+def number_or_word(text: str) -> float | str:
+    """Return a number where the text is one; the configuration checks the words."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 # flag -> (key of the configuration, type, help)
 _FLAGS: dict[str, tuple[str, Any, str]] = {
     "--timesteps": ("timesteps", int, "Number of time steps."),
@@ -31,7 +40,11 @@ _FLAGS: dict[str, tuple[str, Any, str]] = {
     "--readout": ("readout.output", str, "The output that is read."),
     "--reduce": ("readout.reduce", str, "sum, mean, max, last or none over time."),
     "--loss": ("loss.name", str, "cross-entropy or mse."),
-    "--loss-scale": ("loss.scale", float, "Factor on the loss before the backward pass."),
+    "--loss-scale": (
+        "loss.scale",
+        number_or_word,
+        "Factor on the loss before the backward pass, or dynamic.",
+    ),
     "--optimizer": ("optimizer.name", str, "none, sgd, momentum or adam."),
     "--lr": ("optimizer.lr", float, "Learning rate."),
     "--momentum": ("optimizer.momentum", float, "Momentum of sgd."),

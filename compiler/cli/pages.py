@@ -79,13 +79,15 @@ def _values(key: Key) -> str:
     words = {"int": "integer", "float": "number", "bool": "true, false"}
     words |= {"str": "text", "strs": "list of texts", "floats": "list of numbers"}
     text = words[key.kind]
+    if key.power_of_two:
+        text = "power of two"
     if key.above is not None:
         text += f" > {key.above:g}"
     if key.low is not None:
         text += f" >= {key.low:g}"
     if key.high is not None:
-        text += f", <= {key.high:g}"
-    return text
+        text += f", <= {key.high:.10g}"
+    return ", ".join((text, *(f"`{word}`" for word in key.words)))
 
 
 def _default(key: Key) -> str:
@@ -95,7 +97,7 @@ def _default(key: Key) -> str:
         return str(key.default).lower()
     if isinstance(key.default, tuple):
         return "`[" + ", ".join(map(str, key.default)) + "]`"
-    return f"{key.default:g}" if isinstance(key.default, float) else str(key.default)
+    return f"{key.default:.10g}" if isinstance(key.default, float) else str(key.default)
 
 
 PAGES: dict[tuple[str, str], Callable[[], str]] = {

@@ -64,6 +64,11 @@ class TrainProgress:
             f"epoch {metrics.epoch:3}/{self.epochs}  loss {metrics.loss:.4f}  "
             f"train {100 * metrics.train_accuracy:5.1f} %{test}  {metrics.seconds:.1f} s"
         )
+        if metrics.loss_scale is not None:
+            line += f"  loss scale {metrics.loss_scale:.8g}"
+        if metrics.skipped:
+            steps = "1 step" if metrics.skipped == 1 else f"{metrics.skipped} steps"
+            line += f", {steps} skipped (overflow)"
         if self._bar is not None:
             self._bar.console.print(line, highlight=False)
         else:

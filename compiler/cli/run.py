@@ -99,7 +99,7 @@ def run(
         arrays = _model_inputs(inputs, mode, where)
         loaded = api.load(path, config=settings, x_shape=arrays["x"].shape, dt=dt)
         if numerics != "fp16":
-            result = api.run(
+            result = api.step(
                 loaded, arrays["x"], arrays.get("y"), numerics=numerics, spikes=spikes, where=where
             )
             _finish(result, output, stats)
@@ -210,7 +210,9 @@ def _refuse_files(files: Mapping[str, str | None]) -> None:
 
 def _finish(result: Any, output: str | None, stats: str | None) -> None:
     from snncc.compiler.cli.files import npz_bytes, write_bytes, write_text
+    from snncc.compiler.cli.show import show_warnings
 
+    show_warnings(result.warnings)
     if output:
         write_bytes(output, npz_bytes(result.arrays))
     if stats and result.stats is not None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from snncc.compiler.cli.execute import Program
 from snncc.compiler.cli.failure import versions
-from snncc.compiler.diag import Diagnostic, render
 from snncc.compiler.ir.core import Module
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.plan import Step
@@ -71,12 +69,6 @@ class Recorder:
             ],
             "versions": versions(),
         }
-
-
-def show_warnings(warnings: Iterable[Diagnostic]) -> None:
-    """Print warnings to stderr."""
-    for each in warnings:
-        print(render(each), file=sys.stderr)
 
 
 def _count(module: Module) -> int:

@@ -19,6 +19,7 @@ from snncc.compiler.config import Config
 from snncc.compiler.config_schema import KEYS
 from snncc.compiler.diag import CompileError, Diagnostic, fail
 from snncc.compiler.ir.core import Attribute, Module, Op
+from snncc.compiler.loss_scale import DYNAMIC_KEYS, loss_scale
 from snncc.isa.machine import Machine
 
 PIPELINE = "frontend,phases,tile"
@@ -230,7 +231,10 @@ def _training(module: Module, config: Config) -> dict[str, Value]:
     found: dict[str, Value] = {}
     training = module.attrs.get("training")
     readout = training.get("readout") if isinstance(training, Mapping) else None
+    hidden = () if loss_scale(config).dynamic else DYNAMIC_KEYS
     for key in KEYS:
+        if key.path in hidden:
+            continue
         setting = config.get(key.path)
         value: Attribute = setting.value
         origin: str = setting.origin

@@ -52,7 +52,7 @@ def train(
     from snncc.compiler.cli import api
     from snncc.compiler.cli.files import npz_bytes, write_bytes
     from snncc.compiler.cli.progress import TrainProgress
-    from snncc.compiler.cli.stages import show_warnings
+    from snncc.compiler.cli.show import show_warnings
     from snncc.compiler.cli.trainer import Metrics
 
     settings = read_config(config, flags)
@@ -63,6 +63,7 @@ def train(
     run = api.prepare_training(
         loaded, data_name, epochs=epochs, target=target or "", cores=cores, engine=engine
     )
+    show_warnings(run.warnings)
     folder = resume or output
     with TrainProgress(epochs, run.steps_per_epoch) as progress:
 

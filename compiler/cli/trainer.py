@@ -78,7 +78,10 @@ class Learner(Protocol):
         ...
 
     def stats(self) -> Mapping[str, Any]:
-        """Return the statistics of the last training step."""
+        """Return the statistics of the last training step.
+
+        With a dynamic loss scale also ``loss_scale`` (of the next step) and ``skipped`` (0 or 1).
+        """
         ...
 
 
@@ -107,6 +110,10 @@ class Metrics:
     energy_pj: float
     dram_bytes: int
     seconds: float = 0.0  # of the host; the only value that differs between equal runs
+    loss_scale: float | None = None
+    """The dynamic loss scale at the end of the epoch; None for a fixed one."""
+    skipped: int = 0
+    """Steps that were undone because a gradient overflowed."""
 
 
 @dataclass(slots=True)
@@ -200,6 +207,8 @@ def _epoch(
     right = 0
     costs = Costs()
     before = history.epochs[-1].step if history.epochs else 0
+    scale: float | None = None
+    skipped = 0
     for number, chosen in enumerate(batches(len(data.y), plan, epoch), 1):
         loss, logits = learner.step(
             take(data.x, chosen, plan), data.y[chosen], before + len(losses)
@@ -208,11 +217,14 @@ def _epoch(
             fail(
                 "E0030",
                 f"the loss became {loss} in epoch {epoch}, step {number}",
-                help="lower optimizer.lr or loss.scale, or keep fp32-master weights",
+                help="the forward pass overflowed: lower optimizer.lr, inputs or weights; "
+                "`snncc check` names sums that may overflow",
             )
         losses.append(loss)
         right += int(np.sum(np.argmax(logits, 1) == data.y[chosen]))
-        costs.add(learner.stats())
+        stats = learner.stats()
+        costs.add(stats)
+        scale, skipped = stats.get("loss_scale"), skipped + stats.get("skipped", 0)
         on_step(epoch, number, loss)
     total = history.costs
     total.cycles += costs.cycles
@@ -222,7 +234,10 @@ def _epoch(
     step = before + len(losses)
     mean = math.fsum(losses) / len(losses)
     share = right / (len(losses) * plan.batch)
-    return Metrics(epoch, step, mean, share, None, costs.cycles, costs.energy_pj, costs.dram_bytes)
+    return Metrics(
+        epoch, step, mean, share, None, costs.cycles, costs.energy_pj, costs.dram_bytes,
+        loss_scale=scale, skipped=skipped,
+    )  # fmt: skip
 
 
 def _save(learner: Learner, plan: Plan, history: History, out: Path) -> None:

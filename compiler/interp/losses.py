@@ -26,6 +26,12 @@ def one_hot(labels: Array, classes: int) -> Array:
     return np.asarray(labels.reshape(-1, 1) == np.arange(classes))
 
 
+def _factor(c: Call, k: float) -> Array:
+    """Return what the gradient is multiplied by: a number, times a scale that is an operand."""
+    fixed = np.asarray(k, c.num.real)
+    return c.num.binary("mul", fixed, c.args[2], "f32") if len(c.args) > 2 else fixed
+
+
 def softmax_ce(c: Call) -> Sequence[Array]:
     """Cross-entropy and its gradient."""
     num, (z, labels) = c.num, _rows(c)
@@ -37,7 +43,7 @@ def softmax_ce(c: Call) -> Sequence[Array]:
     hot = one_hot(labels, z.shape[1])
     p = num.binary("div", e, total, "f32")
     q = np.where(hot, num.binary("sub", p, np.ones((), real), "f32"), p)
-    k = np.asarray(scale / batch, real)
+    k = _factor(c, scale / batch)
     gradient = num.round(num.binary("mul", q, k, "f32"), "f16")
     log = num.table("log", num.round(total, "f16"))
     own = np.sum(np.where(hot, d, 0), axis=1)  # one term per row: exact
@@ -53,7 +59,7 @@ def mse(c: Call) -> Sequence[Array]:
         target = one_hot(target, z.shape[1])
     count = integer(c.op.attrs, "batch") * z.shape[1]
     d = num.binary("sub", z, num.number(target), "f16")
-    k = np.asarray(2 * number(c.op.attrs, "scale") / count, num.real)
+    k = _factor(c, 2 * number(c.op.attrs, "scale") / count)
     gradient = num.round(num.binary("mul", d, k, "f32"), "f16")
     squares = num.binary("mul", d, d, "f32")
     loss = num.round(num.total(squares.reshape(-1)) * np.asarray(1 / count, num.real), "f16")

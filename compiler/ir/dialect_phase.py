@@ -200,13 +200,21 @@ _row(
 _LOSS = {"scale": AttrDef("number", True), "batch": AttrDef("int", True)}
 _row(
     "softmax_ce",
-    "cross-entropy of logits and labels, and its scaled gradient",
+    "cross-entropy of logits and labels, and its scaled gradient; operand 3: a further factor of "
+    "the gradient (f32 scalar)",
     infer.loss,
-    (2, 2),
+    (2, 3),
     _LOSS,
     (2, 2),
 )
-_row("mse", "mean squared error, and its scaled gradient", infer.loss, (2, 2), _LOSS, (2, 2))
+_row(
+    "mse",
+    "mean squared error, and its scaled gradient; operand 3 as of softmax_ce",
+    infer.loss,
+    (2, 3),
+    _LOSS,
+    (2, 2),
+)
 
 
 # Regions.

@@ -38,6 +38,7 @@ class Training:
     batch_statistics: bool
     stochastic: bool
     optimizer: Optimizer | None
+    dynamic_scale: bool = False  # ``scale`` is where it starts
 
 
 def _section(value: Attribute) -> Mapping[str, Attribute]:
@@ -88,6 +89,7 @@ def training_of(module: Module) -> Training:
         statistics == "batch",
         text(t, "rounding", "nearest") == "stochastic",
         _optimizer(t.get("optimizer")) if train else None,
+        flag(loss, "dynamic"),
     )
 
 

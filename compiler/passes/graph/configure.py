@@ -16,6 +16,7 @@ from snncc.compiler.config_schema import SURROGATES
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.ir.neuron_constants import constants, promote
+from snncc.compiler.loss_scale import loss_scale
 from snncc.compiler.passes.graph._resets import detach_resets
 from snncc.compiler.passes.graph._spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
@@ -73,7 +74,11 @@ def training_attributes(config: Config, mode: str) -> dict[str, Attribute]:
         training["batchnorm"] = {"statistics": config.text("batchnorm.statistics")}
     if mode != "train":
         return training
-    training["loss"] = {"name": config.text("loss.name"), "scale": config.number("loss.scale")}
+    scale = loss_scale(config)
+    loss: dict[str, Attribute] = {"name": config.text("loss.name"), "scale": scale.initial}
+    if scale.dynamic:
+        loss["dynamic"] = True
+    training["loss"] = loss
     training["rounding"] = config.text("weights.rounding")
     training["seed"] = config.integer("weights.seed") or 0
     microbatch = config.integer("training.microbatch")

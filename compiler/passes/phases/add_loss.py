@@ -2,8 +2,8 @@
 
 Reads ``training`` (docs/design/training-config.md): the named output is reduced over time to the
 logits, ``phase.softmax_ce`` or ``phase.mse`` gives the loss and the seed of the backward pass,
-multiplied by the loss scale.  The label argument ``y`` is added to ``@step``: class indices.  Does
-nothing in inference.
+multiplied by the loss scale: a number, or where it is dynamic the state ``loss#scale``.  The label
+argument ``y`` is added to ``@step``: class indices.  Does nothing in inference.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Func, Module, Op, Value, tensor
 from snncc.compiler.ir.training import Training, training_of
 from snncc.compiler.passes.phases._emit import map_one
+from snncc.compiler.passes.phases._loss_scale import add_scale_state
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 
@@ -31,7 +32,11 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     if y is None:
         y = func.body.add_arg(tensor((rows,), "i32"), "y")
     name = "phase.softmax_ce" if training.loss == "cross-entropy" else "phase.mse"
-    loss = b.op(name, logits, y, names=["loss", "seed"], scale=training.scale, batch=rows)
+    scale = training.scale
+    factors: list[Value] = []
+    if training.dynamic_scale:
+        factors, scale = [add_scale_state(b, training.scale)], 1.0
+    loss = b.op(name, logits, y, *factors, names=["loss", "seed"], scale=scale, batch=rows)
     b.op("phase.output", logits, name="logits", axis=0 if logits.type.kind == "seq" else -1)
     b.op("phase.output", loss.results[0], name="loss", axis=-1)
     return True

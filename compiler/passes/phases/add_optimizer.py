@@ -21,6 +21,7 @@ from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Module, Op, Type, Value, tensor
 from snncc.compiler.ir.training import Optimizer, Training, training_of
 from snncc.compiler.passes.phases._emit import build_map, region_const
+from snncc.compiler.passes.phases._loss_scale import scale_state
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 STREAM = 1 << 20
@@ -70,6 +71,7 @@ class _Update:
     def __init__(self, module: Module, training: Training, optimizer: Optimizer) -> None:
         self.module, self.training, self.o = module, training, optimizer
         self.body = module.funcs["step"].body
+        self.scale = scale_state(module.funcs["step"])
         self.powers: list[Value] = []
 
     def builder(self, op: Op) -> Builder:
@@ -105,9 +107,17 @@ class _Update:
                 self.powers.append(self.state(b, f"adam#power{i + 1}", tensor((), "f32"), 1.0))
         raw, divided = self.raw_gradient(gradient)
         operands = [w, raw, *(v for _, v in kept), *(self.powers if o.name == "adam" else [])]
+        scaled = divided and self.scale is not None
+        if divided and self.scale is not None:
+            operands.append(self.scale)
 
         def body(inner: Builder, a: list[Value]) -> list[Value]:
-            return _region(inner, a, o, self.training, divided, STREAM + index)
+            scale: Value | None = None
+            if scaled:
+                a, scale = a[:-1], a[-1]
+            elif divided:
+                scale = _F(inner).c(self.training.scale)
+            return _region(inner, a, o, self.training, scale, STREAM + index)
 
         made = build_map(b, operands, body)
         transpose: dict[str, Attribute] = (
@@ -121,7 +131,8 @@ class _Update:
         """Return the gradient before the division by the loss scale, and whether it was divided."""
         g = output.operands[0]
         owner = g.owner
-        if self.training.scale != 1.0 and isinstance(owner, Op) and owner.name == "phase.map":
+        scaled = self.training.scale != 1.0 or self.scale is not None
+        if scaled and isinstance(owner, Op) and owner.name == "phase.map":
             return owner.operands[0], True
         return g, False
 
@@ -161,13 +172,13 @@ class _F:
 
 
 def _region(
-    b: Builder, args: list[Value], o: Optimizer, t: Training, divided: bool, stream: int
+    b: Builder, args: list[Value], o: Optimizer, t: Training, scale: Value | None, stream: int
 ) -> list[Value]:
-    """New weight, then new states in the order of the operands."""
+    """New weight, then new states in the order of the operands; ``scale`` divides the gradient."""
     e, (w, g), rest = _F(b), args[:2], args[2:]
     master = rest.pop(0) if o.master else None
     at = w if master is None else master
-    d = e.f("div", g, e.c(t.scale)) if divided and t.scale != 1.0 else g
+    d = e.f("div", g, scale) if scale is not None else g
     if o.weight_decay:
         d = e.f("add", d, e.f("mul", e.c(o.weight_decay), at))
     new_states: list[Value] = []

@@ -19,7 +19,8 @@ from snncc.compiler.ir.training import Training, training_of
 from snncc.compiler.passes.phases._ad_phase import PHASE_RULES, Outer
 from snncc.compiler.passes.phases._ad_region import Deferred, RegionTape, propagate, prune
 from snncc.compiler.passes.phases._ad_scan import ReverseScan, active_in_scan
-from snncc.compiler.passes.phases._emit import build_map, cast_map, full, map_one, region_const
+from snncc.compiler.passes.phases._emit import build_map, cast_map, full, map_one
+from snncc.compiler.passes.phases._loss_scale import scale_state, unscaled
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 LOSSES = ("phase.softmax_ce", "phase.mse")
@@ -253,17 +254,15 @@ class _Gradient:
 
     def outputs(self) -> None:
         """Report the gradients of the parameters, divided by the loss scale."""
-        scale = self.training.scale
+        state = scale_state(self.func)
         for op in self.params:
             g = self.adjoint.get(op.result)
             self.enter(op)
             b = self.builder("wg")
             if g is None:
                 g = b.op("phase.const", types=[op.result.type], value=0.0).result
-            elif scale != 1.0:
-                g = map_one(
-                    b, [g], lambda inner, a: inner.one("ew.div", a[0], region_const(inner, scale))
-                )
+            else:
+                g = unscaled(b, g, self.training.scale, state)
             attrs: dict[str, Attribute] = {"name": f"grad/{op.str_attr('name')}", "axis": -1}
             if op.attrs.get("transpose"):
                 attrs["transpose"] = True

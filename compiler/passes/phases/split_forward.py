@@ -14,6 +14,7 @@ from snncc.compiler.diag import fail
 from snncc.compiler.ir.build import Builder, flag, integer, ints, number, step_type, text
 from snncc.compiler.ir.core import Attribute, Block, Func, Module, Op, Value, tensor
 from snncc.compiler.ir.elementwise import build_elementwise, is_elementwise
+from snncc.compiler.ir.layers import layer_of
 from snncc.compiler.ir.neuron_step import (
     build_neuron_step,
     initial_state,
@@ -53,17 +54,6 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     return True
 
 
-def _layer_of(op: Op) -> str:
-    """Return the layer's name: its own, or what its weight is called without the last part."""
-    layer = op.attrs.get("layer")
-    if isinstance(layer, str):
-        return layer
-    for v in op.operands[1:]:
-        if isinstance(v.owner, Op) and v.owner.name == "graph.param":
-            return v.owner.str_attr("name").partition("#")[0].rpartition(".")[0]
-    return ""
-
-
 class _Split:
     def __init__(self, module: Module, training: Training, main: Func, step: Func) -> None:
         self.module, self.training, self.main, self.step = module, training, main, step
@@ -80,7 +70,7 @@ class _Split:
 
     def builder(self, op: Op, phase: str = "fp") -> Builder:
         common: dict[str, Attribute] = {"phase": phase}
-        layer = _layer_of(op)
+        layer = layer_of(op)
         if layer:
             common["layer"] = layer
         return Builder(self.step.body, op.loc, None, **common)
@@ -288,7 +278,7 @@ class _Split:
             return build_elementwise(b, op, args)
         fail(
             "E0375",
-            f"{kind} of layer '{_layer_of(op)}' lies on a cycle through time",
+            f"{kind} of layer '{layer_of(op)}' lies on a cycle through time",
             where=str(op.loc),
             help="in a recurrent connection there may be dense layers, convolutions, element-wise "
             "operations and neurons",
@@ -299,7 +289,7 @@ class _Split:
         if self.training.batch_statistics:
             fail(
                 "E0375",
-                f"the batch normalisation of layer '{_layer_of(op)}' lies on a cycle through time, "
+                f"the batch normalisation of layer '{layer_of(op)}' lies on a cycle through time, "
                 "where batch statistics are not supported",
                 where=str(op.loc),
                 help='set statistics = "running" in [batchnorm]',

@@ -30,16 +30,24 @@ def _spread() -> MicroProgram:
     return w.program("softmax_spread")
 
 
-def _gradient(k: float) -> MicroProgram:
-    """Streams: exp(d), row sum, label, index; out: the scaled gradient."""
+def _factor(w: ProgramWriter, k: float, stream: int | None) -> int:
+    """Return the register with what a gradient is multiplied by: k, times a scale in memory."""
+    if stream is None:
+        return w.add("const.f", imm=f32_bits(k))
+    scale = w.add("ld.row.f", imm=stream)
+    return w.add("mul.f", (w.add("const.f", imm=f32_bits(k)), scale))
+
+
+def _gradient(k: float, scaled: bool) -> MicroProgram:
+    """Streams: exp(d), row sum, label, index, ``scaled``: scale; out: the scaled gradient."""
     w = ProgramWriter()
     e, total = w.add("ld.h", imm=0), w.add("ld.row.f", imm=1)
     hot = w.add("eq", (w.add("ld.row.i", imm=2), w.add("iota", imm=3)))
     p = w.add("div.f", (e, total))
     less = w.add("sub.f", (p, w.add("const.f", imm=f32_bits(1.0))))
     q = w.add("sel.f", (hot, less, p))
-    scaled = w.add("mul.f", (q, w.add("const.f", imm=f32_bits(k))))
-    w.add("st.h", (w.add("f2h", (scaled,)),), imm=4)
+    product = w.add("mul.f", (q, _factor(w, k, 4 if scaled else None)))
+    w.add("st.h", (w.add("f2h", (product,)),), imm=5 if scaled else 4)
     return w.program("softmax_gradient")
 
 
@@ -60,8 +68,8 @@ def _scale(k: float) -> MicroProgram:
     return w.program("loss_scale")
 
 
-def _error(k: float, one_hot: bool) -> MicroProgram:
-    """Streams: logits, label or target, index; out: gradient, squared error."""
+def _error(k: float, one_hot: bool, scaled: bool) -> MicroProgram:
+    """Streams: logits, label or target, index, ``scaled``: scale; out: gradient, squared error."""
     w = ProgramWriter()
     z = w.add("ld.h", imm=0)
     if one_hot:
@@ -71,9 +79,9 @@ def _error(k: float, one_hot: bool) -> MicroProgram:
     else:
         target = w.add("ld.h", imm=1)
     d = w.add("sub.h", (z, target))
-    scaled = w.add("mul.f", (d, w.add("const.f", imm=f32_bits(k))))
-    w.add("st.h", (w.add("f2h", (scaled,)),), imm=3)
-    w.add("st.f", (w.add("mul.f", (d, d)),), imm=4)
+    product = w.add("mul.f", (d, _factor(w, k, 3 if scaled else None)))
+    w.add("st.h", (w.add("f2h", (product,)),), imm=4 if scaled else 3)
+    w.add("st.f", (w.add("mul.f", (d, d)),), imm=5 if scaled else 4)
     return w.program("squared_error")
 
 
@@ -159,7 +167,7 @@ def _steps(value: Value) -> tuple[int, int, int]:
 
 
 def _softmax_ce(context: TilingContext, op: Op) -> None:
-    z, y = op.operands
+    z, y = op.operands[:2]
     steps, rows, classes = _steps(z)
     batch, scale = op.int_attr("batch"), op.float_attr("scale")
     terms = _temporary(context, op, steps * rows)
@@ -171,11 +179,14 @@ def _softmax_ce(context: TilingContext, op: Op) -> None:
     logits, labels = context.tensors[z], context.tensors[y]
     gradient = context.tensors.get(op.results[1])
     spread = context.program("softmax_spread", _spread())
-    slope = context.program("softmax_gradient", _gradient(scale / batch))
+    factor, factors = _scale_buffer(context, b, op)
+    slope = context.program("softmax_gradient", _gradient(scale / batch, factor is not None))
     row_loss = context.program("softmax_row_loss", _row_loss())
 
     def tile(r_at: At, r: int, first: bool) -> None:
         b.load(ys, ZERO, labels, r_at * 4, 1, r * 4, 0, 0)
+        if factor is not None:
+            b.load(factor, ZERO, context.tensors[op.operands[2]], ZERO, 1, 4, 0, 0)
 
         def step(t_at: At, _: int, __: bool) -> None:
             row_at = t_at * rows + r_at
@@ -207,6 +218,7 @@ def _softmax_ce(context: TilingContext, op: Op) -> None:
                         Stream(sums, ZERO, 0, 4),
                         Stream(ys, ZERO, 0, 4),
                         _counter(),
+                        *factors,
                         Stream(gs, ZERO, 0, width),
                     ],
                     1,
@@ -231,6 +243,16 @@ def _softmax_ce(context: TilingContext, op: Op) -> None:
     _total(context, op, terms, 1 / batch, op.results[0])
 
 
+def _scale_buffer(
+    context: TilingContext, b: TaskBuilder, op: Op
+) -> tuple[Value | None, list[Stream]]:
+    """Return the buffer of a loss scale that is an operand, and its stream; nothing without."""
+    if len(op.operands) < 3 or op.results[1] not in context.tensors:
+        return None, []
+    buffer = b.sram("scale", 4)
+    return buffer, [Stream(buffer, ZERO, 0, 0)]
+
+
 def _reduce(
     b: TaskBuilder, dst: Value, stride: int, x: Value, x_stride: int, rows: int, n: int, kind: str
 ) -> None:
@@ -247,7 +269,7 @@ def _reduce(
 
 
 def _mse(context: TilingContext, op: Op) -> None:
-    z, y = op.operands
+    z, y = op.operands[:2]
     steps, rows, classes = _steps(z)
     count = op.int_attr("batch") * classes
     one_hot = y.type.dtype == "i32"
@@ -260,9 +282,14 @@ def _mse(context: TilingContext, op: Op) -> None:
     logits, target = context.tensors[z], context.tensors[y]
     target_steps = y.type.kind == "seq"
     gradient = context.tensors.get(op.results[1])
-    program = context.program("squared_error", _error(2 * op.float_attr("scale") / count, one_hot))
+    factor, factors = _scale_buffer(context, b, op)
+    k = 2 * op.float_attr("scale") / count
+    program = context.program("squared_error", _error(k, one_hot, factor is not None))
 
     def tile(r_at: At, r: int, first: bool) -> None:
+        if factor is not None:
+            b.load(factor, ZERO, context.tensors[op.operands[2]], ZERO, 1, 4, 0, 0)
+
         def step(t_at: At, _: int, __: bool) -> None:
             row_at = t_at * rows + r_at
             b.load(zs, ZERO, logits, row_at * width, 1, r * width, 0, 0)
@@ -277,6 +304,7 @@ def _mse(context: TilingContext, op: Op) -> None:
                 Stream(zs, ZERO, 0, width),
                 want,
                 _counter(),
+                *factors,
                 Stream(gs, ZERO, 0, width),
                 Stream(squares, ZERO, 0, classes * 4),
             ]
