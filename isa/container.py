@@ -145,10 +145,15 @@ def _aligned(at: int) -> int:
     return (at + _ALIGN - 1) // _ALIGN * _ALIGN
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to must not hold us up."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def read_file(path: Path) -> bytes:
     """Return the contents of a regular file of bounded size."""
     try:
-        with path.open("rb") as stream:
+        with open(path, "rb", opener=_without_waiting) as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ObjectFileError(f"{path}: not a regular file")

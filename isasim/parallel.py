@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Final
 
 from snncc.isasim.activity import Recorder
 from snncc.isasim.chip import Chip, Core
@@ -19,6 +20,11 @@ from snncc.isasim.counters import Counters
 from snncc.isasim.engines.base import Activity, Engine
 from snncc.isasim.sequencer import Entry
 from snncc.isasim.untimed import Untimed
+
+GRACE: Final = 5.0
+"""Seconds that an interrupted run waits for its threads; a kernel may still have to be compiled."""
+_LOOK: Final = 0.02
+"""Seconds between two attempts to stop sequencers."""
 
 
 class _CoreRun(Untimed):
@@ -49,6 +55,8 @@ class _CoreRun(Untimed):
         for actor in actors:
             super()._wake(actor)
         while self.ready:
+            if self.pool.stopped:
+                return False
             actor = self.ready.popleft()
             self.queued.discard(actor)
             slot = actor & 7
@@ -74,7 +82,10 @@ class Parallel:
         self._tasks = 0
         self._done = threading.Event()
         self._failed: list[BaseException] = []
-        self._stopped = False
+        self.stopped = False
+        """Whether all threads shall end."""
+        self._queue: SimpleQueue[int | None] = SimpleQueue()
+        """Cores that can go on; None ends a thread."""
 
     def run(self) -> bool:
         """Run all cores; False when something went wrong: then a run in order says what."""
@@ -85,15 +96,30 @@ class Parallel:
             )
             for core in self.chip.cores
         }
-        with ThreadPoolExecutor(self.threads, "snncc-core") as self._executor:
+        # daemons: whatever they hang in, a process that is told to end does
+        workers = [
+            threading.Thread(target=self._work, name=f"snncc-core-{n}", daemon=True)
+            for n in range(self.threads)
+        ]
+        try:
+            for worker in workers:
+                worker.start()
             with self.lock:
                 for core in self.chip.cores:
                     self.wake(core.index << 3)
             self._done.wait()
+        except BaseException:
+            self._interrupt()
+            raise
+        finally:
+            for _ in workers:
+                self._queue.put(None)
+        for worker in workers:
+            worker.join()
         if self._failed:
             raise self._failed[0]
         executed = sum(core.seq.executed for core in self.chip.cores)
-        return not self._stopped and executed <= self.limit and self._ended()
+        return not self.stopped and executed <= self.limit and self._ended()
 
     def activities(self) -> dict[tuple[int, int], list[Activity]]:
         """Return what every instruction did."""
@@ -110,26 +136,40 @@ class Parallel:
             if core not in self._busy:
                 self._busy.add(core)
                 self._tasks += 1
-                self._executor.submit(self._task, core)
+                self._queue.put(core)
+
+    def _work(self) -> None:
+        """Be one of the threads."""
+        while (core := self._queue.get()) is not None:
+            try:
+                self._task(core)
+            except BaseException as error:  # handed to the thread that called run()
+                self._failed.append(error)
+                self.stopped = True
+            with self.lock:
+                self._tasks -= 1
+                if not self._tasks:
+                    self._done.set()
 
     def _task(self, core: int) -> None:
         """Run a core as far as it goes."""
-        try:
-            while True:
-                with self.lock:
-                    actors = self._pending.pop(core, ())
-                    if not actors or self._stopped:
-                        break
-                if not self._runs[core].advance(actors):
-                    self._stopped = True
-        except BaseException as error:  # handed to the thread that called run()
-            self._failed.append(error)
-            self._stopped = True
-        with self.lock:
-            self._busy.discard(core)
-            self._tasks -= 1
-            if not self._tasks:
-                self._done.set()
+        while True:
+            with self.lock:
+                actors = self._pending.pop(core, ())
+                if not actors or self.stopped:
+                    self._busy.discard(core)  # from here on wake() makes a new task
+                    return
+            if not self._runs[core].advance(actors):
+                self.stopped = True
+
+    def _interrupt(self) -> None:
+        """Stop the threads: after the instruction at hand, sequencers after the turn of a loop."""
+        self.stopped = True
+        waited = 0.0
+        while self._tasks and waited < GRACE and not self._done.wait(_LOOK):
+            waited += _LOOK
+            for core in self.chip.cores:
+                core.seq.stop = 0
 
     def _ended(self) -> bool:
         return all(c.halted and not any(c.seq.queues) for c in self.chip.cores)

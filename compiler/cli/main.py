@@ -25,6 +25,7 @@ COMMANDS = {
     "isa": (_HERE + "reference", "isa", "Show the instruction set."),
     "targets": (_HERE + "reference", "targets", "List the machines, or show one."),
     "report": (_HERE + "report", "report", "Show where a run's time and energy went (HTML)."),
+    "selftest": (_HERE + "selftest.command", "selftest", "Check this installation."),
     "completion": (_HERE + "reference", "completion", "Print a shell completion script."),
 }
 

@@ -44,9 +44,14 @@ ENGINES = ("fast", "reference")
 Notice = Callable[[str], None]
 
 
+_told: set[str] = set()
+
+
 def to_stderr(message: str) -> None:
-    """Print a notice for the user."""
-    print(f"snncc: note: {message}", file=sys.stderr)
+    """Print a notice for the user, once in a process."""
+    if message not in _told:
+        _told.add(message)
+        print(f"snncc: note: {message}", file=sys.stderr)
 
 
 def show_progress(name: str, done: int, total: int) -> None:
@@ -61,8 +66,10 @@ def select_engine(
 ) -> Engine:
     """Return the engine called ``name``.
 
-    ``fast`` becomes ``reference`` (slower, same bits) where numba is missing.  ``notice`` is told
-    that, and also when kernels have to be compiled first.  Numba is imported here, not before.
+    ``fast`` becomes ``reference`` (slower, same bits) where numba is missing, broken or told not to
+    compile.  ``notice`` is told that, and also when kernels have to be compiled first, when the
+    cache cannot be used, and when conversions of binary16 take integer operations because the CPU
+    has none (slower, same bits).  Numba is imported here, not before.
     """
     from snncc.isasim.engines.reference import ReferenceEngine
 
@@ -74,9 +81,12 @@ def select_engine(
 
             kernel_cache.progress.notice = notice
             kernel_cache.progress.listener = show_progress
+            from snncc.isasim.engines import emit
             from snncc.isasim.engines.fast import FastEngine
-        except ImportError as error:
+        except (ImportError, OSError) as error:  # OSError: a shared library that does not load
             notice(f"the fast engine is not available ({error}); using the reference engine")
         else:
+            if not emit.HALF_INSTRUCTIONS:
+                notice("no binary16 instructions (F16C); the fast engine is slower, same results")
             return FastEngine(numerics)
     return ReferenceEngine(numerics)

@@ -18,8 +18,9 @@ import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
+
+from snncc.isasim.engines.host_cpu import has_feature
 
 LANES = 16
 I1, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 16, 32, 64))
@@ -32,22 +33,14 @@ NAN32 = 0x7FC00000
 NAN16 = 0x7E00
 
 
-def _features() -> dict[str, bool]:
-    try:
-        return dict(llvm.get_host_cpu_features())
-    except RuntimeError:
-        return {}
-
-
-_FEATURES = _features()
 NO_F16C = os.environ.get("SNNCC_NO_F16C", "") not in ("", "0")
 """Set by a test to try the integer conversions on a CPU that does not need them."""
 HALF_INSTRUCTIONS = not NO_F16C and (
-    bool(_FEATURES.get("f16c")) or platform.machine() in ("aarch64", "arm64")
+    has_feature("f16c") or platform.machine() in ("aarch64", "arm64")
 )
 NO_WIDE = os.environ.get("SNNCC_NO_AVX512", "") not in ("", "0")
 """Set by a test to try the kernels of machines with narrower registers."""
-WIDE = not NO_WIDE and bool(_FEATURES.get("avx512f"))
+WIDE = not NO_WIDE and has_feature("avx512f")
 """Whether a vector of 16 binary32 lanes is one register and there are 32 of them."""
 
 

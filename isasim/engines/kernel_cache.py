@@ -2,10 +2,11 @@
 # pyright: basic
 """How kernels are compiled, and where the machine code is kept.
 
-Numba keys its cache by the file of a kernel alone, but these kernels are made of what several files
-say.  So each state of all of them has a folder of its own, named by a fingerprint: code of another
-version is never run.  The place is ``$NUMBA_CACHE_DIR``, else ``$XDG_CACHE_HOME/snncc``, else
-``~/.cache/snncc``; where none can be written, kernels are compiled in every process.
+These kernels are made of what several files say.  So each state of all of them has a folder of its
+own, named by a fingerprint: code of another version is never run.  The place is
+``$NUMBA_CACHE_DIR``, else ``$XDG_CACHE_HOME/snncc``, else ``~/.cache/snncc``; where none can be
+written, kernels are compiled in every process, those that are used.  Numba's own cache is not used:
+it believes whatever a file says.
 """
 
 from __future__ import annotations
@@ -13,22 +14,36 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import pickle
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import numba
-from numba import config, njit
+from numba import njit
 from numba.core import typeinfer
-from numba.core.dispatcher import Dispatcher
+from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime.nrt import rtsys
+from numba.core.serialize import dumps
 
+from snncc.isasim.engines.code_store import CodeStore
 from snncc.isasim.engines.emit import HALF_INSTRUCTIONS, WIDE
+from snncc.isasim.engines.host_cpu import SETTINGS
 
-SOURCES = ("emit", "kernel_cache", "kernels_*", "lane_code", "lane_fused", "lane_ops")
+if SETTINGS.DISABLE_JIT:
+    raise ImportError("numba does not compile: NUMBA_DISABLE_JIT is set")
+
+SOURCES = (
+    "code_store", "emit", "host_cpu", "kernel_cache", "kernels_*", "lane_code", "lane_fused",
+    "lane_ops",
+)  # fmt: skip
+
+COMPILER_LOCK = global_compiler_lock
+"""Held by whoever makes machine code.  It is numba's own, which numba takes while it compiles and
+which a thread may take again: with a second lock two threads could wait for each other."""
 
 
 def fingerprint() -> str:
@@ -39,26 +54,17 @@ def fingerprint() -> str:
         for file in sorted(here.glob(f"{pattern}.py")):
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     versions = (numba.__version__, llvmlite.__version__, HALF_INSTRUCTIONS, WIDE)
-    digest.update(repr(versions).encode())
+    digest.update(repr((*versions, sys.implementation.cache_tag)).encode())
     return digest.hexdigest()[:16]
 
 
 def _folder() -> Path | None:
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    place = Path(config.CACHE_DIR or Path(home, "snncc")) / f"kernels-{fingerprint()}"
     try:
-        place.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
+        home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        place = Path(SETTINGS.CACHE_DIR or Path(home, "snncc"))
+    except RuntimeError:  # this user has no home
         return None
-    return place if os.access(place, os.W_OK) else None
-
-
-FOLDER = _folder()
-COLD = FOLDER is None or not any(FOLDER.rglob("*.nbi"))
-"""Whether no kernel is in the cache: importing the kernels then compiles all of them."""
-
-
-_LOCK = threading.RLock()
+    return place / f"kernels-{fingerprint()}"
 
 
 def kernel(signature: str) -> Callable[[Any], Any]:
@@ -69,36 +75,26 @@ def kernel(signature: str) -> Callable[[Any], Any]:
     """
 
     def decorate(function: Any) -> Any:
-        with _cache_folder():
-            made = njit(cache=FOLDER is not None, nogil=True, error_model="numpy")(function)
-        if isinstance(made, Dispatcher):
-            if COLD:
-                _ready(made, signature)
-            else:
-                _later(made, signature)
+        made = njit(nogil=True, error_model="numpy")(function)
+        ready = _later(made, signature)
+        if COLD:
+            ready()
         return made
 
     return decorate
 
 
-@contextmanager
-def _cache_folder() -> Iterator[None]:
-    """Numba looks into this folder while it makes a dispatcher."""
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(FOLDER or "")
-    try:
-        yield
-    finally:
-        config.CACHE_DIR = before
+def _later(made: Any, signature: str) -> Callable[[], None]:
+    """Let the first use load or compile a kernel; more threads than one may be the first.
 
+    Return what does it at once.
 
-def _later(made: Any, signature: str) -> None:
-    """Let the first use load or compile a kernel; from then on nothing stands in between."""
+    The hooks stay where they are.  Numba asks them only when it has no machine code for a call, so
+    they cost nothing later, and no thread can come between their end and the code's arrival.
+    """
 
     def ready() -> None:
-        with _LOCK:
-            for name in hooks:
-                made.__dict__.pop(name, None)
+        with COMPILER_LOCK:
             if not made.overloads:
                 _ready(made, signature)
 
@@ -114,10 +110,10 @@ def _later(made: Any, signature: str) -> None:
 
     def template(args: Any, kws: Any) -> Any:
         ready()
-        return made.get_call_template(args, kws)
+        return type(made).get_call_template(made, args, kws)
 
-    hooks = {"_compile_for_args": call, "get_call_template": template}
-    made.__dict__.update(hooks)
+    made.__dict__.update({"_compile_for_args": call, "get_call_template": template})
+    return ready
 
 
 def _scalar(kind: Any) -> bool:
@@ -125,13 +121,47 @@ def _scalar(kind: Any) -> bool:
 
 
 def _ready(made: Any, signature: str) -> None:
-    """Load machine code from the cache, or compile it."""
-    if FOLDER is None or not _load(made, signature):
-        progress.compiling()
-        with typeinfer.register_dispatcher(made):
-            made.compile(signature)
-            made.disable_compile()
-        progress.compiled(made.__name__)
+    """Load machine code from the cache, or compile and keep it."""
+    name = made.__name__
+    key = repr((made.py_func.__module__, name, signature, made.targetctx.codegen().magic_tuple()))
+    if _load(made, name, key):
+        return
+    progress.compiling()
+    with typeinfer.register_dispatcher(made):
+        made.compile(signature)
+        made.disable_compile()
+    _keep(made, name, key)
+    progress.compiled(name)
+
+
+def _keep(made: Any, name: str, key: str) -> None:
+    """Keep machine code for later processes."""
+    (found,) = made.overloads.values()
+    if found.library.has_dynamic_globals:
+        raise AssertionError(f"{name} holds addresses of this process and cannot be kept")
+    STORE.write(name, key, dumps(found._reduce()))
+
+
+def _load(made: Any, name: str, key: str) -> bool:
+    """Load machine code from the cache; False where there is none.
+
+    ``Dispatcher.compile`` with numba's cache does about the same, but sets up numba's type
+    inference and all of its library first (0.5 s), which only compiling needs.
+    """
+    kept = STORE.read(name, key)
+    if kept is None:
+        return False
+    try:
+        context = made.targetctx
+        rtsys.initialize(context)
+        found = CompileResult._rebuild(context, *pickle.loads(kept))
+        context.insert_user_function(found.entry_point, found.fndesc, [found.library])
+    except Exception as error:  # whatever numba finds wrong with it: compiling helps
+        STORE.refuse(name, f"{type(error).__name__}: {error}")
+        return False
+    made.add_overload(found)
+    made.disable_compile()
+    return True
 
 
 class Progress:
@@ -166,22 +196,11 @@ class Progress:
 progress = Progress()
 
 
-def _load(made: Any, signature: str) -> bool:
-    """Load machine code from the cache; False where there is none.
+def _notice(text: str) -> None:
+    if progress.notice is not None:
+        progress.notice(text)
 
-    ``Dispatcher.compile`` does the same, but sets up numba's type inference and all of its library
-    first (0.5 s), which only compiling needs.  Where numba has changed inside, it has to do it.
-    """
-    try:
-        context = made.targetctx
-        rtsys.initialize(context)
-        with made._cache._guard_against_spurious_io_errors():
-            found = made._cache._load_overload(signature, context)
-            if found is None:
-                return False
-            context.insert_user_function(found.entry_point, found.fndesc, [found.library])
-            made.add_overload(found)
-            made.disable_compile()
-    except (AttributeError, TypeError):
-        return False
-    return True
+
+STORE = CodeStore(_folder(), _notice)
+COLD = not STORE.names() and STORE.ready()
+"""Whether no kernel is in the cache: importing the kernels then compiles all of them."""

@@ -11,11 +11,6 @@ operations are those of :mod:`lane_ops`, so the bits are.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import threading
-from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -25,7 +20,8 @@ from snncc.isa.micro import MicroInst
 from snncc.isa.microcode import is_load, is_state, is_store
 from snncc.isa.tables import table
 from snncc.isasim.engines.emit import F32, I16, I32, I64, V32, VF, Emit, const, i64
-from snncc.isasim.engines.kernel_cache import FOLDER
+from snncc.isasim.engines.host_cpu import cpu_features, cpu_name
+from snncc.isasim.engines.kernel_cache import COMPILER_LOCK, STORE
 from snncc.isasim.engines.lane_code import ROUNDING, half_as_float
 from snncc.isasim.engines.lane_ops import MASKS, NUMBERS, SINGLE, lookup, saturated
 from snncc.isasim.engines.lanes import LaneProgram
@@ -33,10 +29,8 @@ from snncc.isasim.engines.lanes import LaneProgram
 UNSUPPORTED = frozenset(("rand", "iota"))
 SHIFTS = {"h": 5, "f": 6, "m": 1}
 """Logarithm of the bytes of a group of 16 elements."""
-
-
-DIGEST = hashlib.sha256().digest_size
-"""A kept program's first bytes: the digest of its object code."""
+NAME = "lanes"
+"""What the entries of compiled programs are called in the kernel cache."""
 
 
 class Fused:
@@ -52,43 +46,26 @@ class Fused:
 def _target() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features().flatten()
     target = llvm.Target.from_default_triple()
-    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2)
+    return target.create_target_machine(cpu=cpu_name(), features=cpu_features(), opt=2)
 
 
-def _kept(program: LaneProgram, saturate: bool) -> Path | None:
-    """Return the file that keeps a program's object code; None: it cannot be kept.
+def _key(program: LaneProgram, saturate: bool) -> str | None:
+    """Return what decides a program's object code; None: it cannot be kept.
 
     Code that looks tables up holds their addresses in this process.
     """
-    if FOLDER is None or any(inst.op.name == "tab.h" for inst in program.code):
+    if any(inst.op.name == "tab.h" for inst in program.code):
         return None
     code = [(i.op.name, i.dst, i.args, i.imm) for i in program.code]
-    host = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
-    digest = hashlib.sha256(repr((code, program.uses, saturate, host)).encode()).hexdigest()
-    return FOLDER / f"lanes-{digest[:32]}.o"
+    return repr((code, program.uses, saturate, cpu_name(), cpu_features()))
 
 
 def kept(program: LaneProgram, saturate: bool) -> Fused | None:
     """Return a program that an earlier process compiled, if there is one."""
-    place = _kept(program, saturate)
-    if place is None:
-        return None
-    try:
-        found = place.read_bytes()
-    except OSError:
-        return None
-    digest, code = found[:DIGEST], found[DIGEST:]
-    return Fused(code) if digest == hashlib.sha256(code).digest() else None  # damaged: as if none
-
-
-def _keep(place: Path, code: bytes) -> None:
-    """Write object code for later processes; a full or read-only disk is no obstacle."""
-    spare = place.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-    with contextlib.suppress(OSError):
-        spare.write_bytes(hashlib.sha256(code).digest() + code)
-        spare.replace(place)
+    key = _key(program, saturate)
+    code = None if key is None else STORE.read(NAME, key)
+    return None if code is None else Fused(code)
 
 
 class _Writer:
@@ -152,12 +129,9 @@ class _Writer:
         return i64(0)
 
 
-_COMPILING = threading.Lock()
-
-
 def fuse(program: LaneProgram, saturate: bool) -> Fused | None:
     """Compile a program, or return None when it has operations that only the interpreter knows."""
-    with _COMPILING:  # cores may run on several threads
+    with COMPILER_LOCK:  # cores may run on several threads
         return _fuse(program, saturate)
 
 
@@ -212,7 +186,7 @@ def _fuse(program: LaneProgram, saturate: bool) -> Fused | None:
     first = [i64(0), *writer.listed(addresses, len(accesses))]
     builder.ret(writer.e.loop(rows, first, row)[0])
     code = _target().emit_object(llvm.parse_assembly(str(module)))
-    file = _kept(program, saturate)
-    if file is not None:
-        _keep(file, code)
+    key = _key(program, saturate)
+    if key is not None:
+        STORE.write(NAME, key, code)
     return Fused(code)

@@ -21,6 +21,7 @@ from snncc.isasim.engines import (
     select_engine,
 )
 from snncc.isasim.engines.checks import KEEP, check
+from snncc.isasim.engines.code_store import CodeStore
 from unit.isasim.engine_cases import (
     DENSITIES,
     Maker,
@@ -110,7 +111,8 @@ def test_compiled_lane_programs(numerics: Numerics, monkeypatch: pytest.MonkeyPa
     fast_lanes = importlib.import_module("snncc.isasim.engines.fast_lanes")
     monkeypatch.setattr(fast_lanes, "FUSE_AFTER", 0)
     monkeypatch.setattr(fast_lanes, "FUSE_FROM", 1)
-    monkeypatch.setattr(importlib.import_module("snncc.isasim.engines.lane_fused"), "FOLDER", None)
+    lane_fused = importlib.import_module("snncc.isasim.engines.lane_fused")
+    monkeypatch.setattr(lane_fused, "STORE", CodeStore(None, print))
     for seed in range(SEED, SEED + 60):
         op, memory = random_case("ew", seed)
         agree(op, memory, numerics)
@@ -124,7 +126,7 @@ def test_compiled_lane_programs_are_kept(tmp_path: Path, monkeypatch: pytest.Mon
     """What one process compiled another one loads; a damaged file is as none."""
     fast_lanes = importlib.import_module("snncc.isasim.engines.fast_lanes")
     lane_fused = importlib.import_module("snncc.isasim.engines.lane_fused")
-    monkeypatch.setattr(lane_fused, "FOLDER", tmp_path)
+    monkeypatch.setattr(lane_fused, "STORE", CodeStore(tmp_path, print))
     m = Maker(9)
     b = Builder("double")
     x, y = b.emit("ld.h", (), 0), b.emit("ld.row.h", (), 1)
@@ -133,7 +135,7 @@ def test_compiled_lane_programs_are_kept(tmp_path: Path, monkeypatch: pytest.Mon
     assert lane_fused.kept(prepare(program), False) is None
     assert lane_fused.fuse(prepare(program), False) is not None
     kept = list(tmp_path.iterdir())
-    assert [file.suffix for file in kept] == [".o"]
+    assert [file.suffix for file in kept] == [".code"]
     assert lane_fused.kept(prepare(program), False) is not None
     assert lane_fused.kept(prepare(program), True) is None
     monkeypatch.setattr(fast_lanes, "LOAD_FROM", 1)
