@@ -31,6 +31,7 @@ from snncc.compiler.frontend.flat import (
 from snncc.compiler.frontend.onnx_calls import check_calls
 from snncc.compiler.frontend.onnx_file import TensorReader
 from snncc.compiler.frontend.onnx_order import ordered
+from snncc.compiler.frontend.surrogate_hints import SURROGATE_HINTS
 
 MAX_NODES = 400_000
 MAX_DEPTH = 40
@@ -39,7 +40,7 @@ SMALL = 64
 FUNCTION_HELP = "export the function with the model (FunctionProto), or use the standard operators"
 PYTHON_HELP = "a Python function does not survive the export; export in eval mode (model.eval())"
 STANDARD = ("", "ai.onnx")
-TRAINING_HINTS = frozenset({"surrogate", "surrogate_alpha", "surrogate_slope", "detach_reset"})
+TRAINING_HINTS = frozenset({*SURROGATE_HINTS, "surrogate_slope", "detach_reset"})
 
 
 @dataclass(slots=True)
