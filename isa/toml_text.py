@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Any, Final
+from typing import Any, Final, cast
 
 MAX_KEY_PARTS: Final = 100
 _TOKEN: Final = re.compile(r'#[^\n]*|"""|\'\'\'|["\']|\.|[ \t]+|[^\s"\'#.=,\[\]{}]+|.', re.DOTALL)
@@ -30,7 +30,7 @@ def read_toml(text: str) -> dict[str, Any]:
     """Return the table of a text; every fault is a :class:`TomlError`."""
     _check_keys(text)
     try:
-        return tomllib.loads(text)
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         found = re.search(r" \(at line (\d+), column (\d+)\)$", message)
@@ -41,6 +41,21 @@ def read_toml(text: str) -> dict[str, Any]:
         raise TomlError("nested too deeply") from None
     except ValueError:  # Python reads no integer of more digits than this
         raise TomlError("an integer with thousands of digits") from None
+    _check_integers(table)
+    return table
+
+
+def _check_integers(table: dict[str, Any]) -> None:
+    """Refuse integers that TOML has no room for."""
+    todo: list[tuple[str, object]] = list(table.items())
+    while todo:
+        key, value = todo.pop()
+        if isinstance(value, dict):
+            todo += [(f"{key}.{k}", v) for k, v in cast("dict[str, object]", value).items()]
+        elif isinstance(value, list):
+            todo += [(key, v) for v in cast("list[object]", value)]
+        elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise TomlError(f"{key} is an integer of more than 64 bits")
 
 
 def _check_keys(text: str) -> None:

@@ -12,6 +12,7 @@ from work import lines_run
 LONG = "x" + ".x" * 200
 
 FINE = [
+    "a = 9223372036854775807\nb = -9223372036854775808",
     "a = 1\n[b.c]\nd = 'x'\n",
     f'text = "{LONG}" # {LONG}\n',
     f"text = '{LONG}'\nnumbers = [{', '.join(['1.5'] * 300)}]\n",
@@ -45,6 +46,8 @@ def test_keys_of_many_parts(key: str, form: str) -> None:
     ("text", "message"),
     [
         ("a = " + "9" * 5000, "digits"),
+        ("a = 1\n[b]\nc = [[0x" + "f" * 5000 + "]]", r"b\.c is an integer of more than 64 bits"),
+        ("a = 9223372036854775808", "a is an integer of more than 64 bits"),
         ("a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
         ("a = " + "{b = " * 5000 + "1" + "}" * 5000, "nested too deeply"),
         ('a = "' + LONG, "Unterminated string"),
