@@ -11,7 +11,6 @@ the model's metadata.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -33,6 +32,7 @@ from snncc.compiler.config_schema import (
     Value,
 )
 from snncc.compiler.diag import DiagnosticSink, fail
+from snncc.isa.toml_text import TomlError, read_toml
 
 MAX_BYTES = 1 << 20
 _T = TypeVar("_T")
@@ -172,12 +172,10 @@ def load_config(path: Path) -> Config:
 def parse_config(text: str, name: str = "<config>") -> Config:
     """Read a configuration from text."""
     try:
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        where = f"{name}:{found[1]}:{found[2]}" if found else name
-        message = re.sub(r" \(at .*\)$", "", str(error)) or "nested too deeply"
-        fail("E0350", message, where)
+        data = read_toml(text)
+    except TomlError as error:
+        where = f"{name}:{error.line}:{error.column}" if error.line else name
+        fail("E0350", error.message, where)
     return _Reader(text, name).read(data)
 
 

@@ -78,6 +78,8 @@ def check_value(key: Key, value: object, where: str, sink: DiagnosticSink) -> Va
             return value
         case "bool" if isinstance(value, bool):
             result = value
+        case "int" | "float" if isinstance(value, int) and abs(value) >= 1 << 63:
+            problem = "is an integer of more than 64 bits"
         case "int" if isinstance(value, int) and not isinstance(value, bool):
             result = value
         case "float" if isinstance(value, (int, float)) and not isinstance(value, bool):

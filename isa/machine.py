@@ -11,7 +11,6 @@ import functools
 import hashlib
 import json
 import math
-import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from snncc.isa.machine_parts import (
     flat,
 )
 from snncc.isa.table import TABLE
+from snncc.isa.toml_text import TomlError, read_toml
 
 __all__ = [
     "EXTENSIONS",
@@ -205,9 +205,10 @@ def load_machine(name_or_path: str | Path) -> Machine:
 def parse_machine(text: str, source: str = "machine") -> Machine:
     """Return the machine that a TOML text describes; ``source`` names it in errors."""
     try:
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise MachineError(source, [f"not valid TOML: {error}"]) from None
+        table = read_toml(text)
+    except TomlError as error:
+        place = f" (at line {error.line}, column {error.column})" if error.line else ""
+        raise MachineError(source, [f"not valid TOML: {error}{place}"]) from None
     return from_table(table, source)
 
 

@@ -73,12 +73,13 @@ def _import_onnx(path: Path, request: Request) -> Imported:
 
     config, sink = request.config, DiagnosticSink()
     trace = NodeTrace() if request.nodes else None
-    batch, steps = batch_and_steps(config, request)
+    steps = steps_of(config, request.x_shape)
     module = import_onnx(
         path,
         steps=steps,
         time_axis=config.integer("time_axis"),
-        batch=batch,
+        batch=request.batch,
+        x_shape=request.x_shape,
         batch_in_time_axis=config.flag("batch_in_time_axis"),
         sink=sink,
         trace=trace,
@@ -139,24 +140,17 @@ def _import_dsl(path: Path, request: Request) -> Imported:
     return Imported(module, config, tuple(sink.warnings))
 
 
-def batch_and_steps(config: Config, request: Request) -> tuple[int | None, int | None]:
-    """Return batch size and number of steps as far as configuration and ``x`` say them."""
-    steps = config.integer("timesteps")
-    batch = request.batch
-    shape = request.x_shape
-    if shape:
-        axis = config.integer("time_axis")
-        if config.flag("batch_in_time_axis"):
-            given = shape[0] // steps if steps else None
-        elif axis is None:
-            given = shape[0]
-        else:
-            if axis >= len(shape):
-                fail("E0354", f"time_axis is {axis}, but x has {len(shape)} axes", config.file)
-            given = shape[1 if axis == 0 else 0] if len(shape) > 1 else None
-            steps = steps or shape[axis]
-        batch = batch or given
-    return batch, steps
+def steps_of(config: Config, x_shape: Sequence[int] | None) -> int | None:
+    """Return the number of steps as far as configuration and ``x`` say it.
+
+    The batch is for the importer to find: it knows where the file has which axis.
+    """
+    steps, axis = config.integer("timesteps"), config.integer("time_axis")
+    if x_shape is None or axis is None or config.flag("batch_in_time_axis"):
+        return steps
+    if axis >= len(x_shape):
+        fail("E0354", f"time_axis is {axis}, but x has {len(x_shape)} axes", config.file)
+    return steps or x_shape[axis]
 
 
 def lower(

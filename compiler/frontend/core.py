@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from snncc.compiler.frontend.elementwise import ELEMENTWISE, evaluate
 from snncc.compiler.frontend.flat import Arr
-from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
 
 TOLERANCE = 1e-5
 
@@ -17,22 +19,54 @@ class Unfit(Exception):
     """This cycle is not the parametrised neuron."""
 
 
+@dataclass(slots=True)
+class Graph:
+    """The nodes below some roots, operands first, with their users."""
+
+    order: list[RNode]
+    users: dict[int, list[RNode]]
+    place: dict[int, int]
+
+    @staticmethod
+    def below(roots: Sequence[RNode]) -> Graph:
+        """Return the graph below some roots."""
+        order = reachable(roots)
+        return Graph(order, users(order), {n.id: i for i, n in enumerate(order)})
+
+    def sort(self, nodes: Iterable[RNode]) -> list[RNode]:
+        """Return nodes of the graph in its order."""
+        return sorted(nodes, key=lambda n: self.place[n.id])
+
+    def functions_of(self, h: RNode) -> list[RNode]:
+        """Return the element-wise nodes that depend on ``h`` and constants alone, h among them."""
+        found = {h.id: h}
+        waiting = [self.place[h.id]]
+        seen = set(waiting)
+        while waiting:  # operands first: whether a node's operands are functions is known by then
+            node = self.order[heapq.heappop(waiting)]
+            ins = [resolve(i) for i in node.ins]
+            plain = node.op in ELEMENTWISE or node.op == "View"
+            if plain and all(i.id in found or i.op == "Const" for i in ins):
+                found[node.id] = node
+            elif node is not h:
+                continue
+            for user in self.users.get(node.id, []):
+                at = self.place[user.id]
+                if at not in seen:
+                    seen.add(at)
+                    heapq.heappush(waiting, at)
+        return self.sort(found.values())
+
+
 class Core:
     """A cycle seen as the function h(p, inputs): p is h one step before."""
 
-    def __init__(self, h: RNode, group: Sequence[RNode], order: Sequence[RNode]) -> None:
-        """``order``: all nodes, operands first."""
+    def __init__(self, h: RNode, group: Sequence[RNode], graph: Graph) -> None:
         self.h = h
         self.cycle = {n.id for n in group}
-        self.functions = {h.id}
-        for n in order:
-            if n.op not in ELEMENTWISE and n.op != "View":
-                continue
-            ins = [resolve(i) for i in n.ins]
-            if any(i.id in self.functions for i in ins) and all(
-                i.id in self.functions or i.op == "Const" for i in ins
-            ):
-                self.functions.add(n.id)
+        self.function_nodes = graph.functions_of(h)
+        """The functions of h alone, h among them, operands first."""
+        self.functions = {n.id for n in self.function_nodes}
         self.inputs: list[RNode] = []
         self.inside: set[int] = set()
         self.delays: list[RNode] = []

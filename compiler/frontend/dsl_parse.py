@@ -161,11 +161,17 @@ class _Reader:
 
     def around(self, tree: Node) -> Span:
         """Return the span of everything below a tree."""
-        tokens = list(tree.scan_values(lambda v: isinstance(v, Token)))
-        if not tokens:
+        spans: list[Span] = []
+        todo: list[Token | Node] = [tree]
+        while todo:
+            each = todo.pop()
+            if isinstance(each, Token):
+                spans.append(self.span(each))
+            else:
+                todo += each.children
+        if not spans:
             return Span(self.source, 0, 1)
-        first, last = self.span(tokens[0]), self.span(tokens[-1])
-        return Span(self.source, first.start, last.end)
+        return Span(self.source, min(s.start for s in spans), max(s.end for s in spans))
 
     def items(self, children: list[Token | Node], depth: int) -> tuple[Item, ...]:
         found: list[Item] = []

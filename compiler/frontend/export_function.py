@@ -15,17 +15,19 @@ import onnx
 from onnx import helper
 
 from snncc.compiler.diag import fail
-from snncc.compiler.ir.build import Attrs, Builder
+from snncc.compiler.frontend.surrogate_hints import SURROGATE_HINTS, parameter_hints
+from snncc.compiler.ir.build import Attrs, Builder, number
 from snncc.compiler.ir.core import Attribute, Block, Op, Value, tensor
 from snncc.compiler.ir.dialect_graph import NEURON_PARAMS
 from snncc.compiler.ir.neuron_step import build_neuron_step, param_names, state_names
+from snncc.compiler.ir.surrogate import normal
 
 DOMAIN = "ai.snncc"
 OPSET = 18
 DIRECT = {"mul": "Mul", "add": "Add", "sub": "Sub", "div": "Div", "max": "Max", "min": "Min",
           "eq": "Equal", "stop_gradient": "Identity", "neg": "Neg", "abs": "Abs"}  # fmt: skip
 WORDS = ("dynamics", "synapse", "compare", "reset", "delay", "norm_input", "reset_gradient")
-HINTS = ("surrogate", "surrogate_alpha", "reset", "detach_reset")
+HINTS = (*SURROGATE_HINTS, "reset", "detach_reset")
 
 
 def numbers(attrs: Attrs) -> dict[str, float]:
@@ -53,9 +55,11 @@ def hints(attrs: Attrs) -> dict[str, Any]:
     }
     surrogate = attrs.get("surrogate")
     if isinstance(surrogate, Mapping):
-        found["surrogate"] = str(surrogate.get("name"))
-        rest = [v for k, v in surrogate.items() if k != "name" and isinstance(v, (int, float))]
-        found["surrogate_alpha"] = float(rest[0]) if rest else 1.0
+        spec = normal(surrogate)
+        found["surrogate"] = str(spec["name"])
+        found["surrogate_alpha"] = 1.0
+        for key, hint in parameter_hints(found["surrogate"]).items():
+            found[hint] = number(spec, key, 0.0)
     return found
 
 

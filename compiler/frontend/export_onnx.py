@@ -64,8 +64,9 @@ class _Exporter:
         block = self.module.func("main").body
         w = Writer(self.module.steps, self.step)
         inputs = [helper.make_tensor_value_info(a.name, FLOAT, a.type.shape) for a in block.args]
+        moving = [a for a in block.args if a.type.kind == "seq"] or block.args[:1]
         for a in block.args:
-            w.names[a] = f"{a.name}_t" if self.step and a.type.kind == "seq" else a.name
+            w.names[a] = f"{a.name}_t" if self.step and a in moving else a.name
         waiting: dict[str, str] = {}
         results: list[tuple[str, str, Value]] = []
         for op in block.ops:
@@ -86,7 +87,7 @@ class _Exporter:
                     self.refuse(op)
                 w.names[op.result] = emit(w, op)
         outputs = [helper.make_tensor_value_info(n, FLOAT, v.type.shape) for n, _, v in results]
-        nodes = self.scan(block.args, w, results) if self.step else w.nodes
+        nodes = self.scan(moving, w, results) if self.step else w.nodes
         if not self.step:
             nodes += [helper.make_node("Identity", [v], [n]) for n, v, _ in results]
         graph = helper.make_graph(nodes, self.module.name, inputs, outputs, w.initializers)
@@ -168,10 +169,12 @@ class _Exporter:
             w.names[op.results[1]] = outs[0]
 
     def scan(
-        self, args: Sequence[Value], w: Writer, results: Sequence[tuple[str, str, Value]]
+        self, moving: Sequence[Value], w: Writer, results: Sequence[tuple[str, str, Value]]
     ) -> list[onnx.NodeProto]:
-        """Wrap the nodes of a step into a Scan."""
-        moving = [a for a in args if a.type.kind == "seq"]
+        """Wrap the nodes of a step into a Scan over ``moving``.
+
+        A Scan needs an input that it runs over: one that is the same at every step is repeated.
+        """
         if any(v.type.kind != "seq" for _, _, v in results):
             fail("E0114", "ONNX export has no result without time in a recurrent network yet")
         olds, nexts = [c[1] for c in self.carried], [c[2] for c in self.carried]
@@ -189,10 +192,19 @@ class _Exporter:
             [onnx.ValueInfoProto(name=n) for n in (*ends, *shown)],
         )  # fmt: skip
         outs = [f"end.{i}" for i in range(len(ends))]
-        ins = [*(c[0] for c in self.carried), *(a.name for a in moving)]
+        repeats: list[onnx.NodeProto] = []
+        over: list[str] = []
+        for a in moving:
+            over.append(a.name)
+            if a.type.kind != "seq":
+                over[-1] = f"{a.name}_repeated"
+                shape = w.ints((self.module.steps, *a.type.shape))
+                repeats.append(helper.make_node("Expand", [a.name, shape], [over[-1]]))
+        ins = [*(c[0] for c in self.carried), *over]
         return [
+            *repeats,
             helper.make_node(
                 "Scan", ins, [*outs, *(n for n, _, _ in results)], body=body,
                 num_scan_inputs=len(moving),
-            )
+            ),
         ]  # fmt: skip

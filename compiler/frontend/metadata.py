@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from snncc.compiler.frontend.flat import AttrValue, Node, Val
 from snncc.compiler.frontend.rolled import RNode
+from snncc.compiler.frontend.surrogate_hints import read_surrogate_hints
 from snncc.compiler.ir.core import Attribute
 
 FRAMEWORKS = ("snntorch", "spikingjelly", "norse", "sinabs")
@@ -119,20 +120,9 @@ def _snntorch_surrogate(line: int) -> dict[str, Attribute]:
 
 def _from_hints(hints: Mapping[str, AttrValue]) -> Convention | None:
     """Read the training attributes of an ai.snncc function."""
-    name = hints.get("surrogate")
-    if not isinstance(name, str) or not name:
+    surrogate = read_surrogate_hints(hints)
+    if surrogate is None:
         return None
-    known = {"atan": "alpha", "sigmoid": "alpha", "super_spike": "alpha", "fast_sigmoid": "slope",
-             "rectangular": "width", "triangular": "width", "exponential": "width",
-             "straight_through": ""}  # fmt: skip
-    name = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name).replace("-", "_").lower()
-    name = {"superspike": "super_spike", "fastsigmoid": "fast_sigmoid"}.get(name, name)
-    if name not in known:
-        return None
-    surrogate: dict[str, Attribute] = {"name": name}
-    value = hints.get("surrogate_alpha", hints.get("surrogate_slope"))
-    if known[name] and isinstance(value, (int, float)):
-        surrogate[known[name]] = float(value)
     detach = hints.get("detach_reset", 1)
     return Convention(surrogate, "detached" if detach else "attached", "metadata", "ai.snncc")
 

@@ -6,32 +6,42 @@ not fit stays as it is.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
-from snncc.compiler.frontend.core import Core, Unfit, close
+from snncc.compiler.frontend.core import Core, Graph, Unfit, close
 from snncc.compiler.frontend.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.flat import Arr
 from snncc.compiler.frontend.identify import Neuron, identify, strip
-from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
+from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.frontend.scc import components
 
 BENDING = frozenset({"Relu", "Abs", "Sign", "Floor", "Ceil", "Round", "Clip", "Max", "Min", "Pow"})
 """Operators that give a spike back as it is, but not its gradient."""
 
+Comparison: TypeAlias = tuple[RNode, tuple[RNode, Arr, str]]
+"""A comparison, and how it is read: what is compared, the threshold, strict or non_strict."""
+
 
 def recognise(roots: list[RNode]) -> list[Neuron]:
     """Find all neurons below the roots; the graph is not changed."""
-    order = reachable(roots)
-    use = users(order)
-    compares = [(n, s) for n in order if (s := strip(n)) is not None]
+    graph = Graph.below(roots)
+    compares: dict[int, list[Comparison]] = {}
+    for n in graph.order:
+        read = strip(n)
+        if read is not None:
+            compares.setdefault(read[0].id, []).append((n, read))
 
     def inside(n: RNode) -> bool:
         return n.op in ELEMENTWISE or n.op == "Delay" or n.op == "View"
 
     found: list[Neuron] = []
     outputs = {resolve(r).id for r in roots}
-    for group in components(order, inside):
-        neuron = _recognise_group(group, order, compares, use, outputs)
+    for group in components(graph.order, inside):
+        mine = [c for n in group for c in compares.get(n.id, [])]
+        mine.sort(key=lambda c: graph.place[c[0].id])
+        neuron = _recognise_group(group, graph, mine, outputs)
         if neuron is not None:
             found.append(neuron)
     return found
@@ -39,58 +49,48 @@ def recognise(roots: list[RNode]) -> list[Neuron]:
 
 def _recognise_group(
     group: list[RNode],
-    order: list[RNode],
-    compares: list[tuple[RNode, tuple[RNode, Arr, str]]],
-    use: dict[int, list[RNode]],
+    graph: Graph,
+    compares: list[Comparison],
     outputs: set[int],
 ) -> Neuron | None:
-    ids = {n.id for n in group}
-    heads = [(n, s) for n, s in compares if s[0].id in ids and s[0].op != "Delay"]
+    heads = [(n, s) for n, s in compares if s[0].op != "Delay"]
     if not heads:  # the spikes of the last step are not in the file: only their reset is
-        heads = [
-            (n, (resolve(s[0].ins[0]), s[1], s[2]))
-            for n, s in compares
-            if s[0].id in ids and s[0].op == "Delay"
-        ]
+        heads = [(n, (resolve(s[0].ins[0]), s[1], s[2])) for n, s in compares if s[0].op == "Delay"]
     hs = {s[0].id: s[0] for _, s in heads}
     try:
         if len(hs) > 1 or (not hs and any(n.op in COMPARE for n in group)):
             return None
         if hs:
             h = next(iter(hs.values()))
-            core = Core(h, group, order)
-            return _spiking(core, heads, order, use, outputs)
-        return _integrator(group, order, use, outputs)
+            return _spiking(Core(h, group, graph), heads, graph, outputs)
+        return _integrator(group, graph, outputs)
     except Unfit:
         return None
 
 
 def _spiking(
     core: Core,
-    heads: list[tuple[RNode, tuple[RNode, Arr, str]]],
-    order: list[RNode],
-    use: dict[int, list[RNode]],
+    heads: list[Comparison],
+    graph: Graph,
     outputs: set[int],
 ) -> Neuron | None:
     compare, theta = heads[0][1][2], heads[0][1][1]
-    multi = _multi_threshold(core, heads, order)
+    multi = _multi_threshold(core, heads)
     if multi is not None:
         theta = multi
     elif any(not close(t, theta) or s[1][2] != compare for s in heads for t in [s[1][1]]):
         return None
     found = identify(core, theta, multi is not None, compare)
     _match_initial(core, found)
-    return _results(core, found, order, use, outputs)
+    return _results(core, found, graph, outputs)
 
 
-def _multi_threshold(
-    core: Core, heads: list[tuple[RNode, tuple[RNode, Arr, str]]], order: list[RNode]
-) -> Arr | None:
+def _multi_threshold(core: Core, heads: list[Comparison]) -> Arr | None:
     """Return theta when some function of h counts spikes: trunc(h/theta) above zero."""
     if not all(close(s[1], 0.0) for _, s in heads):
         return None
-    for n in order:
-        if n.id not in core.functions or n.op not in ("Trunc", "Floor"):
+    for n in core.function_nodes:
+        if n.op not in ("Trunc", "Floor"):
             continue
         x = resolve(n.ins[0])
         slope = core.function(x, np.asarray(2.0)) - core.function(x, np.asarray(1.0))
@@ -149,26 +149,23 @@ def _grid(found: Neuron) -> list[Arr]:
 def _results(
     core: Core,
     found: Neuron,
-    order: list[RNode],
-    use: dict[int, list[RNode]],
+    graph: Graph,
     outputs: set[int],
 ) -> Neuron | None:
     """Split the functions of h into spikes, membrane and the rest, which stays ordinary ops."""
     outer = [
         n
-        for n in order
-        if n.id in core.functions
-        and (
-            n.id in outputs
-            or any(
-                u.id not in core.functions and u.id not in core.inside for u in use.get(n.id, [])
-            )
+        for n in core.function_nodes
+        if n.id in outputs
+        or any(
+            u.id not in core.functions and u.id not in core.inside
+            for u in graph.users.get(n.id, [])
         )
     ]
     grid = _grid(found)
     spiking = found.compare != "none"
-    for n in order:
-        fits = n.id in core.functions and n is not core.h and n.shape == core.h.shape
+    for n in core.function_nodes:
+        fits = n is not core.h and n.shape == core.h.shape
         if spiking and fits and n.op not in BENDING:
             values = [np.asarray(core.function(n, g), np.float64) for g in grid]
             steps = [_step_function(found, g) for g in grid]
@@ -182,9 +179,8 @@ def _results(
         shown = [_membrane(found, g) for g in grid]
         found.membranes = [
             n
-            for n in order
-            if n.id in core.functions
-            and n.shape == core.h.shape
+            for n in core.function_nodes
+            if n.shape == core.h.shape
             and n not in found.spikes
             and all(
                 close(np.asarray(core.function(n, g), np.float64), m)
@@ -213,23 +209,24 @@ def _expressible(core: Core, node: RNode, replaced: set[int]) -> bool:
 
 def _integrator(
     group: list[RNode],
-    order: list[RNode],
-    use: dict[int, list[RNode]],
+    graph: Graph,
     outputs: set[int],
 ) -> Neuron | None:
     """A cycle without threshold: a leaky integrator or a synaptic current."""
     ids = {n.id for n in group}
-    ranked = [n for n in order if n.id in ids and n.op != "Delay"]
+    ranked = graph.sort(n for n in group if n.op != "Delay")
     external = {
-        n.id for n in ranked if n.id in outputs or any(u.id not in ids for u in use.get(n.id, []))
+        n.id
+        for n in ranked
+        if n.id in outputs or any(u.id not in ids for u in graph.users.get(n.id, []))
     }
     best: Neuron | None = None
     for n in sorted(ranked, key=lambda n: n.id not in external):
         try:
-            core = Core(n, group, order)
+            core = Core(n, group, graph)
             found = identify(core, None, False, "none")
             _match_initial(core, found)
-            done = _results(core, found, order, use, outputs)
+            done = _results(core, found, graph, outputs)
         except Unfit:
             continue
         if done is None:

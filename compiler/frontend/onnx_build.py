@@ -6,7 +6,7 @@ unrolled, equal nodes are merged, constant subgraphs are folded and all shapes a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -28,7 +28,10 @@ from snncc.compiler.frontend.flat import (
     Val,
     attr_key,
 )
+from snncc.compiler.frontend.onnx_calls import check_calls
 from snncc.compiler.frontend.onnx_file import TensorReader
+from snncc.compiler.frontend.onnx_order import ordered
+from snncc.compiler.frontend.surrogate_hints import SURROGATE_HINTS
 
 MAX_NODES = 400_000
 MAX_DEPTH = 40
@@ -37,7 +40,7 @@ SMALL = 64
 FUNCTION_HELP = "export the function with the model (FunctionProto), or use the standard operators"
 PYTHON_HELP = "a Python function does not survive the export; export in eval mode (model.eval())"
 STANDARD = ("", "ai.onnx")
-TRAINING_HINTS = frozenset({"surrogate", "surrogate_alpha", "surrogate_slope", "detach_reset"})
+TRAINING_HINTS = frozenset({*SURROGATE_HINTS, "surrogate_slope", "detach_reset"})
 
 
 @dataclass(slots=True)
@@ -60,7 +63,18 @@ class Scope:
     prefix: str = ""
     hints: Mapping[str, AttrValue] = field(default_factory=dict[str, AttrValue])
     depth: int = 0
-    functions: tuple[str, ...] = ()
+    """Graphs around this one."""
+    in_function: bool = False
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A list of nodes that is being read: the graph's, or those of a function that is called."""
+
+    nodes: Iterator[onnx.NodeProto]
+    scope: Scope
+    call: onnx.NodeProto | None = None
+    function: onnx.FunctionProto | None = None
 
 
 @dataclass(slots=True)
@@ -131,7 +145,9 @@ class GraphBuilder:
         self.reader = reader
         self.flat = FlatGraph(file, producer=model.producer_name)
         self.functions = {(f.domain, f.name): f for f in model.functions}
+        check_calls(self.functions, model.graph, MAX_NODES, self.where)
         self.count = 0
+        self.nodes_read = 0
         self.known: dict[tuple[object, ...], Node] = {}
         self.consts: dict[tuple[object, ...], Val] = {}
         self.read: list[tuple[str, str, tuple[Bound, ...]]] = []
@@ -268,24 +284,27 @@ class GraphBuilder:
             fail("E0104", "sparse initializers are not supported", self.where(s.values.name))
 
     def run(self, nodes: Iterable[onnx.NodeProto], scope: Scope) -> None:
-        """Read nodes in order; nodes whose inputs come later wait (any node order is accepted)."""
-        waiting = list(nodes)
-        while waiting:
-            later: list[onnx.NodeProto] = []
-            produced = {o for n in waiting for o in n.output if o}
-            for n in waiting:
-                needs = [i for i in n.input if i and i not in scope.env and i in produced]
-                if needs:
-                    later.append(n)
+        """Read nodes and what they call; any order of the nodes is accepted."""
+        open_: list[_Reading] = [_Reading(ordered(nodes, scope.env, self.where), scope)]
+        while open_:
+            inner = open_[-1]
+            n = next(inner.nodes, None)
+            if n is not None:
+                function = self.functions.get((n.domain, n.op_type))
+                if function is None:
+                    self.node(n, inner.scope)
                 else:
-                    self.node(n, scope)
-            if len(later) == len(waiting):
-                fail("E0105", "the nodes form a cycle", self.where(later[0].name))
-            waiting = later
+                    open_.append(self.enter(function, n, inner.scope))
+                continue
+            open_.pop()
+            if inner.call is not None and inner.function is not None:
+                name = inner.scope.prefix[:-1]
+                outs = [self._bound(inner.scope.env, o, name) for o in inner.function.output]
+                self.define(inner.call, name, outs, open_[-1].scope)
 
     def node(self, n: onnx.NodeProto, scope: Scope) -> None:
-        """Read one node."""
-        name = scope.prefix + (n.name or (n.output[0] if n.output else n.op_type))
+        """Read one node that is no call of a function in the file."""
+        name = self._name(n, scope)
         ins = [self.lookup(i, scope, name) for i in n.input]
         attrs = self.attributes(n, scope)
         try:
@@ -294,7 +313,19 @@ class GraphBuilder:
             if isinstance(error, CompileError):
                 raise
             fail("E0105", f"{n.op_type}: {error}", self.where(name))
-        if not scope.functions:
+        self.define(n, name, outs, scope)
+
+    def _name(self, n: onnx.NodeProto, scope: Scope) -> str:
+        """Return a node's path; so many nodes can be read and no more."""
+        name = scope.prefix + (n.name or (n.output[0] if n.output else n.op_type))
+        self.nodes_read += 1
+        if self.nodes_read > MAX_NODES:
+            fail("E0109", f"more than {MAX_NODES} nodes with loops unrolled", self.where(name))
+        return name
+
+    def define(self, n: onnx.NodeProto, name: str, outs: Sequence[Bound], scope: Scope) -> None:
+        """Bind the results of a node."""
+        if not scope.in_function:
             self.read.append((name, n.op_type, tuple(outs)))
         for o, v in zip(n.output, outs, strict=False):
             if o:
@@ -311,9 +342,6 @@ class GraphBuilder:
         scope: Scope,
     ) -> Sequence[Bound]:
         """Return the outputs of a node."""
-        function = self.functions.get((n.domain, n.op_type))
-        if function is not None:
-            return self.call(function, ins, attrs, name, scope)
         if n.domain not in STANDARD:
             made: Sequence[Bound] | None = None
             for expand in EXPANDERS:
@@ -334,27 +362,18 @@ class GraphBuilder:
             plain.pop()
         return self.add(n.op_type, plain, attrs, name, len(n.output), n, scope)
 
-    def call(
-        self,
-        f: onnx.FunctionProto,
-        ins: list[Bound | None],
-        attrs: dict[str, AttrValue],
-        name: str,
-        scope: Scope,
-    ) -> Sequence[Bound]:
-        """Inline a function call."""
-        key = f"{f.domain}::{f.name}"
-        if key in scope.functions or scope.depth > MAX_DEPTH:
-            fail("E0106", f"{key} calls itself", self.where(name))
+    def enter(self, f: onnx.FunctionProto, n: onnx.NodeProto, scope: Scope) -> _Reading:
+        """Begin to inline a function call; that calls end is known (``check_calls``)."""
+        name = self._name(n, scope)
+        ins = [self.lookup(i, scope, name) for i in n.input]
+        attrs = self.attributes(n, scope)
         defaults: dict[str, AttrValue] = {a.name: self.attribute(a) for a in f.attribute_proto}
-        known = {**defaults, **attrs}
         env: Env = {k: v for k, v in zip(f.input, ins, strict=False) if v is not None}
         # a call's own attributes, then those of the calls around it, then the function's defaults
         hints = {k: v for k, v in {**defaults, **scope.hints, **attrs}.items()
                  if k in TRAINING_HINTS}  # fmt: skip
-        inner = Scope(env, known, f"{name}/", hints, scope.depth + 1, (*scope.functions, key))
-        self.run(f.node, inner)
-        return [self._bound(env, o, name) for o in f.output]
+        inner = Scope(env, {**defaults, **attrs}, f"{name}/", hints, scope.depth, True)
+        return _Reading(ordered(f.node, env, self.where), inner, n, f)
 
     def _bound(self, env: Env, name: str, where: str) -> Bound:
         if name not in env:
@@ -388,6 +407,6 @@ class GraphBuilder:
             fail("E0109", "graphs are nested too deeply", self.where(c.name))
         env: Env = {**sc.env, **bound}
         self.initializers(graph, env)
-        inner = Scope(env, sc.attrs, f"{c.name}/", sc.hints, sc.depth + 1, sc.functions)
+        inner = Scope(env, sc.attrs, f"{c.name}/", sc.hints, sc.depth + 1, sc.in_function)
         self.run(graph.node, inner)
         return [self._bound(env, o.name, c.name) for o in graph.output]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -16,15 +16,13 @@ from snncc.compiler.frontend.fuse import place_neurons
 from snncc.compiler.frontend.metadata import Namer
 from snncc.compiler.frontend.onnx_build import Bound, Env, GraphBuilder, Scope
 from snncc.compiler.frontend.onnx_file import TensorReader, np_dtype, read_model
+from snncc.compiler.frontend.onnx_inputs import Wanted, batch_in, input_shapes
 from snncc.compiler.frontend.onnx_nodes import NodeTrace
 from snncc.compiler.frontend.rolled import reachable
 from snncc.compiler.frontend.shapes import MAX_FOLD
 from snncc.compiler.frontend.unroll import Rolled, roll_model
 from snncc.compiler.ir.core import Attribute, Module
 
-TIME_NAMES = frozenset(
-    {"t", "time", "steps", "timesteps", "time_steps", "num_steps", "seq", "sequence", "seq_len"}
-)
 _RULES = (builtins, onnx_images, onnx_loops, onnx_rules)  # importing them registers their operators
 
 
@@ -34,6 +32,7 @@ def import_onnx(
     steps: int | None = None,
     time_axis: int | None = None,
     batch: int | None = None,
+    x_shape: Sequence[int] | None = None,
     batch_in_time_axis: bool = False,
     sink: DiagnosticSink | None = None,
     trace: NodeTrace | None = None,
@@ -42,13 +41,16 @@ def import_onnx(
 
     ``steps`` and ``time_axis`` are the configuration's ``timesteps`` and ``time_axis`` (None: the
     file says it, or the input is the same at every step), ``batch`` the wanted batch size (None:
-    the file's).  Warnings go to ``sink``; faults raise ``CompileError``.  ``trace`` learns what
-    became of each node of the file.
+    that of ``x_shape``, the shape of the first input as the user has it, along the axis that turns
+    out to hold the samples; without it, or where it does not fit, the file's).  Warnings go to
+    ``sink``; faults raise ``CompileError``.  ``trace`` learns what became of each node of the file.
     """
     sink = sink if sink is not None else DiagnosticSink()
     model = read_model(path)
     reader = TensorReader(path)
-    dims = _input_dims(path, model, steps, time_axis, batch, batch_in_time_axis)
+    dims = input_shapes(
+        path, model, Wanted(steps, time_axis, batch, batch_in_time_axis, tuple(x_shape or ()))
+    )
     flat, read = build(str(path), model, reader, dims)
     if not flat.inputs:
         fail("E0105", "the model has no data input", str(path))
@@ -69,6 +71,8 @@ def import_onnx(
         )
     layers = place_neurons(rolled.outputs)
     old = _batch_of(flat.inputs[0], rolled, time_axis, batch_in_time_axis)
+    if batch is None and x_shape is not None:
+        batch = batch_in(tuple(x_shape), flat.inputs[0], rolled, batch_in_time_axis)
     batches = BatchAxes(old, batch or old, batch_in_time_axis)
     module = emit_module(
         path.stem, rolled, rolled.outputs, layers, str(path), total, batches, Namer(), sink
@@ -87,12 +91,6 @@ def import_onnx(
         }
     )
     return module
-
-
-def input_shape(info: onnx.ValueInfoProto) -> list[int | str]:
-    """Return an input's dimensions; a text stands for a dimension that is not fixed."""
-    dims = info.type.tensor_type.shape.dim
-    return [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in dims]
 
 
 def build(
@@ -149,65 +147,3 @@ def _batch_of(x: Val, rolled: Rolled, time_axis: int | None, merged: bool) -> in
         rest = [d for i, d in enumerate(x.shape) if i != lay.axis]
         return lay.outer * lay.inner if not lay.pure or merged else rest[0] if rest else 1
     return x.shape[0] if x.shape else 1
-
-
-def _input_dims(
-    path: Path,
-    model: onnx.ModelProto,
-    steps: int | None,
-    time_axis: int | None,
-    batch: int | None,
-    merged: bool,
-) -> dict[str, tuple[int, ...]]:
-    """Return concrete shapes of the inputs: sizes that the file leaves open come from outside."""
-    held = {t.name for t in model.graph.initializer}
-    out: dict[str, tuple[int, ...]] = {}
-    names: dict[str, int] = {}
-    for info in model.graph.input:
-        if info.name in held:
-            continue
-        if not info.type.HasField("tensor_type"):
-            fail("E0104", "an input that is no tensor", f"{path}:{info.name}")
-        shape: list[int] = []
-        first = not out
-        axis = time_axis if first else None
-        for i, d in enumerate(input_shape(info)):
-            if isinstance(d, int):
-                shape.append(d)
-                continue
-            if d in names and d != "?":
-                shape.append(names[d])
-                continue
-            if merged and i == 0:
-                size = (batch or 1) * (steps or 1)
-            elif axis == i:
-                if steps is None:
-                    fail(
-                        "E0108",
-                        f"axis {i} of input {info.name!r} is open and nothing says how many steps",
-                        str(path),
-                        help="set timesteps in the configuration",
-                    )
-                size = steps
-            elif d.lower() in TIME_NAMES:
-                if steps is None:
-                    fail(
-                        "E0108",
-                        f"axis {i} ({d}) of input {info.name!r} is open: how many steps?",
-                        str(path),
-                        help="set timesteps and time_axis in the configuration",
-                    )
-                size = steps
-            elif i == 0 or (i == 1 and axis == 0):
-                size = batch or 2
-            else:
-                fail(
-                    "E0108",
-                    f"axis {i} ({d}) of input {info.name!r} has no fixed size",
-                    str(path),
-                    help="export the model with fixed sizes, except batch and time",
-                )
-            names[d] = size
-            shape.append(size)
-        out[info.name] = tuple(shape)
-    return out

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from snncc.compiler.frontend.elementwise import ELEMENTWISE, evaluate
-from snncc.compiler.frontend.flat import BOOL, Arr, attr_ints, attr_key
+from snncc.compiler.frontend.flat import BOOL, Arr, attr_ints
+from snncc.compiler.frontend.merge_nodes import merge_nodes
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve
 
 MAX_CONST = 1 << 22
@@ -20,7 +21,7 @@ def simplify(roots: Sequence[RNode]) -> None:
         for node in reachable(roots):
             node.ins = [resolve(i) for i in node.ins]
             changed |= _rewrite(node)
-        changed |= _merge(roots)
+        changed |= merge_nodes(roots)
         if not changed:
             return
 
@@ -179,7 +180,7 @@ def hoist_delays(roots: Sequence[RNode]) -> None:
         for node in reachable(roots):
             node.ins = [resolve(i) for i in node.ins]
             changed |= _hoist(node)
-        changed |= _merge(roots)
+        changed |= merge_nodes(roots)
         if not changed:
             return
 
@@ -206,42 +207,4 @@ def _hoist(node: RNode) -> bool:
     inner.ins = [i if i.op == "Const" else resolve(i.ins[0]) for i in node.ins]
     node.op, node.ins, node.attrs = "Delay", [inner], {}
     node.init = init if init.any() else None
-    return True
-
-
-def _merge(roots: Sequence[RNode]) -> bool:
-    """Merge nodes that compute the same, recurrences included (partition refinement)."""
-    nodes = reachable(roots)
-    kinds: dict[tuple[object, ...], int] = {}
-    colour: dict[int, int] = {}
-    for n in nodes:
-        content: object = None
-        if n.op in ("Const", "SeqConst", "Input", "SeqInput"):
-            content = n.val.id if n.val is not None and (n.val.param or n.op != "Const") else None
-            if content is None and n.const is not None:
-                small = n.const.size <= 4096
-                content = n.const.tobytes() if small else n.id
-        if n.op == "?":
-            content = n.id
-        init = n.init.tobytes() if n.init is not None else None
-        key = (n.op, n.shape, n.dtype.str, attr_key(n.attrs), content, init, len(n.ins))
-        colour[n.id] = kinds.setdefault(key, len(kinds))
-    count = len(kinds)
-    for _ in range(len(nodes)):
-        fresh: dict[tuple[int, ...], int] = {}
-        new: dict[int, int] = {}
-        for n in nodes:
-            key2 = (colour[n.id], *(colour[resolve(i).id] for i in n.ins))
-            new[n.id] = fresh.setdefault(key2, len(fresh))
-        colour = new
-        if len(fresh) == count:
-            break
-        count = len(fresh)
-    if count == len(nodes):
-        return False
-    first: dict[int, RNode] = {}
-    for n in nodes:
-        kept = first.setdefault(colour[n.id], n)
-        if kept is not n:
-            n.alias = kept
     return True

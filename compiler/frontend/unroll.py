@@ -111,42 +111,37 @@ def roll_model(
 
 
 # ---------------------------------------------------------------------- states of step graphs
-def _depends(v: Val) -> tuple[set[int], set[int]]:
-    """Return the inputs that a value depends on: through arithmetic only, and in any way."""
-    direct: set[int] = set()
-    near: set[int] = set()
-    stack: list[tuple[Val, bool]] = [(v, True)]
-    seen: set[tuple[int, bool]] = set()
-    while stack:
-        x, plain = stack.pop()
-        if (x.id, plain) in seen or x.const is not None:
-            continue
-        seen.add((x.id, plain))
-        node = x.node
-        if node is None:
-            (direct if plain else near).add(x.id)
-            continue
-        keeps = node.op in ELEMENTWISE or node.op in (
-            "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Expand",
-        )  # fmt: skip
-        if not keeps:
-            continue
-        stays = plain and node.op not in ("Greater", "GreaterOrEqual", "Equal")
-        stack.extend((i, stays) for i in node.ins if i is not None)
-    return direct, near | direct
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """The inputs that a value depends on, as sets of bits: bit i is the i-th input."""
+
+    direct: int = 0
+    """Through arithmetic without comparisons."""
+    near: int = 0
+    """Through arithmetic."""
+    far: int = 0
+    """In any way."""
 
 
-def _ancestors(v: Val) -> set[int]:
-    seen: set[int] = set()
-    stack = [v]
-    while stack:
-        x = stack.pop()
-        if x.id in seen:
-            continue
-        seen.add(x.id)
-        if x.node is not None:
-            stack.extend(i for i in x.node.ins if i is not None)
-    return seen
+_KEEPING = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Expand"})
+_COMPARING = frozenset({"Greater", "GreaterOrEqual", "Equal"})
+
+
+def _reaches(flat: FlatGraph) -> dict[int, _Reach]:
+    """Return what each value depends on; constants depend on nothing."""
+    found = {v.id: _Reach(1 << i, 1 << i, 1 << i) for i, v in enumerate(flat.inputs)}
+    for node in flat.nodes:
+        direct = near = far = 0
+        for x in node.ins:
+            if x is not None and x.id in found:
+                one = found[x.id]
+                direct, near, far = direct | one.direct, near | one.near, far | one.far
+        keeps = node.op in ELEMENTWISE or node.op in _KEEPING
+        plain = keeps and node.op not in _COMPARING
+        for v in node.outs:
+            if v.const is None:
+                found[v.id] = _Reach(direct if plain else 0, near if keeps else 0, far)
+    return found
 
 
 def pair_states(flat: FlatGraph) -> dict[int, Val]:
@@ -155,15 +150,16 @@ def pair_states(flat: FlatGraph) -> dict[int, Val]:
     if not rest:
         return {}
     scores: list[tuple[float, int, int]] = []
+    reaches = _reaches(flat)
     for j, out in enumerate(flat.outputs):
         if out.const is not None or out.node is None:
             continue
-        direct, near = _depends(out)
-        far = _ancestors(out)
+        reach = reaches[out.id]
         for i, v in enumerate(rest):
-            if v.shape != out.shape or v.id not in far:
+            bit = 2 << i
+            if v.shape != out.shape or not reach.far & bit:
                 continue
-            score = 8.0 if v.id in direct else 4.0 if v.id in near else 1.0
+            score = 8.0 if reach.direct & bit else 4.0 if reach.near & bit else 1.0
             score += _likeness(v.name, flat.output_names[j])
             score += 1.0 if len(rest) - i == len(flat.outputs) - j else 0.0
             scores.append((score, i, j))
@@ -186,9 +182,11 @@ def _assign(scores: list[tuple[float, int, int]]) -> dict[int, int]:
         table.setdefault(i, []).append((score, j))
     if len(table) > MAX_EXACT:
         out: dict[int, int] = {}
+        taken: set[int] = set()
         for _, i, j in sorted(scores, reverse=True):
-            if i not in out and j not in out.values():
+            if i not in out and j not in taken:
                 out[i] = j
+                taken.add(j)
         return out
     best: dict[frozenset[int], tuple[float, dict[int, int]]] = {frozenset(): (0.0, {})}
     for i, options in table.items():

@@ -25,6 +25,25 @@ def last(rank: int, axis: int) -> Order:
     return () if order == natural(rank) else order
 
 
+def widened(order: Order, rank: int, wider: int) -> Order:
+    """Return the order of a tensor that is repeated along new first axes, which lie outermost.
+
+    ``rank`` is that of ``order``, ``wider`` the new one.
+    """
+    if not order or order == KERNEL or rank == wider:
+        return order
+    new = wider - rank
+    return (*range(new), *(a + new for a in order))
+
+
+def narrowed(order: Order, rank: int, narrower: int) -> Order:
+    """Return the order of a tensor without the first axes, as a broadcast operand has it."""
+    if not order or order == KERNEL or rank == narrower:
+        return order
+    gone = rank - narrower
+    return tuple(a - gone for a in order if a >= gone)
+
+
 def transpose_order(order: Order, perm: Order) -> Order:
     """Return the order of ``transpose(x, perm)`` in the same memory (axis j is x's perm[j])."""
     order = order or natural(len(perm))

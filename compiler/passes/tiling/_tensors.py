@@ -77,15 +77,17 @@ class _Planner:
         self.plan = TensorPlan()
         self.plan.arguments = cast("tuple[Order, ...]", step.attrs.get("layouts", ()))
         self.names: set[str] = set()
+        self.numbers: dict[str, int] = {}
+        """The last number that was given to a name."""
         self.arguments = self.plan.arguments
         self.order = {each: i for i, each in enumerate(step.body.ops)}
 
     def unique(self, hint: str) -> str:
         """Return an unused name."""
-        base, name, n = hint or "t", hint or "t", 1
+        base = name = hint or "t"
         while name in self.names:
-            n += 1
-            name = f"{base}.{n}"
+            self.numbers[base] = self.numbers.get(base, 1) + 1
+            name = f"{base}.{self.numbers[base]}"
         self.names.add(name)
         return name
 

@@ -11,6 +11,7 @@ in block, output channel (the reduction order of ADR 0001).
 
 from __future__ import annotations
 
+from snncc.compiler.diag import fail
 from snncc.compiler.ir.build import INFER
 from snncc.compiler.ir.core import Attribute, Block, Module, Op, Type, Value, op
 from snncc.compiler.passes.tiling._orders import (
@@ -19,9 +20,11 @@ from snncc.compiler.passes.tiling._orders import (
     channels_last,
     is_recurrent,
     last,
+    narrowed,
     natural,
     reshape_order,
     transpose_order,
+    widened,
 )
 from snncc.compiler.passes.tiling._regions import has_domain, product_of
 from snncc.compiler.passes.tiling._sums import kept_axes, reduce_split
@@ -47,6 +50,17 @@ CHANNELS_LAST = {
 }
 KERNEL_GRADIENTS = {"phase.conv_dw", "phase.conv_transpose_dw"}
 GROUPED = {"phase.conv", "phase.conv_dw"}
+KERNEL_OPS = {
+    *CHANNELS_LAST,
+    *KERNEL_GRADIENTS,
+    "phase.map",
+    "phase.scan",
+    "phase.param",
+    "phase.state",
+    "phase.store",
+    "phase.output",
+}
+"""Ops that read or make kernel order."""
 COUNTED = {"ew.rand", "ew.srnd", "ew.iota"}
 """Element-wise ops that number elements in natural order."""
 
@@ -187,7 +201,21 @@ class _Layouts:
         left = [a for a in order or natural(rank) if a not in axes and shape[a] > 1]
         return left == sorted(left)
 
+    def _refuse_moved_kernel(self, each: Op) -> None:
+        """Refuse to move a kernel: the blocks of its order are known to some ops only."""
+        moved = [v for v in (*each.operands, *each.results) if self.orders.get(v) == KERNEL]
+        if each.name in KERNEL_OPS or not moved:
+            return
+        shape = "x".join(map(str, moved[0].type.shape))
+        fail(
+            "E0402",
+            f"{each.name} moves the elements of a convolution kernel of shape {shape}",
+            where=str(each.loc),
+            help="give the convolution a kernel that is stored as it is used",
+        )
+
     def _op(self, each: Op) -> None:
+        self._refuse_moved_kernel(each)
         if each.name in GROUPED:
             self._widen_grouped(each)
         if each.name == "phase.scan" and is_recurrent(each):
@@ -203,7 +231,10 @@ class _Layouts:
             for i in range(1, len(each.operands)):
                 if len(each.operands[i].type.step_shape) == len(first):
                     self._convert(each, i, first)
-            self._results(each, [first for _ in each.results])
+            rank = len(each.operands[0].type.step_shape)
+            self._results(
+                each, [widened(first, rank, len(r.type.step_shape)) for r in each.results]
+            )
             return
         if each.name == "phase.transpose":
             self._results(
@@ -283,8 +314,8 @@ class _Layouts:
                 self._convert(each, i, chosen)
             elif not fits and v.type.size > 1:
                 self._expand(each, i, shape, chosen)
-            elif len(v.type.step_shape) == rank and sum(d > 1 for d in v.type.step_shape) > 1:
-                self._convert(each, i, chosen)
+            elif sum(d > 1 for d in v.type.step_shape) > 1:
+                self._convert(each, i, narrowed(chosen, rank, len(v.type.step_shape)))
         self._results(each, [chosen if r.type.step_shape == shape else () for r in each.results])
 
     def _elementwise_order(self, each: Op, largest: Value) -> tuple[Order, bool]:

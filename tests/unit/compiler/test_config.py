@@ -29,6 +29,13 @@ def test_values_and_origins() -> None:
     assert config.number("loss.scale") == 512.0
 
 
+@pytest.mark.parametrize("path", ["timesteps", "training.seed", "loss.scale", "time_axis"])
+@pytest.mark.parametrize("digits", [20, 400, 4000])
+def test_integers_without_bounds(path: str, digits: int) -> None:
+    with pytest.raises(CompileError, match=r"E0352.*more than 64 bits"):
+        Config().override({path: 10**digits})
+
+
 def test_default_loss_scale_is_documented() -> None:
     assert Config().number("loss.scale") == 128.0
 
