@@ -39,7 +39,7 @@ def networks(seed: int) -> tuple[Module, Module, dict[str, np.ndarray]]:
 )
 def test_all_stages_and_a_fixed_scale_agree(seed: int) -> None:
     fixed, dynamic, inputs = networks(seed)
-    states = {o.attrs.get("name") for o in dynamic.walk() if o.name == "phase.state"}
+    states = {o.str_attr("name") for o in dynamic.walk() if o.name == "phase.state"}
     assert SCALE_STATE in states
     expected, found = evaluate(fixed, "step", inputs), evaluate(dynamic, "step", inputs)
     assert set(expected) == set(found)
