@@ -64,7 +64,7 @@ fuzz: dev ## long random tests with a printed seed; repeat one with SEED=N
 	seed=$${SEED:-$$($(PYTHON) -c "import secrets; print(secrets.randbelow(2**32))")}; \
 	echo "to repeat: make fuzz SEED=$$seed"; \
 	SNNCC_FUZZ_SEED=$$seed $(PYTEST) -n $(WORKERS) --hypothesis-profile=fuzz \
-	  --hypothesis-seed=$$seed tests/fuzz
+	  --hypothesis-seed=$$seed --timeout=0 tests/fuzz
 
 # --- generated files -------------------------------------------------------------------------
 

@@ -67,7 +67,11 @@ def _crash(error: Exception) -> str:
     else:
         where = trace
     what = f"{type(error).__name__}: {error}"
-    return _one("E0006", what, help=f"this is a bug of snncc, please report it; {where}")
+    return _one(
+        "E0006",
+        what,
+        help=f"this is a bug of snncc, please report it with what snncc selftest prints; {where}",
+    )
 
 
 def versions() -> dict[str, str]:

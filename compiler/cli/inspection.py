@@ -41,7 +41,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=click.IntRange(1, 64),
         default=1,
         show_default=True,
-        help="Compute so many cores at once; same results.",
+        help="Compute so many cores at once; same results, seldom sooner.",
     ),
     click.option("--trace-cycles", metavar="FROM:TO", help="Trace only these cycles."),
     click.option(

@@ -105,6 +105,7 @@ def test_a_failure_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # other kernels have to be compiled first
 @pytest.mark.parametrize(
     ("environment", "kernels", "note"),
     [

@@ -1,5 +1,7 @@
 """Several threads give what one gives: bits, cycles, counters, and reports of what goes wrong."""
 
+import signal
+import threading
 from typing import Any
 
 import pytest
@@ -81,6 +83,32 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ReferenceEngine, "execute", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         System(busy_program(), Options(engine="reference", threads=2)).run()
+
+
+def test_an_interrupt_ends_the_threads() -> None:
+    """Two cores that count for hours; whoever waits for them is told to end."""
+    first, second = Asm(), Asm()
+    for asm in (first, second):
+        with asm.loop(100000), asm.loop(100000):
+            asm.emit("addi", rd=60, ra=60, imm=1)
+    file = program({0: first.done(), 1: second.done()})
+    system = System(file, Options(engine="reference", threads=2, max_instructions=1 << 60))
+
+    def told(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, told)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            system.run()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    for thread in threading.enumerate():
+        if thread.name.startswith("snncc-core"):
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 def test_observers_go_in_order() -> None:
