@@ -22,6 +22,8 @@ SEMAPHORES = 256
 STREAMS = 32
 WINDOWS = 8
 LOOP_DEPTH = 8
+MAX_LITERAL_BITS = 256
+"""Integers in assembly text that are longer are no operand of any kind."""
 
 
 class Unit(Enum):
@@ -63,6 +65,8 @@ class Kind:
         """Return the value that ``text`` stands for."""
         try:
             value = int(text.strip(), 0)
+            if value.bit_length() > MAX_LITERAL_BITS:
+                raise ValueError
         except ValueError:
             article = "an" if self.name[0] in "aeiou" else "a"
             raise OperandError(

@@ -135,6 +135,11 @@ def pool(e: Emitter, node: RNode) -> Value | None:
     return e.builder(node).op("graph.pool", e.value(node.ins[0]), attrs=attrs).result
 
 
+def _complement(momentum: float) -> float:
+    """Return 1 - momentum; the file holds binary32: 0.9 there was 0.9 for whoever wrote it."""
+    return round(1.0 - float(str(np.float32(momentum))), 9)
+
+
 @emits("BatchNormalization")
 def batchnorm(e: Emitter, node: RNode) -> Value:
     """Batch normalisation; the configuration decides which statistics are used."""
@@ -143,7 +148,7 @@ def batchnorm(e: Emitter, node: RNode) -> Value:
         operands.append(e.operand(resolve(node.ins[slot]), role, slot))
     attrs: dict[str, Attribute] = {
         "eps": attr_float(node.attrs, "epsilon", 1e-5),
-        "momentum": 1.0 - attr_float(node.attrs, "momentum", 0.9),
+        "momentum": _complement(attr_float(node.attrs, "momentum", 0.9)),
         "axis": 1,
     }
     if not node.attrs.get("all_steps", 0):  # a node of one step normalises that step alone

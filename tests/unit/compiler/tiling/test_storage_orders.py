@@ -1,0 +1,67 @@
+"""Storage orders of operands and results of different ranks: the chip and the interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onnx_models import Graph
+from snncc.compiler.cli import api
+from snncc.compiler.passes.tiling._orders import KERNEL, narrowed, widened
+
+
+def number(g: Graph, *values: int) -> str:
+    return g.const(np.array(values, np.int64))
+
+
+def kernel(g: Graph) -> str:
+    return g.const(np.random.default_rng(1).normal(size=(3, 2, 3, 3)).astype(np.float32), "w")
+
+
+def repeated(g: Graph) -> str:
+    return g.op("Relu", g.op("Expand", g.op("Conv", "x", kernel(g)), number(g, 2, 4, 3, 3, 4)))
+
+
+def broadcast(g: Graph) -> str:
+    wide = g.const(np.random.default_rng(2).normal(size=(2, 1, 3, 3, 4)).astype(np.float32), "p")
+    return g.op("Add", wide, g.op("Conv", "x", kernel(g)))
+
+
+def turned(g: Graph) -> str:
+    rows = g.op("ReduceSum", g.op("Relu", "x"), number(g, 0, 1), keepdims=0)
+    wide = g.op("Relu", g.op("Transpose", "x", perm=[0, 1, 3, 2]))
+    return g.op("Add", wide, g.op("Transpose", rows, perm=[1, 0]))
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(repeated, [2, 4, 3, 3, 4]), (broadcast, [2, 4, 3, 3, 4]), (turned, [4, 2, 6, 5])],
+)
+def test_ranks_that_differ(tmp_path: Path, make: Callable[[Graph], str], shape: list[int]) -> None:
+    g = Graph()
+    g.op("Identity", make(g), out="y")
+    model = api.load(g.save(tmp_path / "m.onnx", {"x": [4, 2, 5, 6]}, {"y": shape}))
+    x = np.random.default_rng(3).normal(size=(4, 2, 5, 6)).astype(np.float32)
+    want = api.run(model, x, numerics="float64")["out/y"]
+    found = api.run(model, x, engine="reference")["out/y"]
+    assert found.shape == tuple(shape)
+    np.testing.assert_allclose(found, want, rtol=2e-3, atol=2e-2)
+
+
+def test_a_kernel_that_is_moved_is_refused(tmp_path: Path) -> None:
+    g = Graph()
+    flat = g.const(np.random.default_rng(1).normal(size=(3, 18)).astype(np.float32), "w")
+    g.op("Conv", "x", g.op("Reshape", flat, number(g, 3, 2, 3, 3)), out="y")
+    model = api.load(g.save(tmp_path / "m.onnx", {"x": [4, 2, 5, 6]}, {"y": [4, 3, 3, 4]}))
+    with pytest.raises(api.CompileError, match="E0402"):
+        api.compile(model, mode="infer")
+
+
+def test_orders_of_other_ranks() -> None:
+    assert widened((0, 2, 3, 1), 4, 6) == (0, 1, 2, 4, 5, 3)
+    assert narrowed((0, 1, 2, 4, 5, 3), 6, 4) == (0, 2, 3, 1)
+    for same in ((), KERNEL):
+        assert widened(same, 4, 5) == narrowed(same, 5, 4) == same
