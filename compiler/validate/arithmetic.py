@@ -101,8 +101,9 @@ class Arithmetic:
 
     smooth = False
 
-    def __init__(self) -> None:
-        """Start with no spike seen."""
+    def __init__(self, *, detached: bool = True) -> None:
+        """``detached``: resets pass no derivative; an evaluator must cut them with ``detach``."""
+        self.detached = detached
         self.margin = np.inf
 
     # ---------------------------------------------------------------- numbers

@@ -126,7 +126,7 @@ def compare(module: Module, reference: Reference, settings: Settings) -> Report:
     if settings.smooth:
         if settings.batch_statistics:
             side = prepared(module, detached=settings.detached, batch_statistics=True)
-        smooth = Smooth()
+        smooth = Smooth(detached=settings.detached)
         point = draws.draw(side, shared, 1.0, settings.seed, derivatives=True)
         _evaluate(side, reference, point, smooth)
         report.smooth += 1
