@@ -142,17 +142,27 @@ class Arithmetic:
         return self.constant(value)
 
     def spike(self, left: Array, right: Array, strict: bool = True) -> Array:
-        """0 or 1: ``left > right``, or ``left >= right``."""
+        """0 or 1: ``left > right``, or ``left >= right``.
+
+        ``left`` is the membrane: where it has no derivative at all, it is a state that no input has
+        reached yet, and the spike is a plain one in both arithmetics.
+        """
         a, b = self.real(left), self.real(right)
         self.approach(a, b)
-        return self.jump(left - right, a > b if strict else a >= b)
+        value = a > b if strict else a >= b
+        return self.jump(left - right, value) if self.moves(left) else self.constant(value)
 
     def spikes(self, h: Array, theta: Array) -> Array:
         """A count: ``trunc(h / theta)`` where ``h > 0``, else 0."""
         a, b = self.real(h), self.real(theta)
         n = np.trunc(a / b)
         self.approach(a, np.rint(a / b) * b)
-        return self.jump(h - theta, np.where(a > 0, n, 0.0), count=True)
+        value = np.where(a > 0, n, 0.0)
+        return self.jump(h - theta, value, count=True) if self.moves(h) else self.constant(value)
+
+    def moves(self, x: Array) -> bool:
+        """Whether a membrane has a derivative anywhere; every one has in plain numbers."""
+        return not self.smooth or (np.iscomplexobj(x) and bool(np.any(x.imag)))
 
     def approach(self, left: Array, right: Array) -> None:
         """Take note of how near to a tie two sides come."""

@@ -36,7 +36,13 @@ from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate import draws
 from snncc.compiler.validate.arithmetic import STEP, TIE, Arithmetic, Array, Hard, Smooth
-from snncc.compiler.validate.import_side import evaluate_import, prepared
+from snncc.compiler.validate.import_side import (
+    Spikes,
+    evaluate_import,
+    prepared,
+    reset_modes,
+    spikes_of,
+)
 from snncc.compiler.validate.locate import first_difference
 
 CODE = "E0114"
@@ -97,6 +103,10 @@ class Reference(Protocol):
         """Names of the parameters that an output depends on; asked after ``evaluate``."""
         ...
 
+    def decide_resets(self, spikes: Sequence[Spikes], point: draws.Point) -> None:
+        """Learn which resets are detached, where layers differ; asked before ``evaluate``."""
+        ...
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -104,9 +114,13 @@ class Settings:
 
     smooth: bool = True
     hard: tuple[float, ...] = (3.0, 30.0)
-    detached: bool = True
+    detached: bool | None = True
+    """What becomes of resets in a module that no configuration was applied to; None: the module is
+    configured, and each of its layers says it."""
     batch_statistics: bool = False
     seed: int = 1
+    kinds: Mapping[str, str] = field(default_factory=dict[str, str])
+    """``integer`` or ``truth`` for the inputs that are no real numbers."""
 
 
 @dataclass
@@ -120,43 +134,53 @@ class Report:
 
 def compare(module: Module, reference: Reference, settings: Settings) -> Report:
     """Compare a graph module with its file; E0114 where they differ."""
-    report = Report()
-    side = prepared(module, detached=settings.detached, batch_statistics=False)
-    shared = draws.shared_parameters(side, reference)
-    if settings.smooth:
-        if settings.batch_statistics:
-            side = prepared(module, detached=settings.detached, batch_statistics=True)
-        smooth = Smooth(detached=settings.detached)
-        point = draws.draw(side, shared, 1.0, settings.seed, derivatives=True)
-        _evaluate(side, reference, point, smooth)
-        report.smooth += 1
-        if settings.batch_statistics:
-            side = prepared(module, detached=settings.detached, batch_statistics=False)
-    for k, scale in enumerate(settings.hard):
-        _hard(side, reference, shared, scale, settings.seed + 100 * (k + 1), report)
-    _structure(side, reference)
-    return report
+    return _Comparison(module, reference, settings).run()
 
 
-def _hard(
-    side: Module,
-    reference: Reference,
-    shared: draws.Shared,
-    scale: float,
-    seed: int,
-    report: Report,
-) -> None:
-    """Compare plain values; draw again where a tie may explain a difference."""
-    for again in range(REDRAWS):
-        arithmetic = Hard()
-        point = draws.draw(side, shared, scale, seed + again, derivatives=False)
-        if _evaluate(side, reference, point, arithmetic, or_tie=True):
-            report.hard += 1
-            return
-    report.remarks.append(
-        f"inputs of scale {scale:g} bring spikes to within {TIE:g} of their thresholds: values "
-        f"were not compared there"
-    )
+class _Comparison:
+    def __init__(self, module: Module, reference: Reference, settings: Settings) -> None:
+        self.reference, self.settings = reference, settings
+        self.report = Report()
+        statistics = settings.batch_statistics
+        self.side = prepared(module, detached=settings.detached, batch_statistics=statistics)
+        self.shared = draws.shared_parameters(self.side, reference)
+
+    def run(self) -> Report:
+        """Make all comparisons."""
+        if self.settings.smooth:
+            self.smooth()
+        for k, scale in enumerate(self.settings.hard):
+            self.hard(scale, self.settings.seed + 100 * (k + 1))
+        _structure(self.side, self.reference)
+        return self.report
+
+    def draw(self, scale: float, seed: int, derivatives: bool) -> draws.Point:
+        kinds = self.settings.kinds
+        return draws.draw(self.side, self.shared, scale, seed, derivatives=derivatives, kinds=kinds)
+
+    def smooth(self) -> None:
+        """Compare values and derivatives where spikes are smooth."""
+        point = self.draw(1.0, self.settings.seed, True)
+        detached = self.settings.detached
+        if detached is None:
+            modes = reset_modes(self.side)
+            detached = modes != {"attached"}
+            if len(modes) > 1:
+                self.reference.decide_resets(spikes_of(self.side, point, Smooth()), point)
+        _evaluate(self.side, self.reference, point, Smooth(detached=detached))
+        self.report.smooth += 1
+
+    def hard(self, scale: float, seed: int) -> None:
+        """Compare plain values; draw again where a tie may explain a difference."""
+        for again in range(REDRAWS):
+            point = self.draw(scale, seed + again, False)
+            if _evaluate(self.side, self.reference, point, Hard(), or_tie=True):
+                self.report.hard += 1
+                return
+        self.report.remarks.append(
+            f"inputs of scale {scale:g} bring spikes to within {TIE:g} of their thresholds: values "
+            f"were not compared there"
+        )
 
 
 def _evaluate(
@@ -224,15 +248,31 @@ def _alike(a: Array, b: Array) -> Array:
 
 
 def _structure(side: Module, reference: Reference) -> None:
-    held = {op.str_attr("name").partition("#")[0] for op in side.walk() if op.name == "graph.param"}
+    """Every parameter that an output depends on is one of the import's, and only one."""
+    held: set[str] = set()
+    copies: set[str] = set()
+    for op in side.walk():
+        if op.name == "graph.param":
+            name, _, number = op.str_attr("name").partition("#")
+            held.add(name)
+            array = reference.parameters.get(name)
+            if number and array is not None and not draws.is_uniform(array):
+                copies.add(name)
+        sources = op.attrs.get("sources")
+        if isinstance(sources, Mapping):
+            held.update(str(s) for s in sources.values())
     lost = sorted(reference.needed() - held - reference.constants)
     if lost:
-        names = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
-        fail(
-            CODE,
-            f"the import does not compute what the file computes: {names} "
-            f"{'is no parameter' if len(lost) == 1 else 'are no parameters'} of it",
-            f"{reference.file}:{lost[0]}",
-            notes=["outputs depend on it, so it would stay as it is when the model is trained"],
-            help=HELP,
-        )
+        _misshapen(reference, lost, "is no parameter of it", "are no parameters of it",
+                   "outputs depend on it, so it would stay as it is when the model is trained")  # fmt: skip
+    if copies:
+        _misshapen(reference, sorted(copies), "is several parameters in it",
+                   "are several parameters each in it",
+                   "what the file shares would be trained apart")  # fmt: skip
+
+
+def _misshapen(reference: Reference, names: list[str], one: str, many: str, why: str) -> None:
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    what = f"{shown} {one if len(names) == 1 else many}"
+    message = f"the import does not compute what the file computes: {what}"
+    fail(CODE, message, f"{reference.file}:{names[0]}", notes=[why], help=HELP)

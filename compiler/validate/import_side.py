@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,12 @@ from snncc.compiler.interp.numerics import Native
 from snncc.compiler.interp.region import Elementwise
 from snncc.compiler.ir.build import text
 from snncc.compiler.ir.clone import clone
-from snncc.compiler.ir.core import Module, Op
+from snncc.compiler.ir.core import Attribute, Module, Op
+from snncc.compiler.ir.core import op as new_op
 from snncc.compiler.ir.neuron_constants import promote
 from snncc.compiler.passes.graph._resets import detach_resets
 from snncc.compiler.validate.arithmetic import ROUNDINGS, Arithmetic, Array
+from snncc.compiler.validate.draws import Point
 
 FUNCTION = "main"
 
@@ -102,29 +105,55 @@ class Ops(Elementwise):
         raise NotImplementedError(f"spikes that compare by {kind!r}")
 
 
+class Side(Machine):
+    """The interpreter in an arithmetic."""
+
+    def __init__(
+        self, module: Module, parameters: Mapping[str, Array], arithmetic: Arithmetic
+    ) -> None:
+        """``parameters`` by the name of the op."""
+        numbers = Numbers(arithmetic)
+        super().__init__(module, numbers, parameters, 0)
+        statistics = self.ew.batch_statistics
+        self.ew = Ops(numbers)
+        self.ew.batch_statistics = statistics
+        self.arithmetic = arithmetic
+
+    def run_op(self, op: Op, args: Sequence[Array], seqs: Sequence[bool], step: int) -> list[Array]:
+        """Evaluate one op; a derivative stops where the op says so."""
+        if op.name == "graph.stop_gradient":
+            return [self.arithmetic.detach(args[0])]
+        return super().run_op(op, args, seqs, step)
+
+
 def _numbers(args: Sequence[Array]) -> bool:
     return any(np.iscomplexobj(a) for a in args)
 
 
-def prepared(module: Module, *, detached: bool, batch_statistics: bool) -> Module:
-    """Return a copy in which every named constant is a parameter and the resets are decided.
+def prepared(module: Module, *, detached: bool | None, batch_statistics: bool) -> Module:
+    """Return a copy of a module to be evaluated.
 
-    Neurons whose file says itself what becomes of the gradient of their reset keep it.
+    ``detached`` decides about the resets of a module that no configuration was applied to, except
+    where the file says itself what becomes of their gradient, and makes a parameter of every constant
+    that has a name; None takes a configured module as it is.
     """
     copy = clone(module)
-    promote(copy, lambda name: True)
-    for op in copy.walk():
-        if op.name in ("graph.neuron", "graph.spike") and not _decided(op):
-            op.attrs["reset_gradient"] = "detached" if detached else "attached"
-    for function in copy.funcs.values():
-        detach_resets(function.body, lambda op: op.attrs.get("reset_gradient") == "detached")
+    if detached is not None:
+        promote(copy, lambda name: True)
+        for op in copy.walk():
+            if op.name in ("graph.neuron", "graph.spike") and not _decided(op):
+                op.attrs["reset_gradient"] = "detached" if detached else "attached"
+        for function in copy.funcs.values():
+            detach_resets(function.body, lambda op: op.attrs.get("reset_gradient") == "detached")
     statistics = "batch" if batch_statistics else "running"
     copy.attrs["training"] = {"batchnorm": {"statistics": statistics}}
     return copy
 
 
 def _decided(op: Op) -> bool:
-    explicit = op.attrs.get("explicit")
+    explicit, origin = op.attrs.get("explicit"), op.attrs.get("origin")
+    if isinstance(origin, Mapping) and origin.get("reset_gradient") == "file":
+        return True
     return isinstance(explicit, tuple) and "reset_gradient" in explicit
 
 
@@ -138,10 +167,50 @@ def evaluate_import(
 
     ``inputs`` by argument name, sequences with time first; ``parameters`` by the name of the op.
     """
-    numbers = Numbers(arithmetic)
-    machine = Machine(module, numbers, parameters, 0)
-    statistics = machine.ew.batch_statistics
-    machine.ew = Ops(numbers)
-    machine.ew.batch_statistics = statistics
+    machine = Side(module, parameters, arithmetic)
     found = in_file_layout(module.func(FUNCTION), machine.run(FUNCTION, inputs))
     return {name.removeprefix("out/"): a for name, a in found.items() if name.startswith("out/")}
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """What a layer of the import fires at a point: one array, steps first, and its reset."""
+
+    values: Array
+    timed: bool
+    detached: bool
+
+
+def _resetting(op: Op) -> bool:
+    if op.name == "graph.spike":
+        return True
+    return op.name == "graph.neuron" and text(op.attrs, "compare", "strict") != "none"
+
+
+def reset_modes(module: Module) -> set[str]:
+    """Return what becomes of the gradients of a module's resets."""
+    return {
+        text(op.attrs, "reset_gradient", "detached")
+        for op in module.walk()
+        if _resetting(op) and op.attrs.get("reset") != "none"
+    }
+
+
+def spikes_of(module: Module, point: Point, arithmetic: Arithmetic) -> list[Spikes]:
+    """Evaluate what every layer fires, with whether its reset is detached."""
+    copy = clone(module)
+    body = copy.func(FUNCTION).body
+    layers = [op for op in list(body.ops) if _resetting(op)]
+    for k, layer in enumerate(layers):
+        name: Mapping[str, Attribute] = {"name": f"spikes {k}"}
+        body.append(new_op("graph.output", [layer.results[0]], [], name, loc=layer.loc))
+    with np.errstate(all="ignore"):
+        found = Side(copy, point.module_parameters, arithmetic).run(FUNCTION, point.inputs)
+    return [
+        Spikes(
+            found[f"out/spikes {k}"],
+            layer.results[0].type.kind == "seq",
+            text(layer.attrs, "reset_gradient", "detached") == "detached",
+        )
+        for k, layer in enumerate(layers)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ import onnx
 
 from snncc.compiler.frontend.onnx_file import TensorReader, read_model
 from snncc.compiler.ir.core import Attribute, Module
-from snncc.compiler.validate.arithmetic import Arithmetic, Array
+from snncc.compiler.validate.arithmetic import Arithmetic, Array, Smooth
 from snncc.compiler.validate.compare import Evaluation, NotValidated
+from snncc.compiler.validate.draws import Point, is_uniform
+from snncc.compiler.validate.exporter_names import numbered
+from snncc.compiler.validate.import_side import Spikes
 from snncc.compiler.validate.replay import Replay
-from snncc.compiler.validate.tape import NUMBERED, Scope, Tape, opset_of
+from snncc.compiler.validate.tape import Scope, Tape, opset_of
 
 
 class OnnxReference:
@@ -25,7 +28,7 @@ class OnnxReference:
     """
 
     def __init__(self, path: Path, module: Module, *, batch_statistics: bool) -> None:
-        """``batch_statistics``: whether the smooth comparison normalises by those of the batch."""
+        """``batch_statistics``: normalise by the mean and variance of the batch."""
         self.path = path
         self.model = read_model(path)
         self.reader = TensorReader(path)
@@ -55,7 +58,7 @@ class OnnxReference:
     def constants(self) -> frozenset[str]:
         """Numbers that an exporter computed."""
         return frozenset(
-            name for name, a in self._parameters.items() if a.size == 1 and NUMBERED.match(name)
+            name for name, a in self._parameters.items() if is_uniform(a) and numbered(name)
         )
 
     @property
@@ -85,8 +88,13 @@ class OnnxReference:
         given = {name: self._outward(name, np.asarray(a)) for name, a in inputs.items()}
         if self.replay is None:
             self.replay = self._record({n: np.real(a) for n, a in given.items()})
-        statistics = self.batch_statistics and arithmetic.smooth
-        return self.replay.evaluate(given, parameters, arithmetic, statistics)
+        return self.replay.evaluate(given, parameters, arithmetic, self.batch_statistics)
+
+    def decide_resets(self, spikes: Sequence[Spikes], point: Point) -> None:
+        """Find each spike function of the file among the import's layers by what it fires."""
+        self.evaluate(point.inputs, point.file_parameters, Smooth())
+        assert self.replay is not None
+        self.replay.decide(spikes)
 
     # ---------------------------------------------------------------- layouts
     def _argument(self, name: str) -> Any:

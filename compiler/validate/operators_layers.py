@@ -210,7 +210,7 @@ def _batch_norm(c: Call, x: Array, scale: Array, bias: Array, *statistics: Array
     if c.outputs > 1 and not c.get("training_mode", 0):
         raise UnknownOperator("BatchNormalization with statistics as outputs")
     form, epsilon = (1, -1, *(1,) * (x.ndim - 2)), c.get("epsilon", 1e-5)
-    if c.batch_statistics or c.get("training_mode", 0):
+    if c.batch_statistics:  # what the file's training_mode says gives way to the configuration
         y = _normal(c, x, [i for i in range(x.ndim) if i != 1], epsilon)
     else:
         centre, variance = (s.reshape(form) for s in statistics[:2])

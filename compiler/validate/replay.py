@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.compare import Evaluation, NotValidated
+from snncc.compiler.validate.import_side import Spikes
 from snncc.compiler.validate.operators import (
     VIEWS,
     Call,
@@ -27,8 +28,11 @@ class Replay:
         """``kinds``: inputs that are no real numbers."""
         self.tape, self.outputs, self.kinds = tape, outputs, kinds
         self.steps = self._used()
-        self.jumps: dict[int, Jump] = spike_functions(tape)
+        self.jumps, self.asked = spike_functions(tape)
         self._resets: Resets | None = None
+        self.fired: dict[int, Array] = {}
+        self.quiet = -1
+        """Spike functions whose resets are detached, as bits in order of execution."""
 
     @property
     def resets(self) -> Resets:
@@ -66,7 +70,30 @@ class Replay:
             s = tape.maker.get(v)
             if s is not None and s.op not in ("Shape", "Size"):
                 todo.extend(i for i in s.ins if i is not None)
-        return frozenset(name for name, v in tape.parameters.items() if v in seen)
+        held = {name for name, v in tape.parameters.items() if v in seen}
+        return frozenset(held - self.neuron_numbers())
+
+    def neuron_numbers(self) -> set[str]:
+        """Names of numbers that only neurons use: thresholds, leaks and such, which stay as they are.
+
+        A neuron uses what meets its membrane, or its spikes, element by element.
+        """
+        tape = self.tape
+        owner = {v: {name} for name, v in tape.parameters.items() if tape.value[v].size == 1}
+        outside: set[str] = set()
+        for s in self.steps:
+            names = set[str]().union(*(owner.get(i, ()) for i in s.ins if i is not None))
+            if not names:
+                continue
+            if not any(tape.data[o] for o in s.outs):
+                for o in s.outs:
+                    owner.setdefault(o, set()).update(names)
+                continue
+            others = [i for i in s.ins if i is not None and tape.data[i]]
+            if s.outs[0] in self.jumps or all(i in self.resets.membranes for i in others):
+                continue
+            outside |= names
+        return {n for names in owner.values() for n in names} - outside
 
     def evaluate(
         self,
@@ -76,7 +103,30 @@ class Replay:
         batch_statistics: bool = False,
     ) -> Evaluation:
         """Evaluate; ``given`` are the inputs in the file's layout."""
-        return _Evaluation(self, arithmetic, batch_statistics).run(given, parameters)
+        last = _Evaluation(self, arithmetic, batch_statistics)
+        found = last.run(given, parameters)
+        if arithmetic.smooth:
+            self.fired = {v: np.real(last.get(v)) for v in self.jumps if v in self.seen}
+        return found
+
+    def decide(self, spikes: Sequence[Spikes]) -> None:
+        """Detach the spike functions that fire what a detached layer of the import fires."""
+        quiet = 0
+        for k, v in enumerate(sorted(self.jumps, key=lambda v: self.jumps[v].step.index)):
+            if any(each.detached and _fires(each, self.fired.get(v)) for each in spikes):
+                quiet |= 1 << k
+        self.quiet = quiet
+
+
+def _fires(layer: Spikes, values: Array | None) -> bool:
+    """Whether a layer fires these values, at one of its steps, in whatever layout."""
+    if values is None:
+        return False
+    wanted = np.sort(values.reshape(-1))
+    rows = layer.values if layer.timed else layer.values[None]
+    if rows[0].size != wanted.size:
+        return False
+    return any(np.allclose(np.sort(np.real(r).reshape(-1)), wanted, rtol=1e-6) for r in rows)
 
 
 class _Evaluation:
@@ -124,14 +174,16 @@ class _Evaluation:
         """Evaluate one step."""
         jump = self.replay.jumps.get(s.outs[0])
         if jump is not None and self.arithmetic.smooth:
-            return [self.jump(jump)]
+            return [self.jump(s, jump)]
         if jump is not None and s.op in COMPARISONS:
             a, b = (self.get(i) for i in jump.source)
             self.arithmetic.approach(self.arithmetic.real(a), self.arithmetic.real(b))
         return self.smooth_step(s) if self.arithmetic.smooth else self.plain(s, self.operands(s))
 
-    def jump(self, jump: Jump) -> Array:
-        """A spike function in the smooth arithmetic."""
+    def jump(self, s: Step, jump: Jump) -> Array:
+        """A spike function in the smooth arithmetic; plain where no input has reached it yet."""
+        if not any(np.any(self.get(i).imag) for i in jump.source if self.tape.data[i]):
+            return number(self.plain(s, [None if i is None else self.get(i) for i in s.ins])[0])
         source = [number(self.get(i)) for i in jump.source]
         if len(source) == 2:
             u = (source[0] - source[1]) * jump.sign
@@ -143,9 +195,13 @@ class _Evaluation:
         """Values of a step's operands; detached where they reset a neuron."""
         if not self.detached:
             return [None if i is None else self.get(i) for i in s.ins]
-        cut = self.replay.resets.edges
+        resets, quiet = self.replay.resets, self.replay.quiet
         return [
-            None if i is None else self.still(i) if (s.index, k) in cut else self.get(i)
+            None
+            if i is None
+            else self.still(i)
+            if (s.index, k) in resets.edges and resets.made[i] & quiet
+            else self.get(i)
             for k, i in enumerate(s.ins)
         ]
 
@@ -173,12 +229,14 @@ class _Evaluation:
     def logic(self, s: Step, ins: list[Array | None]) -> list[Array]:
         """Evaluate a step; logic of truth values that spikes decide is arithmetic."""
         tape = self.tape
+        asked = self.replay.asked.get(s.outs[0])
+        if asked is not None:  # no derivative passes such a comparison
+            spikes = self.arithmetic.detach(number(self.get(asked.spikes)))
+            low, high = float(asked.at_zero), float(asked.at_one)
+            return [low + (high - low) * spikes]
         first = ins[0] if ins else None
         if first is None:
             return self.plain(s, ins)
-        if s.op == "Equal" and self.asks_for_spikes(s):
-            x, y = (number(a) for a in ins if a is not None)
-            return [self.equal(s, x, y)]
         soft = [k for k, a in enumerate(ins) if a is not None and self.is_soft(s, k, a)]
         if not soft:
             return self.plain(s, ins)
@@ -201,8 +259,6 @@ class _Evaluation:
             return self.plain(s, [ins[0], *a[1:]])
         if s.op == "Cast":
             return [x]
-        if s.op == "Equal" and y is not None:
-            return [self.equal(s, x, y)]
         if s.op in VIEWS or s.op in MOVING:
             return self.plain(s, [a[k] if k in soft else ins[k] for k in range(len(ins))])
         raise NotValidated(f"{s.op} of truth values at {s.name}")
@@ -213,23 +269,6 @@ class _Evaluation:
         if i is None:
             return False
         return self.tape.value[i].dtype.kind == "b" and a.dtype.kind != "b"
-
-    def asks_for_spikes(self, s: Step) -> bool:
-        """Whether a step compares spikes with 0 or 1."""
-        tape, made = self.tape, self.replay.resets.made
-        for v, other in ((s.ins[0], s.ins[1]), (s.ins[1], s.ins[0])):
-            if v is None or other is None or not made.get(v) or tape.data[other]:
-                continue
-            single = bool(np.isin(tape.value[v], (0, 1)).all())
-            jump = self.replay.jumps.get(v)
-            counts = jump is not None and jump.count
-            return single and not counts and bool(np.isin(tape.value[other], (0, 1)).all())
-        return False
-
-    def equal(self, s: Step, x: Array, y: Array) -> Array:
-        """``s == 0`` and ``s == 1`` of truth values; no derivative passes a comparison."""
-        one, other = self.arithmetic.detach(x), self.arithmetic.detach(y)
-        return one * other + (1 - one) * (1 - other)
 
     def plain(self, s: Step, ins: list[Array | None]) -> list[Array]:
         """Evaluate a step by its operator."""

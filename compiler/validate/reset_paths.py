@@ -22,9 +22,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from snncc.compiler.validate.exporter_names import numbered
 from snncc.compiler.validate.operators import LOCAL
 from snncc.compiler.validate.spike_functions import Jump, single
-from snncc.compiler.validate.tape import NUMBERED, Step, Tape
+from snncc.compiler.validate.tape import Step, Tape
 
 Edge = tuple[int, int]
 """Index of a step and position of an operand."""
@@ -41,6 +42,8 @@ class Resets:
     edges: set[Edge] = field(default_factory=set[Edge])
     made: Mapping[int, int] = field(default_factory=dict[int, int])
     between: set[int] = field(default_factory=set[int])
+    membranes: frozenset[int] = frozenset()
+    """Values that a membrane reaches element by element."""
 
 
 def find_resets(tape: Tape, jumps: Mapping[int, Jump]) -> Resets:
@@ -79,7 +82,7 @@ class _Search:
                     and self.made.get(v)
                     and self.is_reset(s, k, v, groups, reach, carried, last)
                 )
-        return Resets(edges, self.made, self.between)
+        return Resets(edges, self.made, self.between, frozenset(carried))
 
     # ---------------------------------------------------------------- sets
     def find_made(self) -> None:
@@ -308,7 +311,7 @@ class _Search:
         real = {
             at
             for name, at in tape.parameters.items()
-            if tape.value[at].size > 1 or not NUMBERED.match(name)
+            if tape.value[at].size > 1 or not numbered(name)
         }
         found: set[int] = set()
         seen, todo = {v}, [v]

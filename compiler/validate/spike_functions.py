@@ -39,18 +39,71 @@ class Jump:
     count: bool = False
 
 
-def spike_functions(tape: Tape) -> dict[int, Jump]:
-    """Return the spike functions by the number of their value."""
+@dataclass(frozen=True)
+class Asked:
+    """A comparison of spikes with a number: its result where there is none and where there is one."""
+
+    spikes: int
+    at_zero: bool
+    at_one: bool
+
+
+def spike_functions(tape: Tape) -> tuple[dict[int, Jump], dict[int, Asked]]:
+    """Return the spike functions, and the comparisons of spikes, by the number of their value."""
     found: dict[int, Jump] = {}
+    asked: dict[int, Asked] = {}
+    spikes: set[int] = set()
     for s in tape.steps:
-        if s.op in COMPARISONS and real_operands(tape, s):
-            pair = [i for i in s.ins if i is not None]
-            if any(tape.data[i] for i in pair):
-                found[s.outs[0]] = Jump(s, pair, COMPARISONS[s.op])
+        if s.op in COMPARISONS or s.op == "Equal":
+            about = _asks(tape, s, spikes)
+            if about is not None:
+                asked[s.outs[0]] = about
+                spikes.add(s.outs[0])
+            elif s.op != "Equal" and real_operands(tape, s):
+                pair = [i for i in s.ins if i is not None]
+                if any(tape.data[i] for i in pair):
+                    found[s.outs[0]] = Jump(s, pair, COMPARISONS[s.op])
+                    spikes.add(s.outs[0])
+        elif _still_spikes(tape, s, spikes):
+            spikes.add(s.outs[0])
+            first = s.ins[0]
+            if s.op == "Cast" and first is not None and _becomes_truth(tape, s, first):
+                asked[s.outs[0]] = Asked(first, False, True)
     rounding = [s for s in tape.steps if _rounds(tape, s)]
     if rounding:
         _compositions(tape, rounding, found)
-    return found
+    return found, asked
+
+
+def _asks(tape: Tape, s: Step, spikes: set[int]) -> Asked | None:
+    """Read a comparison of spikes with a number, such as ``s > 0`` or ``s == 0``."""
+    for k, (v, other) in enumerate(((s.ins[0], s.ins[1]), (s.ins[1], s.ins[0]))):
+        if v not in spikes or other is None or tape.data[other] or v is None:
+            continue
+        numbers = tape.value[other].reshape(-1).astype(np.float64)
+        if not numbers.size or bool(np.any(numbers != numbers[0])):
+            return None
+        pair = (np.array([0.0, 1.0]), numbers[:1])
+        a, b = pair if k == 0 else pair[::-1]
+        call = Call({}, Hard(), 1, s.opset)
+        low, high = (bool(x) for x in operator_named(s.op)(call, a, b))
+        return Asked(v, low, high)
+    return None
+
+
+def _becomes_truth(tape: Tape, s: Step, first: int) -> bool:
+    """Whether spikes that were numbers become truth values."""
+    return tape.value[first].dtype.kind != "b" and tape.value[s.outs[0]].dtype.kind == "b"
+
+
+def _still_spikes(tape: Tape, s: Step, spikes: set[int]) -> bool:
+    """Whether a step hands on spikes, or their complement, as zeros and ones."""
+    first = s.ins[0] if s.ins else None
+    if s.op in ("Cast", "Identity", "Not") or s.op in VIEWS:
+        return first in spikes
+    if s.op == "Sub" and len(s.ins) == 2 and s.ins[1] in spikes and first is not None:
+        return not tape.data[first] and bool(np.all(tape.value[first] == 1))
+    return False
 
 
 def _rounds(tape: Tape, s: Step) -> bool:

@@ -7,7 +7,6 @@ inputs it was recorded with; an If or a Loop that depends on data is not validat
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -409,10 +408,6 @@ def _reads(n: onnx.NodeProto) -> Iterator[str]:
 def opset_of(imports: Iterable[onnx.OperatorSetIdProto], default: int = 18) -> int:
     """Return the version of the standard operators."""
     return next((o.version for o in imports if o.domain in STANDARD), default)
-
-
-NUMBERED = re.compile(r"(val|scalar_tensor|_to_copy|const)[a-z_]*\d*$")
-"""Names under which exporters keep constants among the initializers."""
 
 
 def real_operands(tape: Tape, step: Step) -> bool:

@@ -1,0 +1,22 @@
+"""Names that exporters make up for constants which they keep among the initializers.
+
+Parameters keep the name that they have in the model; what an exporter folded, or wrote as a tensor
+because the format wants one, is numbered or named after the operator that made it.
+"""
+
+from __future__ import annotations
+
+import re
+
+_MADE_UP = re.compile(
+    r"/.*|.*::.*|c\d+|_?val_\d+(_\d+)?|(.*\.)?_?lifted_tensor(_constant)?_?\d+"
+    r"|_?tensor_constant\d+|.*_default(_\d+)?|.*_cast(_\d+)?|const(ant)?_?\d+|scalar_tensor.*"
+    r"|(r?sub|add|mul|div|neg|abs|exp|log|sqrt|rsqrt|pow|reciprocal|sigmoid|tanh|relu|softplus"
+    r"|clamp|select|where|full|ones|zeros|one|zero|expand|unsqueeze|squeeze|view|reshape|clone|to"
+    r"|_to_copy|detach|slice|index|cat|stack|mean|sum|max|min|arange)(_like)?(_\d+)?"
+)
+
+
+def numbered(name: str) -> bool:
+    """Whether an exporter made up the name of an initializer."""
+    return _MADE_UP.fullmatch(name) is not None
