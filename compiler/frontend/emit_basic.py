@@ -107,7 +107,10 @@ def _spike(e: Emitter, node: RNode, base: RNode, theta: RNode, compare: str) -> 
     h = e.value(base)
     level = e.const(theta) if theta.op == "Const" else e.value(theta)
     if theta.op != "Const" and guess is not None and guess.framework == "sinabs":
-        level = b.one("graph.stop_gradient", level)  # its spikes pass nothing to their threshold
+        # a convention of that framework, which the file does not say: its spikes pass nothing to
+        # their threshold
+        said: dict[str, Attribute] = {"origin": {"gradient": guess.origin}}
+        level = b.op("graph.stop_gradient", level, attrs=said).result
     return b.op("graph.spike", h, level, attrs=attrs).result
 
 

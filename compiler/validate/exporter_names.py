@@ -1,5 +1,6 @@
 """Names that exporters make up for constants which they keep among the initializers.
 
+Frameworks keep settings of a layer beside its parameters, and a file does not tell which is which.
 Parameters keep the name that they have in the model; what an exporter folded, or wrote as a tensor
 because the format wants one, is numbered or named after the operator that made it.
 """
@@ -20,3 +21,12 @@ _MADE_UP = re.compile(
 def numbered(name: str) -> bool:
     """Whether an exporter made up the name of an initializer."""
     return _MADE_UP.fullmatch(name) is not None
+
+
+SETTINGS = frozenset(("graded_spikes_factor", "reset_mechanism_val", "R", "C", "time_step"))
+"""Numbers that snnTorch's neurons register although they are not trained."""
+
+
+def setting(name: str) -> bool:
+    """Whether a number is a setting of a framework's layer, going by its name."""
+    return name.rpartition(".")[2] in SETTINGS and "." in name

@@ -145,9 +145,23 @@ def prepared(module: Module, *, detached: bool | None, batch_statistics: bool) -
                 op.attrs["reset_gradient"] = "detached" if detached else "attached"
         for function in copy.funcs.values():
             detach_resets(function.body, lambda op: op.attrs.get("reset_gradient") == "detached")
+    _without_conventions(copy)
     statistics = "batch" if batch_statistics else "running"
     copy.attrs["training"] = {"batchnorm": {"statistics": statistics}}
     return copy
+
+
+def _without_conventions(module: Module) -> None:
+    """Take out what a framework does to gradients beside what the file says, as the import noted.
+
+    Like the surrogate itself it is no part of the file, so it cannot be compared with it.
+    """
+    for op in list(module.walk()):
+        origin = op.attrs.get("origin")
+        if op.name == "graph.stop_gradient" and isinstance(origin, Mapping):
+            if "gradient" in origin:
+                op.result.replace_by(op.operands[0])
+                op.erase()
 
 
 def _decided(op: Op) -> bool:

@@ -14,7 +14,7 @@ from snncc.compiler.ir.core import Attribute, Module
 from snncc.compiler.validate.arithmetic import Arithmetic, Array, Smooth
 from snncc.compiler.validate.compare import Evaluation, NotValidated
 from snncc.compiler.validate.draws import Point, is_uniform
-from snncc.compiler.validate.exporter_names import numbered
+from snncc.compiler.validate.exporter_names import numbered, setting
 from snncc.compiler.validate.import_side import Spikes
 from snncc.compiler.validate.replay import Replay
 from snncc.compiler.validate.tape import Scope, Tape, opset_of
@@ -58,7 +58,9 @@ class OnnxReference:
     def constants(self) -> frozenset[str]:
         """Numbers that an exporter computed."""
         return frozenset(
-            name for name, a in self._parameters.items() if is_uniform(a) and numbered(name)
+            name
+            for name, a in self._parameters.items()
+            if is_uniform(a) and (numbered(name) or (a.size == 1 and setting(name)))
         )
 
     @property

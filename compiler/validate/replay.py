@@ -8,6 +8,7 @@ import numpy as np
 
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.compare import Evaluation, NotValidated
+from snncc.compiler.validate.draws import is_uniform
 from snncc.compiler.validate.import_side import Spikes
 from snncc.compiler.validate.operators import (
     VIEWS,
@@ -79,7 +80,7 @@ class Replay:
         A neuron uses what meets its membrane, or its spikes, element by element.
         """
         tape = self.tape
-        owner = {v: {name} for name, v in tape.parameters.items() if tape.value[v].size == 1}
+        owner = {v: {name} for name, v in tape.parameters.items() if is_uniform(tape.value[v])}
         outside: set[str] = set()
         for s in self.steps:
             names = set[str]().union(*(owner.get(i, ()) for i in s.ins if i is not None))
@@ -90,7 +91,8 @@ class Replay:
                     owner.setdefault(o, set()).update(names)
                 continue
             others = [i for i in s.ins if i is not None and tape.data[i]]
-            if s.outs[0] in self.jumps or all(i in self.resets.membranes for i in others):
+            inside = s.outs[0] in self.jumps or s.outs[0] in self.resets.loops
+            if inside or all(i in self.resets.membranes for i in others):
                 continue
             outside |= names
         return {n for names in owner.values() for n in names} - outside

@@ -44,6 +44,8 @@ class Resets:
     between: set[int] = field(default_factory=set[int])
     membranes: frozenset[int] = frozenset()
     """Values that a membrane reaches element by element."""
+    loops: frozenset[int] = frozenset()
+    """Values made with spikes that lead back to the neuron of these spikes."""
 
 
 def find_resets(tape: Tape, jumps: Mapping[int, Jump]) -> Resets:
@@ -66,12 +68,22 @@ class _Search:
         reach = self.reached()
         cores = {a: self.membrane(self.jumps[a]) for a in self.order}
         groups = self.neurons(cores, reach)
-        alone = [a for a in self.order if not any(g & self.bit[a] for g in groups)]
+        alone = self.alone(cores, groups)
         if alone:
             cores = {a: self.operands(c) if a in alone else c for a, c in cores.items()}
             groups = self.neurons(cores, reach)
         carried = self.carried(cores)
         last = self.last(groups)
+        loops = frozenset(
+            s.outs[0]
+            for s in self.tape.steps
+            if s.op in LOCAL
+            and any(
+                self.kin(self.made.get(i, 0), groups) & reach.get(s.outs[0], 0)
+                for i in s.ins
+                if i is not None
+            )
+        )
         edges: set[Edge] = set()
         for s in self.tape.steps:
             if s.op in LOCAL and len(s.ins) > 1 and s.outs[0] not in self.between:
@@ -82,7 +94,7 @@ class _Search:
                     and self.made.get(v)
                     and self.is_reset(s, k, v, groups, reach, carried, last)
                 )
-        return Resets(edges, self.made, self.between, frozenset(carried))
+        return Resets(edges, self.made, self.between, frozenset(carried), loops)
 
     # ---------------------------------------------------------------- sets
     def find_made(self) -> None:
@@ -106,27 +118,39 @@ class _Search:
                 if own:
                     made[o] = own
                 elif s.op in ("Add", "Sub"):
-                    self.straight_through(o, data)
+                    self.straight_through(o, s)
 
-    def straight_through(self, o: int, data: list[int]) -> None:
-        """Find ``(spike - soft) + soft``: a sum that equals one of the spikes near it."""
-        tape = self.tape
-        near: dict[int, int] = {}
-        todo = [(i, 2) for i in data]
-        while todo:
-            v, left = todo.pop()
-            if v in self.made:
-                near[v] = self.made[v]
-            elif left and v in tape.maker and tape.maker[v].op in LOCAL:
-                todo.extend(
-                    (i, left - 1) for i in tape.maker[v].ins if i is not None and tape.data[i]
-                )
-        for v, own in near.items():
-            x, y = tape.value[v].astype(np.float64), tape.value[o].astype(np.float64)
-            mixed = x.shape == y.shape and bool(x.any()) and not bool(x.all())
-            if mixed and np.allclose(x, y, atol=1e-6):
-                self.made[o] = own
-                self.between.update((o, *data))
+    def straight_through(self, o: int, s: Step) -> None:
+        """Find ``(spike - soft) + soft`` and its like: other data only seem to enter."""
+        x, y = s.ins[0], s.ins[1]
+        if x is None or y is None:
+            return
+        for inner, other, sign in ((x, y, 1), (y, x, 1 if s.op == "Add" else -1)):
+            made = self.tape.maker.get(inner)
+            if made is None or made.op not in ("Add", "Sub") or None in made.ins:
+                continue
+            p, q = (i for i in made.ins if i is not None)
+            second = 1 if made.op == "Add" else -1  # inner = p + second*q
+            outer = -1 if s.op == "Sub" and inner == x else 1  # o = sign*inner + outer*other
+            for spikes, soft, weight in ((p, q, second), (q, p, 1)):
+                kept = sign * (1 if spikes == p else second)
+                if (
+                    kept == 1
+                    and self.made.get(spikes)
+                    and sign * weight + outer == 0
+                    and self.same(soft, other)
+                ):
+                    self.made[o] = self.made[spikes]
+                    self.between.update((o, inner))
+                    return
+
+    def same(self, a: int, b: int) -> bool:
+        """Whether two values are one, perhaps computed twice."""
+        if a == b:
+            return True
+        x, y = self.tape.value[a], self.tape.value[b]
+        whole = bool(np.all(x == np.rint(x))) if x.dtype.kind == "f" else True
+        return not whole and np.array_equal(x, y)
 
     def reached(self) -> dict[int, int]:
         """For every value the spike functions whose argument it reaches element by element."""
@@ -183,13 +207,32 @@ class _Search:
                     out.append(above)
         return out
 
+    def alone(self, cores: Mapping[int, list[int]], groups: list[int]) -> set[int]:
+        """Spike functions that share a neuron with none but repetitions of themselves."""
+        same: dict[int, int] = {}
+        for a in self.order:
+            end = cores[a][-1] if cores[a] else a
+            same[end] = same.get(end, 0) | self.bit[a]
+        found: set[int] = set()
+        for a in self.order:
+            copies = same[cores[a][-1] if cores[a] else a]
+            if not any(g & self.bit[a] and g & ~copies for g in groups):
+                found.add(a)
+        return found
+
     def operands(self, core: list[int]) -> list[int]:
-        """Both sides of a membrane that is written as a difference of data: v - threshold(t)."""
-        out = list(core)
-        for v in core:
-            s = self.tape.maker.get(v)
-            if s is not None and s.op in ("Sub", "Div"):
-                out += [i for i in s.ins if i is not None and self.tape.data[i]]
+        """What a membrane is made of that is not carried itself: v - threshold(t), or i + j."""
+        tape, out = self.tape, list(core)
+        for v in out:
+            s = tape.maker.get(v)
+            if s is None or s.op not in LOCAL or v in self.bit or len(out) > 24:
+                continue
+            if s.op in ("Sub", "Div", "Add") or single(tape, s) is not None:
+                out += [
+                    i
+                    for i in s.ins
+                    if i is not None and tape.data[i] and i not in out and not self.made.get(i)
+                ]
         return out
 
     def neurons(self, cores: Mapping[int, list[int]], reach: Mapping[int, int]) -> list[int]:
@@ -221,6 +264,14 @@ class _Search:
         return found
 
     # ---------------------------------------------------------------- one operand
+    def kin(self, own: int, groups: list[int]) -> int:
+        """All spike functions of the neurons of some."""
+        found = 0
+        for g in groups:
+            if g & own:
+                found |= g
+        return found
+
     def is_reset(
         self, s: Step, k: int, v: int, groups: list[int], reach: Mapping[int, int],
         carried: Mapping[int, int], last: int,
@@ -230,10 +281,7 @@ class _Search:
         others = [i for j, i in enumerate(s.ins) if j != k and i is not None and tape.data[i]]
         if not others:
             return False
-        kin = 0
-        for g in groups:
-            if g & own:
-                kin |= g
+        kin = self.kin(own, groups)
         mixed = [i for i in others if not self.made.get(i)]
         if mixed:
             out = s.outs[0]

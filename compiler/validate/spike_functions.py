@@ -20,8 +20,8 @@ COMPARISONS = {"Greater": 1.0, "GreaterOrEqual": 1.0, "Less": -1.0, "LessOrEqual
 """Operators that compare, and the sign that left less right has in them."""
 ROUNDING = frozenset(("Sign", "Floor", "Ceil", "Round", "Trunc"))
 GRID = np.linspace(-6, 6, 2401) + 1.3e-4
-UP, DOWN = 4, 6
-"""How many operators a composition reaches up and down from the rounding one."""
+UP, CONE = 4, 16
+"""How many operators a composition reaches up from the rounding one, and has at most."""
 
 
 @dataclass(eq=False)
@@ -116,27 +116,46 @@ def _rounds(tape: Tape, s: Step) -> bool:
 def _compositions(tape: Tape, rounding: list[Step], found: dict[int, Jump]) -> None:
     users: dict[int, list[Step]] = {}
     for s in tape.steps:
-        for i in s.ins:
+        for i in dict.fromkeys(s.ins):
             if i is not None:
                 users.setdefault(i, []).append(s)
     done: set[int] = set()
+    known: dict[object, _Shape | None] = {}
     for s in rounding:
-        if s.outs[0] in done or s.outs[0] in found:
+        if s.outs[0] in done:
             continue
         first = s.ins[0]
         assert first is not None
-        below = _downwards(tape, s.outs[0], users, found)
-        best: Jump | None = None
         for root in _upwards(tape, first, found):
-            for end in below:
-                shape = _staircase(tape, root, end)
-                if shape and (best is None or not shape[1] or best.count):
-                    best = Jump(tape.maker[end], [root], 1.0, *shape)
-            if best is not None:
-                break
-        if best is not None:
-            found[best.step.outs[0]] = best
-            done.update(below)
+            cone = _Cone(tape, root, users, s.outs[0], found)
+            key = cone.key()
+            if key not in known:
+                known[key] = cone.shape()
+            shape = known[key]
+            if shape is None:
+                continue
+            end = cone.steps[shape.end].outs[0]
+            inside = cone.before(end)
+            for v in inside & found.keys():
+                if _internal(v, end, inside, users):
+                    del found[v]
+            found[end] = Jump(tape.maker[end], [root], 1.0, shape.theta, shape.count)
+            done |= inside
+            break
+
+
+def _internal(v: int, end: int, inside: set[int], users: dict[int, list[Step]]) -> bool:
+    """Whether a value serves nothing but the composition that ends with ``end``."""
+    todo, seen = [v], {v}
+    while todo:
+        for s in users.get(todo.pop(), ()):
+            out = s.outs[0]
+            if out not in inside:
+                return False
+            if out != end and out not in seen:
+                seen.add(out)
+                todo.append(out)
+    return True
 
 
 def single(tape: Tape, s: Step) -> int | None:
@@ -157,77 +176,138 @@ def _upwards(tape: Tape, v: int, stop: dict[int, Jump]) -> Iterator[int]:
         yield v
 
 
-def _downwards(
-    tape: Tape, v: int, users: dict[int, list[Step]], stop: dict[int, Jump]
-) -> list[int]:
-    out, todo = [v], [(v, DOWN)]
-    while todo:
-        v, left = todo.pop()
-        for s in users.get(v, ()):
-            end = s.outs[0]
-            if left and end not in out and end not in stop and single(tape, s) is not None:
-                out.append(end)
-                todo.append((end, left - 1))
-    return out
+@dataclass(frozen=True)
+class _Shape:
+    """A staircase: the step of the cone that ends it, its first threshold, several steps or one."""
+
+    end: int
+    theta: float
+    count: bool
 
 
-def _staircase(tape: Tape, root: int, end: int) -> tuple[float, bool] | None:
-    """Return (first threshold, more than one step) when ``end`` goes up from 0 by ones."""
-    y = _on_grid(tape, root, end)
-    if y is None or y.shape != GRID.shape:
+class _Cone:
+    """The steps near a value that are functions of it alone."""
+
+    def __init__(
+        self, tape: Tape, root: int, users: dict[int, list[Step]], through: int,
+        found: dict[int, Jump],
+    ) -> None:  # fmt: skip
+        """``through``: the rounded value that a staircase must be made of."""
+        self.tape, self.root, self.through = tape, root, through
+        self.taken = found.keys()
+        self.steps: list[Step] = []
+        held = {root}
+        todo = sorted(users.get(root, ()), key=lambda s: s.index)
+        while todo and len(self.steps) < CONE:
+            s = todo.pop(0)
+            if s.op in LOCAL and s.outs[0] not in held and self.follows(s, held):
+                self.steps.append(s)
+                held.add(s.outs[0])
+                coming = {id(u): u for u in (*todo, *users.get(s.outs[0], ()))}
+                todo = sorted(coming.values(), key=lambda s: s.index)
+
+    def follows(self, s: Step, held: set[int]) -> bool:
+        """Whether a step's operands are held, or numbers."""
+        return all(i is None or i in held or self.number(i) is not None for i in s.ins)
+
+    def number(self, i: int) -> float | None:
+        """The number that fills a constant."""
+        if self.tape.data[i]:
+            return None
+        c = self.tape.value[i].reshape(-1)
+        return float(c[0]) if c.size and bool(np.all(c == c[0])) else None
+
+    def key(self) -> object:
+        """What the cone computes, whatever its values are called."""
+        place = {self.root: -1} | {s.outs[0]: k for k, s in enumerate(self.steps)}
+        alike = self.tape.value[self.root].shape
+        return tuple(
+            (
+                s.op,
+                str(s.attributes.get("to", "")),
+                tuple(None if i is None else place.get(i, self.number(i)) for i in s.ins),
+                tuple(i in place for i in s.ins),
+                s.outs[0] == self.through,
+                s.outs[0] in self.taken,
+                self.tape.value[s.outs[0]].shape == alike,
+            )
+            for s in self.steps
+        )
+
+    def before(self, end: int) -> set[int]:
+        """Values of the cone that ``end`` is made of."""
+        inside: set[int] = set()
+        mine = {s.outs[0] for s in self.steps}
+        todo = [end]
+        while todo:
+            v = todo.pop()
+            if v in mine and v not in inside:
+                inside.add(v)
+                todo.extend(i for i in self.tape.maker[v].ins if i is not None)
+        return inside
+
+    def values(self, grid: Array) -> dict[int, Array]:
+        """Evaluate the cone where the root has the values of a grid."""
+        known: dict[int, Array] = {self.root: grid}
+        for s in self.steps:
+            ins = [
+                None if i is None else known[i] if i in known else np.array([self.number(i)])
+                for i in s.ins
+            ]
+            first = ins[0]
+            if s.op in VIEWS and first is not None:
+                known[s.outs[0]] = first
+                continue
+            call = Call(s.attributes, Hard(), 1, s.opset)
+            with np.errstate(all="ignore"):
+                known[s.outs[0]] = np.asarray(operator_named(s.op)(call, *ins))
+        return known
+
+    def shape(self) -> _Shape | None:
+        """Find the staircase; one with a single step is preferred, then the last."""
+        values = self.values(GRID)
+        if self.through not in values:
+            return None
+        after = {self.through}
+        best, count = -1, True
+        for k, s in enumerate(self.steps):
+            v = s.outs[0]
+            if v != self.through and not any(i in after for i in s.ins):
+                continue
+            after.add(v)
+            alike = self.tape.value[v].shape == self.tape.value[self.root].shape
+            several = _staircase(values[v]) if alike and v not in self.taken else None
+            if several is not None and (best < 0 or count or not several):
+                best, count = k, several
+        if best < 0:
+            return None
+        end = values[self.steps[best].outs[0]]
+        best = next(  # what follows and is the same is made from it by its own operators
+            k
+            for k, s in enumerate(self.steps)
+            if s.outs[0] in after and np.array_equal(values[s.outs[0]], end)
+        )
+        return _Shape(best, self.threshold(self.steps[best].outs[0], values), count)
+
+    def threshold(self, end: int, values: dict[int, Array]) -> float:
+        """Halve the interval around the first step until it is found."""
+        place = int(np.flatnonzero(np.diff(values[end].astype(np.float64)))[0])
+        low, high = float(GRID[place]), float(GRID[place + 1])
+        for _ in range(48):
+            middle = (low + high) / 2
+            if float(self.values(np.array([middle]))[end][0]) > 0:
+                high = middle
+            else:
+                low = middle
+        return round((low + high) / 2, 9)
+
+
+def _staircase(y: Array) -> bool | None:
+    """Whether a function that goes up from 0 by ones has several steps; None for any other."""
+    if y.shape != GRID.shape:
         return None
-    y = y.astype(np.float64)
-    rises = np.diff(y)
+    rises = np.diff(y.astype(np.float64))
     places = np.flatnonzero(rises)
     if not places.size or y[0] != 0 or not np.all(rises[places] == 1.0):
         return None
-    middle = (GRID[places[0]] + GRID[places[0] + 1]) / 2
-    return _exact_threshold(tape, root, end, float(middle)), places.size > 1
-
-
-def _exact_threshold(tape: Tape, root: int, end: int, near: float) -> float:
-    """Halve the interval around a step until it is found."""
-    low, high = near - 0.006, near + 0.006
-    for _ in range(60):
-        middle = (low + high) / 2
-        y = _on_grid(tape, root, end, np.array([middle]))
-        if y is None or float(y[0]) > 0:
-            high = middle
-        else:
-            low = middle
-    found = (low + high) / 2
-    return round(found, 9)
-
-
-def _on_grid(tape: Tape, root: int, end: int, grid: Array = GRID) -> Array | None:
-    """Evaluate ``end`` as a function of the one number ``root``; None if it is none."""
-    known: dict[int, Array] = {root: grid}
-    stack, steps = [end], 0
-    while stack:
-        v = stack[-1]
-        if v in known:
-            stack.pop()
-            continue
-        if not tape.data[v]:
-            c = tape.value[v].reshape(-1)
-            if c.size == 0 or bool(np.any(c != c[0])):
-                return None
-            known[v] = c[:1]
-            continue
-        s = tape.maker.get(v)
-        if s is None or s.op not in LOCAL or steps > 40:
-            return None
-        missing = [i for i in s.ins if i is not None and i not in known]
-        if missing:
-            stack.extend(missing)
-            steps += 1
-            continue
-        ins = [None if i is None else known[i] for i in s.ins]
-        if s.op in VIEWS:
-            first = ins[0]
-            assert first is not None
-            known[v] = first
-        else:
-            call = Call(s.attributes, Hard(), 1, s.opset)
-            known[v] = np.asarray(operator_named(s.op)(call, *ins))
-    return known[end]
+    return places.size > 1
