@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snncc.compiler.cli.execute import Program
-from snncc.compiler.cli.failure import versions
+from snncc.compiler.cli.failure import show_validation, versions
 from snncc.compiler.diag import Diagnostic, render
 from snncc.compiler.ir.core import Module
 from snncc.compiler.pipeline.context import PassContext
@@ -70,13 +70,15 @@ class Recorder:
                 for r in self.rows
             ],
             "versions": versions(),
+            "validation": made.metadata.get("validation"),
         }
 
 
-def show_warnings(warnings: Iterable[Diagnostic]) -> None:
-    """Print warnings to stderr."""
+def show_warnings(warnings: Iterable[Diagnostic], validation: object = None) -> None:
+    """Print warnings to stderr, and that a model was not compared with its file."""
     for each in warnings:
         print(render(each), file=sys.stderr)
+    show_validation(validation)
 
 
 def _count(module: Module) -> int:

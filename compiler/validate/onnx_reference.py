@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,16 @@ from snncc.compiler.validate.exporter_names import numbered, setting
 from snncc.compiler.validate.import_side import Spikes
 from snncc.compiler.validate.replay import Replay
 from snncc.compiler.validate.tape import Scope, Tape, opset_of
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Whether a file can be executed at a module's sizes, leaves its batch open, holds one step."""
+
+    fits_batch: bool
+    fits_steps: bool
+    open_batch: bool
+    one_step: bool
 
 
 class OnnxReference:
@@ -97,6 +108,44 @@ class OnnxReference:
         self.evaluate(point.inputs, point.file_parameters, Smooth())
         assert self.replay is not None
         self.replay.decide(spikes)
+
+    def fixed_sizes(self) -> Sizes:
+        """Compare the sizes that the file fixes with those of the module."""
+        batch = steps = True
+        free = one = False
+        for info in self.infos:
+            arg = self._argument(info.name)
+            if arg is None:
+                continue
+            dims = info.type.tensor_type.shape.dim
+            fixed = [d.dim_value if d.HasField("dim_value") else None for d in dims]
+            timed = arg.type.kind == "seq"
+            single = timed and self._one_step(info.name, len(dims))
+            one = one or single
+            given = [*arg.type.step_shape]
+            merged = self._facts(info.name).get("batch_in_time") is True
+            if merged:
+                given[0] *= self.module.steps
+            elif timed and not single:
+                given.insert(self._time_place(info.name), self.module.steps)
+            if len(given) != len(fixed):
+                raise NotValidated(f"input {info.name!r} has another number of axes in the import")
+            for k, (size, there) in enumerate(zip(given, fixed, strict=True)):
+                is_time = timed and not single and not merged and k == self._time_place(info.name)
+                if size == there:
+                    continue
+                if there is None:
+                    free = free or not is_time
+                elif is_time:
+                    steps = False
+                else:
+                    batch = False
+                    steps = steps and not merged
+        return Sizes(batch, steps, free, one)
+
+    def _time_place(self, name: str) -> int:
+        axis = self._facts(name).get("axis", 0)
+        return axis if isinstance(axis, int) and axis > 0 else 0
 
     # ---------------------------------------------------------------- layouts
     def _argument(self, name: str) -> Any:
