@@ -91,7 +91,9 @@ def limited(e: Emitter, node: RNode) -> Value:
     x, top = (e.value(i) for i in node.ins)
     b = e.builder(node)
     beyond = b.one("graph.relu", b.one("graph.sub", x, top))
-    return b.one("graph.sub", x, b.one("graph.stop_gradient", beyond))
+    said: dict[str, Attribute] = {"origin": {"gradient": "pattern"}}
+    kept = b.op("graph.stop_gradient", beyond, attrs=said).result
+    return b.one("graph.sub", x, kept)
 
 
 def _spike(e: Emitter, node: RNode, base: RNode, theta: RNode, compare: str) -> Value:

@@ -14,7 +14,7 @@ _MADE_UP = re.compile(
     r"|_?tensor_constant\d+|.*_default(_\d+)?|.*_cast(_\d+)?|const(ant)?_?\d+|scalar_tensor.*"
     r"|(r?sub|add|mul|div|neg|abs|exp|log|sqrt|rsqrt|pow|reciprocal|sigmoid|tanh|relu|softplus"
     r"|clamp|select|where|full|ones|zeros|one|zero|expand|unsqueeze|squeeze|view|reshape|clone|to"
-    r"|_to_copy|detach|slice|index|cat|stack|mean|sum|max|min|arange)(_like)?(_\d+)?"
+    r"|_to_copy|detach|linear|addmm|mm|bmm|matmul|conv\d?d?|slice|index|cat|stack|mean|sum|max|min|arange)(_like)?(_\d+)?"
 )
 
 

@@ -30,7 +30,7 @@ from snncc.compiler.validate.onnx_reference import OnnxReference
 from snncc.compiler.validate.verdict import Verdict
 from snncc.compiler.validate.work import products
 
-SMALL = 30_000_000
+SMALL = 3_000_000
 """Products up to which an import is compared at the batch size that it has."""
 LARGE = 4_000_000_000
 """Products from which on plain values are compared once, not twice."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class OnnxReference:
         self.module = module
         self.batch_statistics = batch_statistics
         self.replay: Replay | None = None
+        self.states: frozenset[str] = frozenset()
         held = {t.name for t in self.model.graph.initializer}
         self.infos = [i for i in self.model.graph.input if i.name not in held]
         self._parameters = {
@@ -101,7 +102,8 @@ class OnnxReference:
         given = {name: self._outward(name, np.asarray(a)) for name, a in inputs.items()}
         if self.replay is None:
             self.replay = self._record({n: np.real(a) for n, a in given.items()})
-        return self.replay.evaluate(given, parameters, arithmetic, self.batch_statistics)
+        found = self.replay.evaluate(given, parameters, arithmetic, self.batch_statistics)
+        return replace(found, states=self.states)
 
     def decide_resets(self, spikes: Sequence[Spikes], point: Point) -> None:
         """Find each spike function of the file among the import's layers by what it fires."""
@@ -229,6 +231,8 @@ class OnnxReference:
         graph = self.model.graph
         steps = given[over[0]].shape[0]
         states = [i for i in self.infos if i.name not in given]
+        names = [o.name for o in graph.output]
+        self.states = frozenset(names[len(names) - len(states) :] if states else ())
         now = {i.name: tape.feed(i.name, self._zeros(i, given)) for i in states}
         whole = {n: tape.feed(n, _typed(a, self.kinds.get(n))) for n, a in given.items()}
         columns: list[list[int]] = [[] for _ in graph.output]

@@ -11,6 +11,7 @@ from snncc.compiler.validate.compare import Evaluation, NotValidated
 from snncc.compiler.validate.draws import is_uniform
 from snncc.compiler.validate.import_side import Spikes
 from snncc.compiler.validate.operators import (
+    LOCAL,
     VIEWS,
     Call,
     UnknownOperator,
@@ -75,27 +76,66 @@ class Replay:
         return frozenset(held - self.neuron_numbers())
 
     def neuron_numbers(self) -> set[str]:
-        """Names of numbers that only neurons use: thresholds, leaks and such, which stay as they are.
+        """Names of numbers that only neurons use: thresholds, leaks, first states and such.
 
-        A neuron uses what meets its membrane, or its spikes, element by element.
+        They stay as they are unless the configuration names them.  A neuron uses what meets its
+        membrane, or its spikes, element by element, and what comes again in the same recurrence.
         """
         tape = self.tape
-        owner = {v: {name} for name, v in tape.parameters.items() if is_uniform(tape.value[v])}
-        outside: set[str] = set()
+        owner: dict[int, set[str]] = {v: {name} for name, v in tape.parameters.items()}
+        uses: list[tuple[Step, set[str]]] = []
         for s in self.steps:
             names = set[str]().union(*(owner.get(i, ()) for i in s.ins if i is not None))
-            if not names:
+            if not names or s.op in ("Shape", "Size"):
                 continue
-            if not any(tape.data[o] for o in s.outs):
+            if any(tape.data[o] for o in s.outs):
+                uses.append((s, names))
+            else:
                 for o in s.outs:
                     owner.setdefault(o, set()).update(names)
-                continue
+        outside: set[str] = set()
+        often: dict[str, int] = {}
+        recurrent = self._recurrent(uses)
+        for s, names in uses:
             others = [i for i in s.ins if i is not None and tape.data[i]]
             inside = s.outs[0] in self.jumps or s.outs[0] in self.resets.loops
-            if inside or all(i in self.resets.membranes for i in others):
+            inside = inside or all(i in self.resets.membranes for i in others)
+            if not (inside or s.index in recurrent):
+                outside |= names
+            for name in names:
+                often[name] = often.get(name, 0) + 1
+        return {
+            name
+            for name in often
+            if name not in outside
+            and (is_uniform(tape.value[tape.parameters[name]]) or often[name] == 1)
+        }
+
+    def _recurrent(self, uses: list[tuple[Step, set[str]]]) -> set[int]:
+        """Steps that lead, element by element, to or from another use of the same numbers."""
+        at = {s.index: names for s, names in uses}
+        reached: dict[int, dict[str, frozenset[int]]] = {}
+        """Value -> names that were used on the way to it, with the steps that used them last."""
+        found: set[int] = set()
+        for s in self.steps:
+            if s.op not in LOCAL:
                 continue
-            outside |= names
-        return {n for names in owner.values() for n in names} - outside
+            before: dict[str, frozenset[int]] = {}
+            for i in s.ins:
+                for name, steps in (reached.get(i, {}) if i is not None else {}).items():
+                    before[name] = before.get(name, frozenset()) | steps
+            names = at.get(s.index, set())
+            for name in names & before.keys():
+                found |= {s.index, *before[name]}
+            for steps in before.values():
+                if steps & found:  # it is added to what the recurrence carries
+                    found |= steps
+            before.update(dict.fromkeys(names, frozenset((s.index,))))
+            if before:
+                for o in s.outs:
+                    if o not in self.jumps:
+                        reached[o] = before
+        return found
 
     def evaluate(
         self,

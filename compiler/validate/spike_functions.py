@@ -29,7 +29,7 @@ class Jump:
     """A spike function: the step whose result it is, what it compares, threshold and direction.
 
     ``source``: left and right side of a comparison, or the one argument of a composition, whose
-    first step is at ``theta``.  ``count``: it has more than one step.
+    first step is at ``theta``; or such an argument and the threshold that it is counted in.  ``count``: it has more than one step.
     """
 
     step: Step
@@ -126,20 +126,21 @@ def _compositions(tape: Tape, rounding: list[Step], found: dict[int, Jump]) -> N
             continue
         first = s.ins[0]
         assert first is not None
-        for root in _upwards(tape, first, found):
-            cone = _Cone(tape, root, users, s.outs[0], found)
+        for root, divisor in _upwards(tape, first, found):
+            cone = _Cone(tape, root, users, s.outs[0], found, divisor)
             key = cone.key()
             if key not in known:
                 known[key] = cone.shape()
             shape = known[key]
-            if shape is None:
+            if shape is None or (divisor is not None and shape.theta != 1.0):
                 continue
             end = cone.steps[shape.end].outs[0]
             inside = cone.before(end)
             for v in inside & found.keys():
                 if _internal(v, end, inside, users):
                     del found[v]
-            found[end] = Jump(tape.maker[end], [root], 1.0, shape.theta, shape.count)
+            source = [root] if divisor is None else [root, divisor]
+            found[end] = Jump(tape.maker[end], source, 1.0, shape.theta, shape.count)
             done |= inside
             break
 
@@ -164,16 +165,22 @@ def single(tape: Tape, s: Step) -> int | None:
     return held.pop() if len(held) == 1 and s.op in LOCAL else None
 
 
-def _upwards(tape: Tape, v: int, stop: dict[int, Jump]) -> Iterator[int]:
-    yield v
+def _upwards(tape: Tape, v: int, stop: dict[int, Jump]) -> Iterator[tuple[int, int | None]]:
+    """Yield what a rounded value may be stairs of, with a threshold that it is divided by."""
+    yield v, None
     for _ in range(UP):
         if v not in tape.maker or v in stop:
             return
-        above = single(tape, tape.maker[v])
+        made = tape.maker[v]
+        if made.op == "Div" and None not in made.ins and all(tape.data[i] for i in made.ins if i):
+            h, theta = (i for i in made.ins if i is not None)
+            yield h, theta
+            return
+        above = single(tape, made)
         if above is None:
             return
         v = above
-        yield v
+        yield v, None
 
 
 @dataclass(frozen=True)
@@ -190,10 +197,13 @@ class _Cone:
 
     def __init__(
         self, tape: Tape, root: int, users: dict[int, list[Step]], through: int,
-        found: dict[int, Jump],
+        found: dict[int, Jump], divisor: int | None = None,
     ) -> None:  # fmt: skip
-        """``through``: the rounded value that a staircase must be made of."""
-        self.tape, self.root, self.through = tape, root, through
+        """``through``: the rounded value that a staircase must be made of.
+
+        ``divisor``: a threshold that moves; the stairs are in its multiples, so it counts as 1.
+        """
+        self.tape, self.root, self.through, self.divisor = tape, root, through, divisor
         self.taken = found.keys()
         self.steps: list[Step] = []
         held = {root}
@@ -213,7 +223,7 @@ class _Cone:
     def number(self, i: int) -> float | None:
         """The number that fills a constant."""
         if self.tape.data[i]:
-            return None
+            return 1.0 if i == self.divisor else None
         c = self.tape.value[i].reshape(-1)
         return float(c[0]) if c.size and bool(np.all(c == c[0])) else None
 
@@ -264,7 +274,10 @@ class _Cone:
         return known
 
     def shape(self) -> _Shape | None:
-        """Find the staircase; one with a single step is preferred, then the last."""
+        """Find the staircase; one with a single step is preferred, else the first.
+
+        What limits a count comes after it, as an operator of its own.
+        """
         values = self.values(GRID)
         if self.through not in values:
             return None
@@ -277,7 +290,7 @@ class _Cone:
             after.add(v)
             alike = self.tape.value[v].shape == self.tape.value[self.root].shape
             several = _staircase(values[v]) if alike and v not in self.taken else None
-            if several is not None and (best < 0 or count or not several):
+            if several is not None and (best < 0 or not several):
                 best, count = k, several
         if best < 0:
             return None

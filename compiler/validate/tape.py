@@ -18,6 +18,7 @@ from onnx import helper
 from snncc.compiler.validate import operators_layers, operators_movement
 from snncc.compiler.validate.arithmetic import Array, Hard
 from snncc.compiler.validate.compare import NotValidated
+from snncc.compiler.validate.exporter_names import numbered
 from snncc.compiler.validate.operators import Call, UnknownOperator, is_real, operator_named
 
 _TABLES = (operators_layers, operators_movement)  # importing them registers their operators
@@ -104,16 +105,49 @@ class Tape:
 
     def initializers(self, graph: onnx.GraphProto, env: Env) -> None:
         """Bind a graph's initializers; the floating ones are parameters."""
+        made_up: list[tuple[str, Array]] = []
         for t in graph.initializer:
-            if t.name not in self.parameters:
-                array = self.reader.array(t)
-                real = array.dtype.kind == "f"
-                at = self.new(array, varies=real)
-                if not real:
-                    env[t.name] = at
-                    continue
-                self.parameters[t.name] = at
-            env[t.name] = self.parameters[t.name]
+            if t.name in self.parameters:
+                env[t.name] = self.parameters[t.name]
+                continue
+            array = self.reader.array(t)
+            if array.dtype.kind != "f":
+                env[t.name] = self.new(array)
+            elif numbered(t.name):
+                made_up.append((t.name, array))
+            else:
+                env[t.name] = self.parameters[t.name] = self.new(array, varies=True)
+        for name, array in made_up:
+            copied = self._copied(name, array)
+            if copied is None:
+                copied = self.parameters[name] = self.new(array, varies=True)
+            env[name] = copied
+
+    def _copied(self, name: str, array: Array) -> int | None:
+        """Find the parameter that an exporter folded into an array of a made-up name.
+
+        At the first step a bias is added to nothing and scaled by the neuron's constants, so a
+        multiple of it is left in its place.  In the framework it is computed from the parameter
+        like at any other step, so here it is too.
+        """
+        if array.size < 3 or bool(np.all(array == array.reshape(-1)[0])):
+            return None
+        for at in self.parameters.values():
+            held = self.value[at]
+            size = held.size
+            if size < 3 or held.ndim > array.ndim or held.shape != array.shape[-held.ndim :]:
+                continue
+            if held.ndim == array.ndim > 1 or bool(np.all(held == held.reshape(-1)[0])):
+                continue
+            factor, rest = np.polyfit(held.reshape(-1), array.reshape(-1, size)[0], 1)
+            error = np.abs(array - (factor * held + rest)).max()
+            if error <= 1e-6 * np.abs(array).max():
+                rest = rest if abs(rest) > 1e-6 * np.abs(array).max() else 0.0
+                scaled = self.run("Mul", [at, self.new(np.asarray(factor))], {}, name)[0]
+                moved = self.run("Add", [scaled, self.new(np.asarray(rest))], {}, name)[0]
+                shape = self.new(np.array(array.shape))
+                return self.run("Expand", [moved, shape], {}, name)[0]
+        return None
 
     # ---------------------------------------------------------------- execution
     def graph(self, graph: onnx.GraphProto, scope: Scope) -> list[Bound]:
