@@ -12,7 +12,8 @@ DSL, NIR and ONNX files have one each, written without the front end's recogniti
 * **hard** (two draws, plain float64): inputs at 3 and at 30 times the usual scale, of both signs,
   zeros and ones mixed in.  Where outputs differ although a spike came within ``TIE`` of its
   threshold, other inputs are drawn.
-* **structure**: every parameter that an output of the file depends on is one of the import's.
+* **structure**: every parameter that an output of the file depends on is one of the import's, with
+  the file's values, and spikes at the threshold itself fall as the file's do.
 
 What a reference cannot evaluate it raises as :class:`NotValidated`; the caller must tell the user.
 
@@ -50,6 +51,7 @@ HELP = (
     "this is a limit of snncc's front end, not a fault of the model: write the part that the "
     "message names in another way, or report the file; --no-validate compiles it as it was read"
 )
+MESSAGE = "the import does not compute what the file computes"
 TOLERANCE = 1e-6
 """Largest difference, relative to the largest element, that roundings of constants explain."""
 REDRAWS = 8
@@ -105,6 +107,14 @@ class Reference(Protocol):
         """Names of the parameters that an output depends on; asked after ``evaluate``."""
         ...
 
+    def other_threshold(self, spikes: Sequence[Spikes]) -> str:
+        """Name a layer that compares strictly where the import does not, or the other way round.
+
+        Asked after the smooth comparison, with what each layer of the import fires there; empty when
+        there is none.
+        """
+        ...
+
     def decide_resets(self, spikes: Sequence[Spikes], point: draws.Point) -> None:
         """Learn which resets are detached, where layers differ; asked before ``evaluate``."""
         ...
@@ -149,6 +159,7 @@ class _Comparison:
 
     def run(self) -> Report:
         """Make all comparisons."""
+        _values(self.side, self.reference)
         if self.settings.smooth:
             self.smooth()
         for k, scale in enumerate(self.settings.hard):
@@ -171,6 +182,12 @@ class _Comparison:
                 self.reference.decide_resets(spikes_of(self.side, point, Smooth()), point)
         _evaluate(self.side, self.reference, point, Smooth(detached=detached))
         self.report.smooth += 1
+        fires = [each for each in spikes_of(self.side, point, Smooth()) if each.compare != "multi"]
+        place = self.reference.other_threshold(fires)
+        if place:
+            where = f"{self.reference.file}:{place}"
+            text = f"{MESSAGE}: whether a membrane that equals its threshold fires"
+            fail(CODE, text, where, help=HELP)
 
     def hard(self, scale: float, seed: int) -> None:
         """Compare plain values; draw again where a tie may explain a difference."""
@@ -227,7 +244,7 @@ def _refuse(
     place, words = first_difference(side, point, arithmetic, wanted.places)
     where = f"{reference.file}:{place}" if place else reference.file
     notes = [f"output {output!r}: {what}", f"found in {point.words}", *words]
-    fail(CODE, "the import does not compute what the file computes", where, notes=notes, help=HELP)
+    fail(CODE, MESSAGE, where, notes=notes, help=HELP)
 
 
 def difference(theirs: Array, ours: Array) -> str | None:
@@ -252,6 +269,22 @@ def difference(theirs: Array, ours: Array) -> str | None:
 def _alike(a: Array, b: Array) -> Array:
     """Whether values that are not finite agree."""
     return (np.isnan(a) & np.isnan(b)) | (a == b)
+
+
+def _values(side: Module, reference: Reference) -> None:
+    """The parameters of the import hold what the file holds under their names."""
+    for op in side.walk():
+        if op.name != "graph.param":
+            continue
+        name = op.str_attr("name").partition("#")[0]
+        array = reference.parameters.get(name)
+        held = np.asarray(side.resources[op.str_attr("resource")], np.float64)
+        placed = draws.in_module_layout(op, array) if array is not None else None
+        if placed is None or placed.size != held.size:
+            continue
+        if not np.allclose(placed.reshape(held.shape), held, rtol=1e-5, atol=1e-30, equal_nan=True):
+            where = f"{reference.file}:{name}"
+            fail(CODE, f"{MESSAGE}: {name} has other values in it", where, help=HELP)
 
 
 def _structure(side: Module, reference: Reference) -> None:
@@ -281,5 +314,4 @@ def _structure(side: Module, reference: Reference) -> None:
 def _misshapen(reference: Reference, names: list[str], one: str, many: str, why: str) -> None:
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     what = f"{shown} {one if len(names) == 1 else many}"
-    message = f"the import does not compute what the file computes: {what}"
-    fail(CODE, message, f"{reference.file}:{names[0]}", notes=[why], help=HELP)
+    fail(CODE, f"{MESSAGE}: {what}", f"{reference.file}:{names[0]}", notes=[why], help=HELP)

@@ -188,11 +188,15 @@ def evaluate_import(
 
 @dataclass(frozen=True)
 class Spikes:
-    """What a layer of the import fires at a point: one array, steps first, and its reset."""
+    """What a layer of the import fires at a point: one array, steps first, and its reset.
+
+    ``compare``: how the layer compares (``strict``, ``non_strict``, ``multi``).
+    """
 
     values: Array
     timed: bool
     detached: bool
+    compare: str
 
 
 def _resetting(op: Op) -> bool:
@@ -225,6 +229,7 @@ def spikes_of(module: Module, point: Point, arithmetic: Arithmetic) -> list[Spik
             found[f"out/spikes {k}"],
             layer.results[0].type.kind == "seq",
             text(layer.attrs, "reset_gradient", "detached") == "detached",
+            text(layer.attrs, "compare", "strict"),
         )
         for k, layer in enumerate(layers)
     ]

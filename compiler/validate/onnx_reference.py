@@ -111,6 +111,11 @@ class OnnxReference:
         assert self.replay is not None
         self.replay.decide(spikes)
 
+    def other_threshold(self, spikes: Sequence[Spikes]) -> str:
+        """Name a comparison that is strict where the import's is not, or the other way round."""
+        assert self.replay is not None
+        return self.replay.other_threshold(spikes)
+
     def fixed_sizes(self) -> Sizes:
         """Compare the sizes that the file fixes with those of the module."""
         batch = steps = True

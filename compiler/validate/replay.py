@@ -153,22 +153,45 @@ class Replay:
 
     def decide(self, spikes: Sequence[Spikes]) -> None:
         """Detach the spike functions that fire what a detached layer of the import fires."""
+        layers = [_Fired(each) for each in spikes if each.detached]
         quiet = 0
         for k, v in enumerate(sorted(self.jumps, key=lambda v: self.jumps[v].step.index)):
-            if any(each.detached and _fires(each, self.fired.get(v)) for each in spikes):
+            values = self.fired.get(v)
+            if values is not None and any(each.has(values) for each in layers):
                 quiet |= 1 << k
         self.quiet = quiet
 
+    def other_threshold(self, spikes: Sequence[Spikes]) -> str:
+        """Name a comparison that is strict where the import's is not, or the other way round."""
+        layers = [(_Fired(each), each.compare == "strict") for each in spikes]
+        for v, values in self.fired.items():
+            step = self.jumps[v].step
+            if step.op not in COMPARISONS:
+                continue
+            said = {strict for fired, strict in layers if fired.has(values)}
+            if said and (step.op in ("Greater", "Less")) not in said:
+                return step.name
+        return ""
 
-def _fires(layer: Spikes, values: Array | None) -> bool:
-    """Whether a layer fires these values, at one of its steps, in whatever layout."""
-    if values is None:
-        return False
-    wanted = np.sort(values.reshape(-1))
-    rows = layer.values if layer.timed else layer.values[None]
-    if rows[0].size != wanted.size:
-        return False
-    return any(np.allclose(np.sort(np.real(r).reshape(-1)), wanted, rtol=1e-6) for r in rows)
+
+class _Fired:
+    """The values that a layer fires at each of its steps, in whatever layout."""
+
+    def __init__(self, layer: Spikes) -> None:
+        rows = layer.values if layer.timed else layer.values[None]
+        self.size = rows[0].size
+        self.rows = np.array([_sums(r) for r in rows])
+
+    def has(self, values: Array) -> bool:
+        """Whether a step fires these values."""
+        if values.size != self.size:
+            return False
+        return bool(np.any(np.all(np.isclose(self.rows, _sums(values), rtol=1e-7), axis=1)))
+
+
+def _sums(values: Array) -> Array:
+    flat = np.real(values).astype(np.float64).reshape(-1)
+    return np.array([flat.sum(), (flat * flat).sum(), (flat**3).sum(), flat.max(), flat.min()])
 
 
 class _Evaluation:
