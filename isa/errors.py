@@ -199,8 +199,21 @@ define(
 )
 define(
     "E0114",
+    "the import is not the file",
+    "The import does not compute what the file computes, or has other gradients: a limit of snncc's "
+    "front end, found by comparing the two (docs/design/validation.md). The message names the first "
+    "node that differs and both values. Nothing is emitted.",
+)
+define(
+    "E0115",
     "cannot be exported",
     "The format that `snncc export` is to write has no words for a part of the network.",
+)
+define(
+    "E0116",
+    "not validated",
+    "The import could not be compared with the file, or only in part: the message says what of it "
+    "the comparison does not know (warning).",
 )
 define("E0120", "network syntax", "The text does not follow the grammar of docs/dsl.md.")
 define(

@@ -54,6 +54,7 @@ from snncc.compiler.ir.layers import parameter_layers
 from snncc.compiler.loss_scale import loss_scale
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer
+from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.estimate import Densities
 from snncc.isa.objfile import to_bytes
 from snncc.isasim.hooks import Tracer
@@ -90,6 +91,8 @@ class Model:
     graph: Module
     request: Request
     warnings: tuple[Diagnostic, ...] = ()
+    verdict: Verdict = SWITCHED_OFF
+    """Whether the import was compared with the file."""
 
     @property
     def batch(self) -> int:
@@ -109,7 +112,12 @@ class Model:
         """Return the model for another batch size."""
         if batch == self.batch:
             return self
-        return _load(self.path, replace(self.request, batch=batch, x_shape=None))
+        request = replace(self.request, batch=batch, x_shape=None)
+        if not self.verdict.validated:
+            return _load(self.path, request)
+        # the file was compared already; another batch changes nothing in how it is read
+        again = _load(self.path, replace(request, validate=False))
+        return replace(again, request=request, verdict=self.verdict)
 
 
 def load(
@@ -119,23 +127,26 @@ def load(
     batch: int | None = None,
     x_shape: Sequence[int] | None = None,
     dt: float | None = None,
+    validate: bool = True,
 ) -> Model:
-    """Read a model file (.onnx) for a batch size.
+    """Read a model file (.onnx) for a batch size, and compare what was read with the file.
 
     ``config`` is a TOML file or a :class:`Config`; ``x_shape`` (the shape of the array that will be
     given) says the batch size where ``batch`` does not.  Neither: the batch size in the file.
+    Without ``validate`` the import is taken as it is, and ``verdict`` and programs say so.
     """
     if config is None:
         config = Config()
     elif not isinstance(config, Config):
         config = load_config(Path(config))
     shape = None if x_shape is None else tuple(int(n) for n in x_shape)
-    return _load(Path(path), Request(config, batch, shape, dt))
+    return _load(Path(path), Request(config, batch, shape, dt, validate=validate))
 
 
 def _load(path: Path, request: Request) -> Model:
     imported = import_model(path, request)
-    return Model(path, imported.config, imported.module, request, imported.warnings)
+    return Model(path, imported.config, imported.module, request, imported.warnings,
+                 imported.verdict)  # fmt: skip
 
 
 def compile(
@@ -178,6 +189,7 @@ def compile(
             "seed": config.integer("weights.seed") or 0,
             "versions": versions(),
             LAYERS: parameter_layers(module),
+            "validation": model.verdict.as_json(),
         },
     )
     return Program(result.object_file, interface, model.path.parent, result.module)

@@ -18,6 +18,7 @@ from snncc.compiler.passes.graph._spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer, PassManager
 from snncc.compiler.pipeline.plan import plan
+from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.machine import Machine
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Request:
     dt: float | None = None
     nodes: bool = False
     """Whether to find out what became of each node of an ONNX file."""
+    validate: bool = True
+    """Whether to compare the import with the file (ADR 0011)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Imported:
     """The request's; where it says nothing, the model file's own training settings."""
     warnings: tuple[Diagnostic, ...] = ()
     nodes: tuple[FileNode, ...] = ()
+    verdict: Verdict = SWITCHED_OFF
+    """Whether the import was compared with the file."""
 
 
 def import_model(path: Path, request: Request) -> Imported:
@@ -74,21 +79,43 @@ def _import_onnx(path: Path, request: Request) -> Imported:
     config, sink = request.config, DiagnosticSink()
     trace = NodeTrace() if request.nodes else None
     steps = steps_of(config, request.x_shape)
-    module = import_onnx(
-        path,
-        steps=steps,
-        time_axis=config.integer("time_axis"),
-        batch=request.batch,
-        x_shape=request.x_shape,
-        batch_in_time_axis=config.flag("batch_in_time_axis"),
-        sink=sink,
-        trace=trace,
-    )
+
+    def build(
+        batch: int | None, steps: int | None, sink: DiagnosticSink | None = None,
+        trace: NodeTrace | None = None, x_shape: Sequence[int] | None = None,
+    ) -> Module:  # fmt: skip
+        return import_onnx(
+            path,
+            steps=steps,
+            time_axis=config.integer("time_axis"),
+            batch=batch,
+            x_shape=x_shape,
+            batch_in_time_axis=config.flag("batch_in_time_axis"),
+            sink=sink,
+            trace=trace,
+        )
+
+    module = build(request.batch, steps, sink, trace, request.x_shape)
     sink.raise_if_errors()
+    verdict = SWITCHED_OFF
+    if request.validate:
+        from snncc.compiler.validate.onnx_check import check_onnx
+
+        verdict = check_onnx(module, path, config, build)
+        _tell(verdict, path, sink)
     if config.flag("input.spikes"):
         spike_input(module)
     nodes = tuple(trace.nodes) if trace is not None else ()
-    return Imported(module, config, tuple(sink.warnings), nodes)
+    return Imported(module, config, tuple(sink.warnings), nodes, verdict)
+
+
+def _tell(verdict: Verdict, path: Path, sink: DiagnosticSink) -> None:
+    """Warn of what could not be compared."""
+    help_ = "check by hand that it computes what your framework computes"
+    if not verdict.validated:
+        sink.warning("E0116", verdict.words, str(path), help=help_)
+    for remark in verdict.remarks:
+        sink.warning("E0116", f"validated in part: {remark}", str(path), help=help_)
 
 
 def _import_nir(path: Path, request: Request) -> Imported:

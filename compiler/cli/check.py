@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from snncc.compiler.cli.options import CORES, MODEL, TARGET, config_options, read_config
+from snncc.compiler.cli.options import (
+    CORES,
+    MODEL,
+    NO_VALIDATE,
+    TARGET,
+    config_options,
+    read_config,
+)
 
 
 @click.command(short_help="Say what snncc makes of a model, node by node.")
@@ -20,12 +27,14 @@ from snncc.compiler.cli.options import CORES, MODEL, TARGET, config_options, rea
 @click.option("--short", is_flag=True, help="Ops of the graph instead of nodes of the file.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, on stdout.")
 @click.option("--dt", type=float, help="Time step of a .nir file, in its unit.")
+@NO_VALIDATE
 def check(
     model: str, config: str | None, target: str | None, cores: int | None, batch: int | None,
-    inputs: str | None, short: bool, as_json: bool, dt: float | None, **flags: Any,
+    inputs: str | None, short: bool, as_json: bool, dt: float | None, no_validate: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Import MODEL and try to compile its training step; exit 1 if that cannot work.
 
+    The import is compared with the file first, values and gradients (docs/design/validation.md).
     Prints one line per node of the file and what it became, then a table of the neurons and one of
     the training, with the origin of each value: flag, config, metadata (of the file), pattern (what
     the nodes compute), default. Warns of what compiles and yet may cost days: state baked into the
@@ -42,7 +51,7 @@ def check(
 
     settings = read_config(config, flags)
     machine = find_machine(target or settings.text("machine.target"), cores)
-    found = survey.survey(model, settings, machine, batch, dt, inputs)
+    found = survey.survey(model, settings, machine, batch, dt, inputs, not no_validate)
     if as_json:
         click.echo(json.dumps(survey.as_json(found), indent=1))
     else:

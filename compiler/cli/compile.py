@@ -9,7 +9,14 @@ from typing import Any
 
 import click
 
-from snncc.compiler.cli.options import CORES, MODEL, TARGET, config_options, read_config
+from snncc.compiler.cli.options import (
+    CORES,
+    MODEL,
+    NO_VALIDATE,
+    TARGET,
+    config_options,
+    read_config,
+)
 
 STAGES = {
     "graph": "frontend",
@@ -34,13 +41,14 @@ STAGES = {
 @click.option("--stats", help="Write what was compiled as JSON.")
 @click.option("--spikes", is_flag=True, help="Keep the spikes of every layer for `snncc run`.")
 @click.option("--dt", type=float, help="Time step of a .nir file, in its unit.")
+@NO_VALIDATE
 @click.option("--density", type=float, help="Expected of spikes, for the estimate.  [default: 0.1]")
 @click.option("--activity", help="--stats JSON of a run: densities for the estimate.")
 def compile_(
     model: str, output: str | None, config: str | None, target: str | None, cores: int | None,
     batch: int | None, mode: str, emit: str | None, dump_dir: str | None, level: int,
     stats: str | None, spikes: bool, dt: float | None, density: float | None,
-    activity: str | None, **flags: Any,
+    activity: str | None, no_validate: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Compile MODEL for a machine and write an object file.
 
@@ -58,8 +66,8 @@ def compile_(
     from snncc.compiler.pipeline.manager import Observer
 
     settings = read_config(config, flags)
-    loaded = api.load(model, config=settings, batch=batch, dt=dt)
-    show_warnings(loaded.warnings)
+    loaded = api.load(model, config=settings, batch=batch, dt=dt, validate=not no_validate)
+    show_warnings(loaded.warnings, loaded.verdict.as_json())
     recorder = Recorder()
     observers: list[Observer] = [recorder]
     if dump_dir:

@@ -8,9 +8,9 @@ import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from snncc.compiler.cli.roof import EXIT_INPUT, EXIT_INTERNAL
 from snncc.compiler.diag import CompileError, Diagnostic
@@ -72,6 +72,14 @@ def _crash(error: Exception) -> str:
         what,
         help=f"this is a bug of snncc, please report it with what snncc selftest prints; {where}",
     )
+
+
+def show_validation(validation: object) -> None:
+    """Say on stderr that a model was not compared with its file; ``validation``: a program's."""
+    if isinstance(validation, Mapping):
+        facts = cast("Mapping[str, object]", validation)
+        if facts.get("validated") is False:
+            print(f"snncc: note: not validated: {facts.get('why')}", file=sys.stderr)
 
 
 def versions() -> dict[str, str]:

@@ -16,6 +16,9 @@ MODEL = click.argument("model", type=click.Path(exists=False), metavar="MODEL")
 CONFIG = click.option("--config", "-c", type=click.Path(), help="Training configuration (TOML).")
 TARGET = click.option("--target", "-t", help="Machine: a name of `snncc targets`, or FILE.toml.")
 CORES = click.option("--cores", type=click.IntRange(1), help="Use only so many cores.")
+NO_VALIDATE = click.option(
+    "--no-validate", is_flag=True, help="Do not compare the import with the file; outputs say so."
+)
 ENGINE = click.option(
     "--engine",
     type=click.Choice(["fast", "reference"]),

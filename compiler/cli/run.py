@@ -17,7 +17,14 @@ from snncc.compiler.cli.inspection import (
     inspection_options,
     run_timing_only,
 )
-from snncc.compiler.cli.options import CORES, ENGINE, TARGET, config_options, read_config
+from snncc.compiler.cli.options import (
+    CORES,
+    ENGINE,
+    NO_VALIDATE,
+    TARGET,
+    config_options,
+    read_config,
+)
 
 if TYPE_CHECKING:
     from snncc.isasim.hooks import Tracer
@@ -55,12 +62,14 @@ NUMERICS = ("fp16", "float32", "float64")
 @click.option("--max-instructions", type=click.IntRange(1), help="Stop after so many (exit 4).")
 @click.option("--debug", is_flag=True, help="Interactive debugger; `help` lists its commands.")
 @click.option("--dt", type=float, help="Time step of a .nir file, in its unit.")
+@NO_VALIDATE
 @inspection_options
 def run(
     program: str, inputs: str | None, output: str | None, config: str | None, target: str | None,
     cores: int | None, engine: str, numerics: str, mode: str | None, spikes: bool,
     stats: str | None, trace: str | None, check_races: bool, strict_init: bool,
-    max_instructions: int | None, debug: bool, dt: float | None, **flags: Any,
+    max_instructions: int | None, debug: bool, dt: float | None, no_validate: bool,
+    **flags: Any,
 ) -> None:  # fmt: skip
     """Run ONE step: a training step for a training program (or a MODEL with y), else inference.
 
@@ -89,7 +98,7 @@ def run(
 
         arrays = read_npz(inputs, ("x", "y")) if inputs else {}
         shape = arrays["x"].shape if "x" in arrays else None
-        loaded = api.load(path, config=settings, x_shape=shape, dt=dt)
+        loaded = _load(path, settings, shape, dt, no_validate)
         made = api.compile(loaded, target=target or "", cores=cores, mode=mode or "train")
         run_timing_only(made.object_file, asked, options, stats, trace)
         return
@@ -97,7 +106,7 @@ def run(
         from snncc.compiler.cli import api  # the compiler: programs start sooner without
 
         arrays = _model_inputs(inputs, mode, where)
-        loaded = api.load(path, config=settings, x_shape=arrays["x"].shape, dt=dt)
+        loaded = _load(path, settings, arrays["x"].shape, dt, no_validate)
         if numerics != "fp16":
             result = api.step(
                 loaded, arrays["x"], arrays.get("y"), numerics=numerics, spikes=spikes, where=where
@@ -113,6 +122,7 @@ def run(
             fail("E0024", "neither a model nor a program", program, help=help_)
         _refuse(config, target, cores, numerics, settings)
         from snncc.compiler.cli.execute import as_program
+        from snncc.compiler.cli.failure import show_validation
         from snncc.compiler.cli.simulate import read_program
 
         raw = read_program(program)
@@ -125,6 +135,7 @@ def run(
             run_bare(raw, path, inputs, output, stats, trace, options, debug, asked)
             return
         made = as_program(raw, path)
+        show_validation(raw.metadata.get("validation"))
         arrays = read_npz(inputs, ("x", "y"))
         if "x" not in arrays:
             fail("E0021", "array x is missing", where)
@@ -155,6 +166,15 @@ def run(
     _finish(result, output, stats)
     if check_races and result.races:
         fail("E0904", f"{len(result.races)} races: {result.races[0]}", program)
+
+
+def _load(path: Path, settings: Any, shape: Any, dt: float | None, no_validate: bool) -> Any:
+    from snncc.compiler.cli import api
+    from snncc.compiler.cli.failure import show_validation
+
+    loaded = api.load(path, config=settings, x_shape=shape, dt=dt, validate=not no_validate)
+    show_validation(loaded.verdict.as_json())
+    return loaded
 
 
 def _model_inputs(inputs: str | None, mode: str | None, where: str) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+from snncc.compiler.cli.failure import show_validation
 from snncc.compiler.diag import Diagnostic, render
 
 
-def show_warnings(warnings: Iterable[Diagnostic]) -> None:
-    """Print warnings to stderr."""
+def show_warnings(warnings: Iterable[Diagnostic], validation: object = None) -> None:
+    """Print warnings to stderr, and that a model was not compared with its file."""
     for each in warnings:
         print(render(each), file=sys.stderr)
+    show_validation(validation)

@@ -68,6 +68,7 @@ class Recorder:
                 for r in self.rows
             ],
             "versions": versions(),
+            "validation": made.metadata.get("validation"),
         }
 
 

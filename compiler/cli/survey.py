@@ -20,6 +20,7 @@ from snncc.compiler.config_schema import KEYS
 from snncc.compiler.diag import CompileError, Diagnostic, fail
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.loss_scale import DYNAMIC_KEYS, loss_scale
+from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.machine import Machine
 
 PIPELINE = "frontend,phases,tile"
@@ -53,6 +54,8 @@ class Survey:
     """Fraction of neurons that fire per step in the trial run, by layer; empty without a run."""
     neurons: dict[str, dict[str, Value]] = field(default_factory=dict[str, dict[str, Value]])
     training: dict[str, Value] = field(default_factory=dict[str, Value])
+    verdict: Verdict = SWITCHED_OFF
+    """Whether the import was compared with the file."""
     errors: list[Diagnostic] = field(default_factory=list[Diagnostic])
     warnings: list[Diagnostic] = field(default_factory=list[Diagnostic])
 
@@ -64,6 +67,7 @@ def survey(
     batch: int | None = None,
     dt: float | None = None,
     inputs: str | None = None,
+    validate: bool = True,
 ) -> Survey:
     """Import a model, configure it, try the passes that may refuse it, and look for doubts.
 
@@ -72,7 +76,8 @@ def survey(
     found = Survey(model)
     path = Path(model)
     x = _input(inputs) if inputs else None
-    request = Request(config, batch, x.shape if x is not None else None, dt, nodes=True)
+    shape = x.shape if x is not None else None
+    request = Request(config, batch, shape, dt, nodes=True, validate=validate)
     try:
         imported = import_model(path, request)
     except CompileError as error:
@@ -80,6 +85,7 @@ def survey(
         found.nodes = _refused(path, error)
         return found
     found.warnings += imported.warnings
+    found.verdict = imported.verdict
     found.nodes = [NodeLine(f"{model}:{n.name}", n.op, n.ok, n.note) for n in imported.nodes]
     config = imported.config
     try:
@@ -136,7 +142,7 @@ def as_text(found: Survey, short: bool = False) -> str:
     lines: list[str] = []
     if found.module is not None:
         m = found.module
-        lines += [f"{found.model}: {m.steps} time steps, batch {m.batch}", ""]
+        lines += [f"{found.model}: {m.steps} time steps, batch {m.batch}", _validation(found), ""]
     shown = found.ops if found.ops and (short or not found.nodes) else found.nodes
     places = [n.place.removeprefix(f"{found.model}:") for n in shown]
     width = min(60, max(map(len, places), default=0))
@@ -163,6 +169,11 @@ def as_text(found: Survey, short: bool = False) -> str:
     return "\n".join(lines)
 
 
+def _validation(found: Survey) -> str:
+    cost = f", {found.verdict.seconds:.2g} s" if found.verdict.validated else ""
+    return f"{found.verdict.words}{cost}"
+
+
 def as_json(found: Survey) -> dict[str, Any]:
     """Return everything as plain data."""
     return {
@@ -170,6 +181,7 @@ def as_json(found: Survey) -> dict[str, Any]:
         "ok": not found.errors,
         "steps": found.module.steps if found.module else None,
         "batch": found.module.batch if found.module else None,
+        "validation": found.verdict.as_json(),
         "nodes": _lines(found.nodes or found.ops),
         "ops": _lines(found.ops),
         "density": found.density,

@@ -14,6 +14,7 @@ from snncc.compiler.cli.options import (
     CORES,
     ENGINE,
     MODEL,
+    NO_VALIDATE,
     TARGET,
     config_options,
     read_config,
@@ -32,10 +33,11 @@ from snncc.compiler.cli.options import (
 @click.option("-o", "--output", help="Folder for checkpoint, metrics.jsonl and weights.npz.")
 @click.option("--resume", help="Go on from the checkpoint in this folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line per epoch on stdout.")
+@NO_VALIDATE
 def train(
     model: str, data_name: str, config: str | None, target: str | None, cores: int | None,
     engine: str, epochs: int, batch: int | None, output: str | None, resume: str | None,
-    as_json: bool, **flags: Any,
+    as_json: bool, no_validate: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Train MODEL for some epochs, every step simulated bit by bit.
 
@@ -56,10 +58,11 @@ def train(
     from snncc.compiler.cli.trainer import Metrics
 
     settings = read_config(config, flags)
-    loaded = api.load(model, config=settings, batch=batch or settings.integer("training.batch"))
+    given = batch or settings.integer("training.batch")
+    loaded = api.load(model, config=settings, batch=given, validate=not no_validate)
     if batch is None and not settings.said("training.batch"):
         loaded = loaded.with_batch(loaded.config.integer("training.batch") or loaded.batch)
-    show_warnings(loaded.warnings)
+    show_warnings(loaded.warnings, loaded.verdict.as_json())
     run = api.prepare_training(
         loaded, data_name, epochs=epochs, target=target or "", cores=cores, engine=engine
     )

@@ -91,7 +91,9 @@ def limited(e: Emitter, node: RNode) -> Value:
     x, top = (e.value(i) for i in node.ins)
     b = e.builder(node)
     beyond = b.one("graph.relu", b.one("graph.sub", x, top))
-    return b.one("graph.sub", x, b.one("graph.stop_gradient", beyond))
+    said: dict[str, Attribute] = {"origin": {"gradient": "pattern"}}
+    kept = b.op("graph.stop_gradient", beyond, attrs=said).result
+    return b.one("graph.sub", x, kept)
 
 
 def _spike(e: Emitter, node: RNode, base: RNode, theta: RNode, compare: str) -> Value:
@@ -107,7 +109,10 @@ def _spike(e: Emitter, node: RNode, base: RNode, theta: RNode, compare: str) -> 
     h = e.value(base)
     level = e.const(theta) if theta.op == "Const" else e.value(theta)
     if theta.op != "Const" and guess is not None and guess.framework == "sinabs":
-        level = b.one("graph.stop_gradient", level)  # its spikes pass nothing to their threshold
+        # a convention of that framework, which the file does not say: its spikes pass nothing to
+        # their threshold
+        said: dict[str, Attribute] = {"origin": {"gradient": guess.origin}}
+        level = b.op("graph.stop_gradient", level, attrs=said).result
     return b.op("graph.spike", h, level, attrs=attrs).result
 
 

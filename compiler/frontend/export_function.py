@@ -202,7 +202,7 @@ class Body:
         elif kind in DIRECT:
             made = self._new(DIRECT[kind], *ins)
         else:
-            fail("E0114", f"ONNX export has no counterpart of {op.name}", str(op.loc))
+            fail("E0115", f"ONNX export has no counterpart of {op.name}", str(op.loc))
         self.names[op.result] = made
 
     def _spike(self, compare: str, ins: Sequence[str]) -> str:

@@ -87,7 +87,7 @@ class _Writer:
     states: dict[str, Value] = field(default_factory=dict[str, Value])
 
     def refuse(self, op: Op, what: str, help_: str = "") -> NoReturn:
-        fail("E0114", f"NIR cannot say {what}", str(op.loc), help=help_)
+        fail("E0115", f"NIR cannot say {what}", str(op.loc), help=help_)
 
     # ------------------------------------------------------------------ values
     def array(self, value: Value) -> Array | None:
@@ -134,7 +134,7 @@ class _Writer:
         """Translate the main function."""
         block = self.module.func("main").body
         if len(block.args) != 1:
-            fail("E0114", "a NIR file has one input", self.file)
+            fail("E0115", "a NIR file has one input", self.file)
         x = block.args[0]
         self.nodes["input"] = {"type": "Input", "shape": np.asarray(x.type.step_shape[1:])}
         self.sources[x] = ["input"]

@@ -42,7 +42,7 @@ def export_onnx(module: Module, path: Path) -> None:
     except OSError as error:
         fail("E0005", f"cannot write: {error.strerror}", str(path))
     except ValueError as error:
-        fail("E0114", f"the model does not fit an ONNX file: {error}", str(path))
+        fail("E0115", f"the model does not fit an ONNX file: {error}", str(path))
 
 
 def to_onnx(module: Module) -> onnx.ModelProto:
@@ -100,7 +100,7 @@ class _Exporter:
     def refuse(self, op: Op) -> NoReturn:
         name = op.name.removeprefix("graph.")
         why = "in a network with recurrent connections " if self.step else ""
-        fail("E0114", f"ONNX export has no {name} {why}yet", str(op.loc))
+        fail("E0115", f"ONNX export has no {name} {why}yet", str(op.loc))
 
     def constant(self, op: Op, w: Writer) -> None:
         """Emit an initializer in the file's layout."""
@@ -176,7 +176,7 @@ class _Exporter:
         A Scan needs an input that it runs over: one that is the same at every step is repeated.
         """
         if any(v.type.kind != "seq" for _, _, v in results):
-            fail("E0114", "ONNX export has no result without time in a recurrent network yet")
+            fail("E0115", "ONNX export has no result without time in a recurrent network yet")
         olds, nexts = [c[1] for c in self.carried], [c[2] for c in self.carried]
         ends = [f"next.{i}" for i in range(len(nexts))]
         shown = [f"out.{i}" for i in range(len(results))]

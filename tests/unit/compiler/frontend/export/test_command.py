@@ -55,4 +55,4 @@ def test_mistakes(tmp_path: Path) -> None:
     assert "E0005" in command("export", model, "-o", tmp_path / "no" / "net.nir")
     assert "E0005" in command("export", model, "-o", tmp_path / "no" / "net.onnx")
     model.write_text("input(4, steps=2) lif")
-    assert "E0114" in command("export", model, "-o", tmp_path / "net.nir")
+    assert "E0115" in command("export", model, "-o", tmp_path / "net.nir")

@@ -77,7 +77,7 @@ def test_there_and_back(tmp_path: Path, name: str, dt: float | None) -> None:
 def test_what_nir_cannot_say(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(CompileError) as raised:
         export_nir(imported(tmp_path, text), tmp_path / "net.nir")
-    assert "E0114" in str(raised.value)
+    assert "E0115" in str(raised.value)
     assert words in str(raised.value)
 
 

@@ -1,0 +1,1 @@
+"""Translation validation: what was imported computes what the file computes (ADR 0011)."""

@@ -1,0 +1,116 @@
+"""Comparing the import of an ONNX file with the file, within a budget.
+
+A file says its batch size, or leaves it open; the import may have another one, or other steps than the
+file holds.  The file is then imported again at a size that it can be executed at, and the two imports
+must consist of the same ops with the same attributes, sizes excepted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import zip_longest
+from pathlib import Path
+
+from snncc.compiler.config import Config
+from snncc.compiler.diag import CompileError, fail
+from snncc.compiler.ir.clone import clone
+from snncc.compiler.ir.core import Attribute, Module, Op
+from snncc.compiler.ir.training import uses_batch_statistics
+from snncc.compiler.passes.graph.configure import configure
+from snncc.compiler.validate.compare import (
+    CODE,
+    HELP,
+    NotValidated,
+    Report,
+    Settings,
+    compare,
+)
+from snncc.compiler.validate.onnx_reference import OnnxReference
+from snncc.compiler.validate.verdict import Verdict
+from snncc.compiler.validate.work import products
+
+SMALL = 3_000_000
+"""Products up to which an import is compared at the batch size that it has."""
+LARGE = 4_000_000_000
+"""Products from which on plain values are compared once, not twice."""
+FEW_STEPS = 6
+"""Steps of a large file that holds a single one."""
+
+Build = Callable[[int | None, int | None], Module]
+"""Imports the file again: batch and steps, None: as the file has them."""
+
+
+def check_onnx(module: Module, path: Path, config: Config, build: Build) -> Verdict:
+    """Compare a graph module, as imported, with its file; E0114 where they differ."""
+    start = time.process_time()
+    try:
+        report = _check(module, path, config, build)
+    except NotValidated as error:
+        return Verdict(why=str(error), seconds=time.process_time() - start)
+    return Verdict(
+        True, "", report.smooth, report.hard, time.process_time() - start, tuple(report.remarks)
+    )
+
+
+def _check(module: Module, path: Path, config: Config, build: Build) -> Report:
+    twin = _twin(module, path, build)
+    side = clone(twin)
+    try:
+        configure(side, config)
+    except CompileError as error:
+        raise NotValidated("the configuration does not fit the model") from error
+    statistics = uses_batch_statistics(side) and _normalises(side)
+    reference = OnnxReference(path, twin, batch_statistics=statistics)
+    scales = (3.0, 30.0) if products(twin) < LARGE else (3.0,)
+    settings = Settings(
+        hard=scales, detached=None, batch_statistics=statistics, kinds=reference.kinds
+    )
+    return compare(side, reference, settings)
+
+
+def _normalises(module: Module) -> bool:
+    return any(op.name == "graph.batchnorm" for op in module.walk())
+
+
+def _twin(module: Module, path: Path, build: Build) -> Module:
+    """Return the import at a size that the file can be executed at, and not too large."""
+    reference = OnnxReference(path, module, batch_statistics=False)
+    batch: int | None = module.batch
+    steps: int | None = module.steps
+    sized = reference.fixed_sizes()
+    if not sized.fits_batch:
+        batch = None
+    if not sized.fits_steps:
+        steps = None
+    if products(module) > SMALL:
+        if sized.open_batch and module.batch > 2:
+            batch = 2
+        if sized.one_step and module.steps > FEW_STEPS:
+            steps = FEW_STEPS
+    if (batch, steps) == (module.batch, module.steps):
+        return module
+    twin = build(batch, steps)
+    _same_ops(module, twin, path)
+    return twin
+
+
+def _same_ops(module: Module, twin: Module, path: Path) -> None:
+    for ours, other in zip_longest(module.walk(), twin.walk()):
+        if ours is None or other is None or _said(ours) != _said(other):
+            place = str(getattr(ours or other, "loc", ""))
+            fail(
+                CODE,
+                "the import depends on the batch size or the steps in more than sizes",
+                str(path),
+                notes=[f"first at {place}"],
+                help=HELP,
+            )
+
+
+_SIZES = frozenset(("steps", "shape", "ends", "starts", "value", "resource"))
+
+
+def _said(op: Op) -> tuple[str, dict[str, Attribute]]:
+    """Return an op's name and attributes but those that hold sizes."""
+    return op.name, {k: v for k, v in op.attrs.items() if k not in _SIZES}

@@ -1,0 +1,375 @@
+"""Where spikes of a file reset their own neuron: the paths that a detached reset cuts.
+
+The recurrence decides, not the way a reset is written.  Comparisons a and b belong to one neuron when
+the membrane of a (what a compares, less constants) reaches what b compares by element-wise operators
+without passing a spike function.  An operand that is made of a's spikes and constants alone is a reset
+where it meets other data, if
+
+* from there it reaches, in the same way, what another comparison of its own neuron compares; or
+* it meets a value that its own membrane reaches (the reset after the last comparison); or
+* it multiplies a later spike of its own neuron (a refractory period).
+
+Spikes that are scaled by a parameter which is no threshold of theirs are one-to-one synapses, unless
+they give back what ``(1 - s)*v`` took away.
+
+Sets of spike functions are bits of Python's integers: bit k is the k-th in order of execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from snncc.compiler.validate.exporter_names import numbered
+from snncc.compiler.validate.operators import LOCAL
+from snncc.compiler.validate.spike_functions import Jump, single
+from snncc.compiler.validate.tape import Step, Tape
+
+Edge = tuple[int, int]
+"""Index of a step and position of an operand."""
+
+
+@dataclass
+class Resets:
+    """``edges``: reset operands.  ``made``: what consists of spikes and constants alone, of which.
+
+    ``between``: what lies between spikes and a value that other data only seem to enter, as in
+    ``(spike - soft) + soft``.
+    """
+
+    edges: set[Edge] = field(default_factory=set[Edge])
+    made: Mapping[int, int] = field(default_factory=dict[int, int])
+    between: set[int] = field(default_factory=set[int])
+    membranes: frozenset[int] = frozenset()
+    """Values that a membrane reaches element by element."""
+    loops: frozenset[int] = frozenset()
+    """Values made with spikes that lead back to the neuron of these spikes."""
+
+
+def find_resets(tape: Tape, jumps: Mapping[int, Jump]) -> Resets:
+    """Find the reset operands of a file."""
+    return _Search(tape, jumps).run() if jumps else Resets()
+
+
+class _Search:
+    def __init__(self, tape: Tape, jumps: Mapping[int, Jump]) -> None:
+        self.tape, self.jumps = tape, jumps
+        self.order = sorted(jumps, key=lambda v: jumps[v].step.index)
+        self.bit = {v: 1 << k for k, v in enumerate(self.order)}
+        self.made: dict[int, int] = {}
+        self.between: set[int] = set()
+        self.parameters_of: dict[int, frozenset[int]] = {}
+
+    def run(self) -> Resets:
+        """Search all steps."""
+        self.find_made()
+        reach = self.reached()
+        cores = {a: self.membrane(self.jumps[a]) for a in self.order}
+        groups = self.neurons(cores, reach)
+        alone = self.alone(cores, groups)
+        if alone:
+            cores = {a: self.operands(c) if a in alone else c for a, c in cores.items()}
+            groups = self.neurons(cores, reach)
+        carried = self.carried(cores)
+        last = self.last(groups)
+        loops = frozenset(
+            s.outs[0]
+            for s in self.tape.steps
+            if s.op in LOCAL
+            and any(
+                self.kin(self.made.get(i, 0), groups) & reach.get(s.outs[0], 0)
+                for i in s.ins
+                if i is not None
+            )
+        )
+        edges: set[Edge] = set()
+        for s in self.tape.steps:
+            if s.op in LOCAL and len(s.ins) > 1 and s.outs[0] not in self.between:
+                edges.update(
+                    (s.index, k)
+                    for k, v in enumerate(s.ins)
+                    if v is not None
+                    and self.made.get(v)
+                    and self.is_reset(s, k, v, groups, reach, carried, last)
+                )
+        return Resets(edges, self.made, self.between, frozenset(carried), loops)
+
+    # ---------------------------------------------------------------- sets
+    def find_made(self) -> None:
+        """Find what is made of spikes and constants alone."""
+        tape, made = self.tape, self.made
+        for s in tape.steps:
+            local = s.op in LOCAL
+            for o in s.outs:
+                if o in self.bit:
+                    made[o] = self.bit[o]
+                    continue
+                if not local or not tape.data[o]:
+                    continue
+                data = [i for i in s.ins if i is not None and tape.data[i]]
+                own = 0
+                for i in data:
+                    if i not in made:
+                        own = 0
+                        break
+                    own |= made[i]
+                if own:
+                    made[o] = own
+                elif s.op in ("Add", "Sub"):
+                    self.straight_through(o, s)
+
+    def straight_through(self, o: int, s: Step) -> None:
+        """Find ``(spike - soft) + soft`` and its like: other data only seem to enter."""
+        x, y = s.ins[0], s.ins[1]
+        if x is None or y is None:
+            return
+        for inner, other, sign in ((x, y, 1), (y, x, 1 if s.op == "Add" else -1)):
+            made = self.tape.maker.get(inner)
+            if made is None or made.op not in ("Add", "Sub") or None in made.ins:
+                continue
+            p, q = (i for i in made.ins if i is not None)
+            second = 1 if made.op == "Add" else -1  # inner = p + second*q
+            outer = -1 if s.op == "Sub" and inner == x else 1  # o = sign*inner + outer*other
+            for spikes, soft, weight in ((p, q, second), (q, p, 1)):
+                kept = sign * (1 if spikes == p else second)
+                if (
+                    kept == 1
+                    and self.made.get(spikes)
+                    and sign * weight + outer == 0
+                    and self.same(soft, other)
+                ):
+                    self.made[o] = self.made[spikes]
+                    self.between.update((o, inner))
+                    return
+
+    def same(self, a: int, b: int) -> bool:
+        """Whether two values are one, perhaps computed twice."""
+        if a == b:
+            return True
+        x, y = self.tape.value[a], self.tape.value[b]
+        whole = bool(np.all(x == np.rint(x))) if x.dtype.kind == "f" else True
+        return not whole and np.array_equal(x, y)
+
+    def reached(self) -> dict[int, int]:
+        """For every value the spike functions whose argument it reaches element by element."""
+        tape, reach = self.tape, dict[int, int]()
+        ends: dict[int, list[int]] = {}
+        for a in self.order:
+            ends.setdefault(self.jumps[a].step.index, []).append(a)
+        for s in reversed(tape.steps):
+            for a in ends.get(s.index, ()):
+                for i in self.jumps[a].source:
+                    if tape.data[i]:
+                        reach[i] = reach.get(i, 0) | self.bit[a]
+            if s.op not in LOCAL:
+                continue
+            beyond = 0
+            for o in s.outs:
+                if o not in self.bit:
+                    beyond |= reach.get(o, 0)
+            if beyond:
+                for i in s.ins:
+                    if i is not None and tape.data[i]:
+                        reach[i] = reach.get(i, 0) | beyond
+        return reach
+
+    def carried(self, cores: Mapping[int, list[int]]) -> dict[int, int]:
+        """For every value the spike functions whose membrane reaches it element by element."""
+        starts: dict[int, int] = {}
+        for a, core in cores.items():
+            for c in core:
+                starts[c] = starts.get(c, 0) | self.bit[a]
+        found = dict(starts)
+        for s in self.tape.steps:
+            if s.op not in LOCAL:
+                continue
+            got = 0
+            for i in s.ins:
+                if i is not None:
+                    got |= found.get(i, 0)
+            if got:
+                for o in s.outs:
+                    if o not in self.bit:
+                        found[o] = found.get(o, 0) | got
+        return found
+
+    def membrane(self, jump: Jump) -> list[int]:
+        """What a spike function compares, and the same less constants."""
+        tape = self.tape
+        out = [i for i in jump.source if tape.data[i]]
+        for v in list(out):
+            above: int | None = v
+            while above is not None and above in tape.maker:
+                above = single(tape, tape.maker[above])
+                if above is not None:
+                    out.append(above)
+        return out
+
+    def alone(self, cores: Mapping[int, list[int]], groups: list[int]) -> set[int]:
+        """Spike functions that share a neuron with none but repetitions of themselves."""
+        same: dict[int, int] = {}
+        for a in self.order:
+            end = cores[a][-1] if cores[a] else a
+            same[end] = same.get(end, 0) | self.bit[a]
+        found: set[int] = set()
+        for a in self.order:
+            copies = same[cores[a][-1] if cores[a] else a]
+            if not any(g & self.bit[a] and g & ~copies for g in groups):
+                found.add(a)
+        return found
+
+    def operands(self, core: list[int]) -> list[int]:
+        """What a membrane is made of that is not carried itself: v - threshold(t), or i + j."""
+        tape, out = self.tape, list(core)
+        for v in out:
+            s = tape.maker.get(v)
+            if s is None or s.op not in LOCAL or v in self.bit or len(out) > 24:
+                continue
+            if s.op in ("Sub", "Div", "Add") or single(tape, s) is not None:
+                out += [
+                    i
+                    for i in s.ins
+                    if i is not None and tape.data[i] and i not in out and not self.made.get(i)
+                ]
+        return out
+
+    def neurons(self, cores: Mapping[int, list[int]], reach: Mapping[int, int]) -> list[int]:
+        """Group the spike functions whose membranes reach one another's argument."""
+        groups: list[int] = []
+        for a in self.order:
+            mask = self.bit[a]
+            for c in cores[a]:
+                mask |= reach.get(c, 0)
+            if mask == self.bit[a]:
+                continue
+            apart = [g for g in groups if not g & mask]
+            for g in groups:
+                if g & mask:
+                    mask |= g
+            groups = [*apart, mask]
+        return groups
+
+    def last(self, groups: list[int]) -> int:
+        """The last spike function of each neuron."""
+        known = 0
+        found = 0
+        for g in groups:
+            found |= 1 << (g.bit_length() - 1)
+            known |= g
+        for a in self.order:
+            if not known & self.bit[a]:
+                found |= self.bit[a]
+        return found
+
+    # ---------------------------------------------------------------- one operand
+    def kin(self, own: int, groups: list[int]) -> int:
+        """All spike functions of the neurons of some."""
+        found = 0
+        for g in groups:
+            if g & own:
+                found |= g
+        return found
+
+    def is_reset(
+        self, s: Step, k: int, v: int, groups: list[int], reach: Mapping[int, int],
+        carried: Mapping[int, int], last: int,
+    ) -> bool:  # fmt: skip
+        """Whether operand ``k`` of a step, the value ``v``, resets the neuron it comes from."""
+        tape, own = self.tape, self.made[v]
+        others = [i for j, i in enumerate(s.ins) if j != k and i is not None and tape.data[i]]
+        if not others:
+            return False
+        kin = self.kin(own, groups)
+        mixed = [i for i in others if not self.made.get(i)]
+        if mixed:
+            out = s.outs[0]
+            into = reach.get(out, 0) & ~own if out not in self.bit else self.bit[out] & ~own
+            if out in self.bit:
+                into |= reach.get(out, 0) & ~own
+            meets = any(own & last & carried.get(i, 0) for i in mixed)
+            return bool(kin & into or meets) and not self.is_synapse(s, v, mixed, own)
+        if s.op in ("Mul", "And"):
+            first = own.bit_length()
+            return any(self.made[i] & kin and self.made[i].bit_length() > first for i in others)
+        return False
+
+    def is_synapse(self, s: Step, v: int, others: list[int], own: int) -> bool:
+        """Whether spikes come scaled by a parameter that is no threshold of theirs."""
+        tape = self.tape
+        thresholds: frozenset[int] | None = None
+        x = v
+        while x in tape.maker and x not in self.bit:
+            made = tape.maker[x]
+            if made.op == "Mul":
+                for i in made.ins:
+                    if i is None or tape.data[i]:
+                        continue
+                    scale = self.parameters(i)
+                    if scale and thresholds is None:
+                        thresholds = self.thresholds(own)
+                    if scale - (thresholds or frozenset()):
+                        gives_back = any(self.takes_away(o, own) for o in others)
+                        return not (s.op == "Add" and gives_back)
+            above = single(tape, made)
+            if above is None:
+                return False
+            x = above
+        return False
+
+    def takes_away(self, v: int, own: int) -> bool:
+        """Whether a value is ``(1 - s)*h`` of these spikes."""
+        s = self.tape.maker.get(v)
+        return (
+            s is not None
+            and s.op == "Mul"
+            and any(i is not None and self.made.get(i, 0) & own for i in s.ins)
+        )
+
+    def thresholds(self, own: int) -> frozenset[int]:
+        """Parameters that stand beside the membranes of these spikes."""
+        tape, found = self.tape, frozenset[int]()
+        for a in self.bits(own):
+            jump = self.jumps[a]
+            for x in [*self.membrane(jump), *jump.source]:
+                if not tape.data[x]:
+                    found |= self.parameters(x)
+                    continue
+                s = tape.maker.get(x)
+                if s is not None and s.op in LOCAL:
+                    for i in s.ins:
+                        if i is not None and not tape.data[i]:
+                            found |= self.parameters(i)
+        return found
+
+    def bits(self, mask: int) -> Iterator[int]:
+        """Yield the spike functions of a set."""
+        while mask:
+            low = mask & -mask
+            yield self.order[low.bit_length() - 1]
+            mask ^= low
+
+    def parameters(self, v: int) -> frozenset[int]:
+        """Parameters that a value without data is computed from."""
+        known = self.parameters_of.get(v)
+        if known is not None:
+            return known
+        tape = self.tape
+        real = {
+            at
+            for name, at in tape.parameters.items()
+            if tape.value[at].size > 1 or not numbered(name)
+        }
+        found: set[int] = set()
+        seen, todo = {v}, [v]
+        while todo:
+            x = todo.pop()
+            if x in real:
+                found.add(x)
+            if x in tape.maker:
+                fresh = [i for i in tape.maker[x].ins if i is not None and i not in seen]
+                seen.update(fresh)
+                todo.extend(fresh)
+        self.parameters_of[v] = frozenset(found)
+        return self.parameters_of[v]

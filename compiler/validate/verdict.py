@@ -1,0 +1,42 @@
+"""What a validation found out, in words that every command can show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Plain: TypeAlias = "str | bool | int | list[str]"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an import was compared with its file.
+
+    ``why``: the reason where it was not.  ``comparisons`` by kind; ``seconds`` of processor time.
+    """
+
+    validated: bool = False
+    why: str = ""
+    smooth: int = 0
+    hard: int = 0
+    seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """One line for people."""
+        if not self.validated:
+            return f"not validated: {self.why}"
+        made = [f"{self.smooth} of values and gradients"] if self.smooth else []
+        made += [f"{self.hard} of plain values"] if self.hard else []
+        return f"validated: the import computes what the file computes ({', '.join(made)})"
+
+    def as_json(self) -> dict[str, Plain]:
+        """Return plain data that does not change from run to run."""
+        if not self.validated:
+            return {"validated": False, "why": self.why}
+        made: dict[str, Plain] = {"validated": True, "smooth": self.smooth, "hard": self.hard}
+        return {**made, "remarks": list(self.remarks)} if self.remarks else made
+
+
+SWITCHED_OFF = Verdict(why="--no-validate")

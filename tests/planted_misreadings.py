@@ -1,0 +1,532 @@
+"""Faults planted into imported graph modules: what a front end that misreads a file would hand on.
+
+:func:`plants` lists the faults that a module has room for; each is a name and a function that changes
+a module in place.  All of them change values or gradients of the network, so all must be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from snncc.compiler.ir.build import Builder, flag
+from snncc.compiler.ir.core import Module, Op, Value, op
+
+Change = Callable[[Module], None]
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A fault: its kind, the op it sits at, and what it does to a copy of the module."""
+
+    kind: str
+    place: int
+    change: Change
+
+    def __str__(self) -> str:
+        """Return the kind and the number of the op."""
+        return f"{self.kind}@{self.place}"
+
+
+def ops(module: Module) -> list[Op]:
+    """Return the ops of the network in order."""
+    return list(module.func("main").body.ops)
+
+
+def plants(module: Module) -> Iterator[Plant]:
+    """Yield every fault that fits somewhere, one place after the other."""
+    for place, each in enumerate(ops(module)):
+        for name, make in KINDS.items():
+            if make(each, module, False):
+                yield Plant(name, place, _at(name, place))
+
+
+def _at(name: str, place: int) -> Change:
+    def change(module: Module) -> None:
+        assert KINDS[name](ops(module)[place], module, True), name
+
+    return change
+
+
+Make = Callable[[Op, Module, bool], bool]
+"""Whether a fault fits an op; with True it is made."""
+KINDS: dict[str, Make] = {}
+
+
+def kind(name: str) -> Callable[[Make], Make]:
+    """Register a kind of fault."""
+
+    def add(make: Make) -> Make:
+        KINDS[name] = make
+        return make
+
+    return add
+
+
+def used(value: Value) -> bool:
+    """Whether anything reads a value."""
+    return bool(value.uses)
+
+
+def after(each: Op) -> Op | None:
+    """Return the op that follows in the text."""
+    assert each.parent is not None
+    listed = each.parent.ops
+    at = listed.index(each)
+    return listed[at + 1] if at + 1 < len(listed) else None
+
+
+def put_behind(each: Op, make: Callable[[Builder, Value], Value], result: int = 0) -> None:
+    """Let every user of a result read something made from it instead."""
+    assert each.parent is not None
+    value = each.results[result]
+    users = list(value.uses)
+    made = make(Builder(each.parent, each.loc, after(each)), value)
+    for user, index in users:
+        user.set_operand(index, made)
+
+
+def attribute(name: str, key: str, change: Callable[[float], float]) -> None:
+    """Register a fault that changes a number among an op's attributes."""
+
+    @kind(f"{key} of a {name} is another")
+    def make(each: Op, module: Module, do: bool) -> bool:
+        value = each.attrs.get(key)
+        if each.name != f"graph.{name}" or isinstance(value, bool):
+            return False
+        if not isinstance(value, (int, float)):
+            return False
+        if do:
+            each.attrs[key] = change(float(value))
+        return True
+
+
+for _key, _change in {
+    "beta": lambda v: v * 0.97 + 0.001,
+    "tau": lambda v: v * 1.05,
+    "rate": lambda v: v * 1.05,
+    "a_syn": lambda v: v * 0.97,
+    "threshold": lambda v: v * 1.03 + 0.001,
+    "reset_value": lambda v: v + 0.05,
+    "v_rest": lambda v: v + 0.05,
+    "v_init": lambda v: v + 0.05,
+    "v_min": lambda v: v - 0.3,
+}.items():
+    attribute("neuron", _key, _change)
+attribute("const", "value", lambda v: v * 1.02 + 0.01)
+attribute("clip", "low", lambda v: v - 0.2)
+attribute("clip", "high", lambda v: v + 0.2)
+attribute("pad", "value", lambda v: v + 0.5)
+
+
+def word(name: str, key: str, said: str, instead: str) -> None:
+    """Register a fault that says another word of an op."""
+
+    @kind(f"{key} of a {name} is {instead}, not {said}")
+    def make(each: Op, module: Module, do: bool) -> bool:
+        if each.name != f"graph.{name}" or each.attrs.get(key) != said:
+            return False
+        if name == "neuron" and key == "reset" and instead == "hard" and flag(each.attrs, "delay"):
+            return False
+        if do:
+            each.attrs[key] = instead
+        return True
+
+
+word("neuron", "compare", "strict", "non_strict")
+word("neuron", "compare", "non_strict", "strict")
+word("spike", "compare", "strict", "non_strict")
+word("spike", "compare", "non_strict", "strict")
+word("neuron", "reset", "subtract", "hard")
+word("neuron", "reset", "hard", "subtract")
+word("neuron", "reset", "subtract", "none")
+word("neuron", "reset", "hard", "none")
+word("neuron", "synapse", "before", "after")
+word("neuron", "synapse", "scaled", "before")
+word("pool", "kind", "max", "avg")
+word("pool", "kind", "avg", "sum")
+word("reduce", "kind", "mean", "sum")
+word("reduce", "kind", "max", "mean")
+word("reduce_time", "kind", "sum", "mean")
+word("reduce_time", "kind", "mean", "last")
+word("reduce_time", "kind", "max", "sum")
+word("unary", "fn", "abs", "neg")
+word("unary", "fn", "neg", "abs")
+word("unary", "fn", "sigmoid", "tanh")
+word("unary", "fn", "tanh", "sigmoid")
+word("unary", "fn", "sqrt", "abs")
+
+
+@kind("a leak is dropped")
+def _no_leak(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.neuron" or each.attrs.get("dynamics") != "leaky":
+        return False
+    if "beta" not in each.attrs or float(str(each.attrs["beta"])) == 1.0:
+        return False
+    if do:
+        each.attrs["dynamics"] = "integrate"
+        each.attrs.pop("norm_input", None)
+    return True
+
+
+@kind("a decay of the input is read as a leak")
+def _other_dynamics(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.neuron" or each.attrs.get("dynamics") != "decay_input":
+        return False
+    if "rate" not in each.attrs:
+        return False
+    if do:
+        each.attrs["dynamics"], each.attrs["beta"] = "leaky", 1 - float(str(each.attrs["rate"]))
+    return True
+
+
+@kind("the delay of a reset is turned")
+def _delay(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.neuron" or each.attrs.get("reset") in (None, "none"):
+        return False
+    if do:
+        each.attrs["delay"] = not flag(each.attrs, "delay")
+    return True
+
+
+@kind("the synapse is dropped")
+def _no_synapse(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.neuron" or each.attrs.get("synapse", "none") == "none":
+        return False
+    if do:
+        each.attrs["synapse"] = "none"
+    return True
+
+
+@kind("the input is normalised")
+def _norm_input(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.neuron" or each.attrs.get("dynamics") != "leaky":
+        return False
+    if do:
+        each.attrs["norm_input"] = not flag(each.attrs, "norm_input")
+    return True
+
+
+@kind("a lower bound is invented")
+def _bound(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.neuron" or each.attrs.get("v_min") is not None:
+        return False
+    if do:
+        each.attrs["v_min"] = -0.05
+    return True
+
+
+@kind("a lower bound is lost")
+def _no_bound(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.neuron" or each.attrs.get("v_min") is None:
+        return False
+    if do:
+        del each.attrs["v_min"]
+    return True
+
+
+@kind("the membrane is taken for the spikes")
+def _membrane(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.neuron" or len(each.results) < 2 or not used(each.results[0]):
+        return False
+    users = [u for u, _ in each.results[0].uses]
+    if any(u.name not in ("graph.linear", "graph.conv") for u in users):
+        return False
+    if do:
+        for user, index in list(each.results[0].uses):
+            user.set_operand(index, each.results[1])
+    return True
+
+
+@kind("a bias is dropped")
+def _no_bias(each: Op, module: Module, do: bool) -> bool:
+    if each.name not in ("graph.linear", "graph.conv", "graph.conv_transpose"):
+        return False
+    if len(each.operands) < 3:
+        return False
+    if do:
+        last = each.operands.pop()
+        last.uses.remove((each, 2))
+    return True
+
+
+@kind("two parameters of one shape are swapped")
+def _swap(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.param":
+        return False
+    for other in ops(module):
+        if other is each or other.name != "graph.param":
+            continue
+        if other.result.type != each.result.type or other.attrs["role"] != each.attrs["role"]:
+            continue
+        if ops(module).index(other) < ops(module).index(each):
+            continue
+        if do:
+            mine, theirs = list(each.result.uses), list(other.result.uses)
+            for user, index in mine:
+                user.set_operand(index, other.result)
+            for user, index in theirs:
+                user.set_operand(index, each.result)
+            block = each.parent
+            assert block is not None
+            block.ops.remove(other)
+            block.ops.insert(block.ops.index(each), other)
+        return True
+    return False
+
+
+@kind("a parameter has the name of none")
+def _renamed(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.param" or each.attrs.get("train") is not True:
+        return False
+    if do:
+        each.attrs["name"] = "made.up"
+    return True
+
+
+@kind("a parameter is folded into a constant")
+def _folded(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.param" or each.attrs.get("train") is not True:
+        return False
+    if do:
+        assert each.parent is not None
+        held = op("graph.const", [], [each.result.type], {"resource": each.str_attr("resource")})
+        each.parent.insert_before(each, held)
+        each.result.replace_by(held.result)
+        each.erase()
+    return True
+
+
+@kind("a parameter has other values")
+def _values(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.param":
+        return False
+    if do:
+        name = each.str_attr("resource")
+        module.resources[name] = np.asarray(module.resources[name]) * 1.01 + 0.001
+    return True
+
+
+@kind("a square weight is transposed")
+def _turned(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.linear" or len(set(each.operands[1].type.shape)) != 1:
+        return False
+    if do:
+        assert each.parent is not None
+        b = Builder(each.parent, each.loc, each)
+        each.set_operand(1, b.one("graph.transpose", each.operands[1], perm=(1, 0)))
+    return True
+
+
+@kind("a difference is turned round")
+def _turned_sub(each: Op, module: Module, do: bool) -> bool:
+    if each.name not in ("graph.sub", "graph.div", "graph.spike"):
+        return False
+    a, b = each.operands
+    if each.name == "graph.div" and isinstance(a.owner, Op) and a.owner.name == "graph.const":
+        return False
+    if do:
+        each.set_operand(0, b)
+        each.set_operand(1, a)
+    return True
+
+
+@kind("a branch is dropped")
+def _one_branch(each: Op, module: Module, do: bool) -> bool:
+    if each.name not in ("graph.add", "graph.sub", "graph.mul") or not used(each.result):
+        return False
+    if each.operands[0].type != each.result.type:
+        return False
+    if do:
+        each.result.replace_by(each.operands[0])
+    return True
+
+
+@kind("a sum is taken for a product")
+def _product(each: Op, module: Module, do: bool) -> bool:
+    if each.name not in ("graph.add", "graph.mul"):
+        return False
+    if do:
+        each.name = "graph.mul" if each.name == "graph.add" else "graph.add"
+    return True
+
+
+@kind("an operator is skipped")
+def _skipped(each: Op, module: Module, do: bool) -> bool:
+    if each.name not in ("graph.relu", "graph.clip", "graph.unary", "graph.softmax"):
+        return False
+    if each.operands[0].type != each.result.type:
+        return False
+    if do:
+        each.result.replace_by(each.operands[0])
+    return True
+
+
+@kind("a rectifier is read as the absolute value")
+def _absolute(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.relu":
+        return False
+    if do:
+        each.name, each.attrs["fn"] = "graph.unary", "abs"
+    return True
+
+
+SHIFTED = ("graph.linear", "graph.conv", "graph.neuron", "graph.spike", "graph.add", "graph.pool")
+
+
+@kind("a layer comes a step late")
+def _late(each: Op, module: Module, do: bool) -> bool:
+    if each.name not in SHIFTED or each.results[0].type.kind != "seq" or not used(each.results[0]):
+        return False
+    if do:
+        type_ = each.results[0].type
+        assert each.parent is not None
+        attrs = {
+            "state": "late", "shape": type_.step_shape, "dtype": type_.dtype,
+            "steps": type_.shape[0], "init": 0.0,
+        }  # fmt: skip
+
+        def shift(b: Builder, value: Value) -> Value:
+            made = b.op("graph.delay", types=[type_], attrs=attrs).result
+            b.op("graph.delay_next", value, attrs={"state": "late"})
+            return made
+
+        put_behind(each, shift)
+    return True
+
+
+@kind("a delay starts with another value")
+def _init(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.delay" or each.operands:
+        return False
+    if each.attrs.get("dtype", "f16") == "bit":
+        return False
+    if do:
+        each.attrs["init"] = float(str(each.attrs.get("init", 0.0))) + 0.25
+    return True
+
+
+@kind("a path passes no gradient")
+def _stopped(each: Op, module: Module, do: bool) -> bool:
+    if each.name not in ("graph.linear", "graph.conv", "graph.neuron", "graph.spike", "graph.add"):
+        return False
+    if not used(each.results[0]):
+        return False
+    if do:
+        put_behind(each, lambda b, v: b.op("graph.stop_gradient", v, types=[v.type]).result)
+    return True
+
+
+@kind("a cut path passes the gradient")
+def _attached(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.stop_gradient" or "origin" in each.attrs:
+        return False
+    if do:
+        each.result.replace_by(each.operands[0])
+    return True
+
+
+@kind("two axes of a size are swapped")
+def _axes(each: Op, module: Module, do: bool) -> bool:
+    if each.name not in ("graph.conv", "graph.pool", "graph.neuron", "graph.add"):
+        return False
+    shape = each.results[0].type.step_shape
+    if len(shape) != 4 or shape[2] != shape[3] or shape[2] == 1 or not used(each.results[0]):
+        return False
+    if do:
+        put_behind(each, lambda b, v: b.one("graph.transpose", v, perm=(0, 1, 3, 2)))
+    return True
+
+
+@kind("a window sits elsewhere")
+def _padding(each: Op, module: Module, do: bool) -> bool:
+    pads = each.attrs.get("padding")
+    if each.name not in ("graph.conv", "graph.pool") or not isinstance(pads, tuple):
+        return False
+    n = len(pads) // 2
+    if not any(pads) or n != 2 or int(str(pads[0])) < 1:
+        return False
+    if do:
+        low, high = [int(str(p)) for p in pads[:n]], [int(str(p)) for p in pads[n:]]
+        low[0], high[0] = low[0] - 1, high[0] + 1
+        each.attrs["padding"] = (*low, *high)
+    return True
+
+
+@kind("the sides of a concatenation are swapped")
+def _concat(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.concat" or len(each.operands) < 2:
+        return False
+    a, b = each.operands[:2]
+    if a.type != b.type or a is b:
+        return False
+    if do:
+        each.set_operand(0, b)
+        each.set_operand(1, a)
+    return True
+
+
+@kind("a normalisation has another epsilon")
+def _eps(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.batchnorm":
+        return False
+    if do:
+        each.attrs["eps"] = float(str(each.attrs["eps"])) * 30 + 0.01
+    return True
+
+
+@kind("scale and shift of a normalisation are swapped")
+def _scale(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.batchnorm":
+        return False
+    if do:
+        scale, shift = each.operands[1:3]
+        each.set_operand(1, shift)
+        each.set_operand(2, scale)
+    return True
+
+
+@kind("the branches of a choice are swapped")
+def _choice(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.select":
+        return False
+    if do:
+        a, b = each.operands[1:3]
+        each.set_operand(1, b)
+        each.set_operand(2, a)
+    return True
+
+
+@kind("a shared parameter becomes two")
+def _untied(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.param" or len(each.result.uses) < 2:
+        return False
+    if do:
+        assert each.parent is not None
+        name = {**each.attrs, "name": f"{each.str_attr('name')}#2"}
+        copy = op("graph.param", [], [each.result.type], name, loc=each.loc)
+        each.parent.insert_before(each, copy)
+        user, index = each.result.uses[-1]
+        user.set_operand(index, copy.result)
+    return True
+
+
+@kind("an output shows another value")
+def _output(each: Op, module: Module, do: bool) -> bool:
+    if each.name != "graph.output":
+        return False
+    type_ = each.operands[0].type
+    others = [
+        r
+        for o in ops(module)
+        if o.name not in ("graph.const", "graph.param", "graph.delay")
+        for r in o.results
+        if r.type == type_ and r is not each.operands[0]
+    ]
+    if not others:
+        return False
+    if do:
+        each.set_operand(0, others[0])
+    return True
