@@ -100,9 +100,7 @@ def transposed_convolution(
             part = np.tensordot(x[:, own], weight[(own, slice(None), *tap)], axes=([1], [0]))
             at = (slice(None), slice(g * outer, (g + 1) * outer), *place)
             y[at] += np.moveaxis(part, -1, 1)
-    kept = tuple(
-        slice(lo, f - hi) for lo, hi, f in zip(window.low, window.high, full, strict=True)
-    )
+    kept = tuple(slice(lo, f - hi) for lo, hi, f in zip(window.low, window.high, full, strict=True))
     y = y[(slice(None), slice(None), *kept)]
     return y if bias is None else y + per_channel(bias, rank)
 
@@ -141,7 +139,7 @@ def normalised(
 
 
 def over_time(layer: Callable[[Array], Array], x: Array, timed: bool) -> Array:
-    """Apply a layer on samples ``[N, ...]`` to each time step of ``[T, N, ...]`` where ``timed``."""
+    """Apply a layer on ``[N, ...]`` to each time step of ``[T, N, ...]`` where ``timed``."""
     if not timed:
         return layer(x)
     y = layer(x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]))

@@ -134,9 +134,7 @@ def _deconv(net: Network, m: Meant, x: Flow, label: str) -> Flow:
     weight = net.parameter(f"{label}.weight", shape, fan_in=fan)
     bias = net.parameter(f"{label}.bias", (out,), fill=0.0) if m.options["bias"] else None
     more = m.axes("output_padding", rank)
-    return x.each(
-        lambda a: array_layers.transposed_convolution(a, weight, bias, window, more)
-    )
+    return x.each(lambda a: array_layers.transposed_convolution(a, weight, bias, window, more))
 
 
 def _pool(net: Network, m: Meant, x: Flow, label: str) -> Flow:
@@ -154,14 +152,16 @@ def _global_pool(net: Network, m: Meant, x: Flow, label: str) -> Flow:
     def layer(a: Array) -> Array:
         flat = a.reshape(*a.shape[:2], -1)
         if kind == "max":
-            return array_layers.largest(net.arithmetic, [flat[..., i] for i in range(flat.shape[2])])
+            return array_layers.largest(
+                net.arithmetic, [flat[..., i] for i in range(flat.shape[2])]
+            )
         total: Array = flat.sum(axis=2)
         return total / flat.shape[2] if kind == "mean" else total
 
     return x.each(layer)
 
 
-def batch_norm(net: Network, x: Flow, label: str, epsilon: float) -> Flow:
+def _batch_norm(net: Network, m: Meant, x: Flow, label: str) -> Flow:
     """Normalise by the running statistics."""
     size = (x.sample[0],)
     scale = net.parameter(f"{label}.weight", size, fill=1.0)
@@ -170,13 +170,9 @@ def batch_norm(net: Network, x: Flow, label: str, epsilon: float) -> Flow:
     variance = net.parameter(f"{label}.running_var", size, fill=1.0)
     return x.each(
         lambda a: array_layers.normalised(
-            net.arithmetic, a, scale, shift, mean, variance, epsilon
+            net.arithmetic, a, scale, shift, mean, variance, m.number("eps")
         )
     )
-
-
-def _batch_norm(net: Network, m: Meant, x: Flow, label: str) -> Flow:
-    return batch_norm(net, x, label, m.number("eps"))
 
 
 def _flatten(net: Network, m: Meant, x: Flow, label: str) -> Flow:

@@ -18,7 +18,7 @@ from snncc.compiler.validate import dsl_layers
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.compare import CODE, HELP, Evaluation, NotValidated
 from snncc.compiler.validate.dsl_layers import Flow
-from snncc.compiler.validate.dsl_options import NEURONS, Meant, Short, shorten, understand
+from snncc.compiler.validate.dsl_options import NEURONS, OPTIONS, Meant, Short, shorten, understand
 from snncc.compiler.validate.dsl_start import Start
 
 PLACED = ("input", "train", "init", "weights")
@@ -41,8 +41,10 @@ class DslReference:
     """How each parameter begins; known after ``evaluate``."""
     neurons: dict[str, Meant] = field(default_factory=dict[str, Meant])
     """What the file says of each neuron layer; known after ``evaluate``."""
-    layers: dict[str, Meant] = field(default_factory=dict[str, Meant])
-    """All layers that have a name of their own; known after ``evaluate``."""
+    momenta: list[float] = field(default_factory=list[float])
+    """Momentum of each batch norm in order; known after ``evaluate``."""
+    rates: list[float] = field(default_factory=list[float])
+    """Rate of each dropout in order; known after ``evaluate``."""
 
     @property
     def file(self) -> str:
@@ -69,6 +71,8 @@ class DslReference:
             raise NotValidated(f"{self.file}: a network without input")
         name = str(start.options["name"])
         x = Flow(inputs[name], timed=start.options["static"] is not True)
+        self.momenta.clear()
+        self.rates.clear()
         walk = Walk(self, {**self.parameters, **parameters}, arithmetic)
         walk.values[name] = x
         last = walk.items(self.program.items, x, top=True)
@@ -133,7 +137,6 @@ class Walk:
                 return self.attention(meant, x, self.name(name, "attention"))
             case _:
                 label = self.name(name, meant.kind)
-                self.of.layers[label] = meant
                 made = self.layer(meant, x, label)
                 self.places.append((label, made.array))
                 return made
@@ -159,6 +162,10 @@ class Walk:
         if meant.kind in NEURONS:
             self.of.neurons[label] = meant
             return dsl_layers.neurons(self, meant, x, label)
+        if meant.kind == "bn":
+            self.of.momenta.append(meant.number("momentum"))
+        if meant.kind == "dropout":
+            self.of.rates.append(meant.number("rate"))
         return dsl_layers.LAYERS[meant.kind](self, meant, x, label)
 
     def attention(self, meant: Meant, x: Flow, label: str) -> Flow:
@@ -181,7 +188,8 @@ class Walk:
         channels = x.sample[0]
         weight = self.parameter(f"{label}.weight", (channels, channels, 1), fan_in=channels)
         x = x.map(lambda a: np.moveaxis(np.tensordot(weight[:, :, 0], a, axes=(1, -2)), 0, -2))
-        x = dsl_layers.batch_norm(self, x, f"{label}.bn", 1e-5)
+        normal = Meant("bn", OPTIONS["bn"], frozenset())
+        x = self.layer(normal, x, f"{label}.bn")
         return self.items(meant.blocks[0], x)
 
     @property

@@ -33,7 +33,7 @@ def drawn(name: str, seed: int, count: int, first: int, bound: float) -> Array:
     return ((2 * unit - 1) * bound).astype(np.float32)
 
 
-def starts_as(name: str, held: Array, start: Start, seed: int) -> bool:
+def starts_as(name: str, held: Array, start: Start, seed: int, gain: float) -> bool:
     """Whether an array in the file's layout holds the numbers that it should begin with."""
     flat = held.reshape(-1)
     if start.fill is not None:
@@ -41,8 +41,8 @@ def starts_as(name: str, held: Array, start: Start, seed: int) -> bool:
     size = math.prod(start.shape)
     count = min(SAMPLED, size)
     for first in (0, size - count):
-        expected = drawn(name, seed, count, first, start.bound)
+        expected = drawn(name, seed, count, first, gain * start.bound)
         found = np.asarray(flat[first : first + count], np.float64)
-        if not np.all(np.abs(found - expected) <= 1e-6 * abs(start.bound)):
+        if not np.all(np.abs(found - expected) <= 1e-6 * abs(gain * start.bound)):
             return False
     return True

@@ -75,22 +75,39 @@ class NirReference:
         run = Run(self, {**self.parameters, **parameters}, arithmetic, x.shape[1])
         run.shape(x.shape[2:])
         order = wiring.order()
+        rows = self._stepwise(run, order, x) if wiring.late else self._in_order(run, order, x)
+        places = [(name, rows[name]) for name in order]
+        return Evaluation({name: rows[name] for name in wiring.results}, places)
+
+    def _in_order(self, run: Run, order: Sequence[str], x: Array) -> dict[str, Array]:
+        """Evaluate node after node, each over all steps: there are no loops."""
+        rows: dict[str, Array] = {}
+        for name in order:
+            heard = [rows[s] for s in self.wiring.sources[name]]
+            value = x if name == self.wiring.entry else _sum(heard)
+            step = run.steps[name]
+            if self.wiring.nodes[name].kind in (*REMEMBERS, "Delay"):
+                rows[name] = np.stack([step(each) for each in value])
+            else:
+                rows[name] = array_layers.over_time(step, value, timed=True)
+        return rows
+
+    def _stepwise(self, run: Run, order: Sequence[str], x: Array) -> dict[str, Array]:
+        """Evaluate all nodes step by step; before the first step late edges carry zeros."""
+        wiring = self.wiring
         before = {a: np.zeros((x.shape[1], *run.samples[a])) for a, _ in wiring.late}
         rows: dict[str, list[Array]] = {name: [] for name in order}
         for t in range(x.shape[0]):
             now: dict[str, Array] = {}
             for name in order:
                 heard = [
-                    before[s] if (s, name) in wiring.late else now[s]
-                    for s in wiring.sources[name]
+                    before[s] if (s, name) in wiring.late else now[s] for s in wiring.sources[name]
                 ]
                 value = x[t] if name == wiring.entry else _sum(heard)
                 now[name] = run.steps[name](value)
                 rows[name].append(now[name])
             before = now
-        places = [(name, np.stack(rows[name])) for name in order]
-        found = dict(places)
-        return Evaluation({name: found[name] for name in wiring.results}, places)
+        return {name: np.stack(each) for name, each in rows.items()}
 
 
 def _sum(values: Sequence[Array]) -> Array:

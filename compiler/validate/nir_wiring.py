@@ -28,14 +28,22 @@ class Wiring:
 
     def order(self) -> list[str]:
         """Return the nodes so that each comes after those it does not hear late."""
-        waiting = {n: [s for s in ins if (s, n) not in self.late] for n, ins in self.sources.items()}
-        placed: dict[str, None] = {}
-        while len(placed) < len(waiting):
-            ready = [n for n, ins in waiting.items() if n not in placed and placed.keys() >= {*ins}]
-            if not ready:
-                raise NotValidated("a loop in which nothing comes late")
-            placed.update(dict.fromkeys(ready))
-        return list(placed)
+        missing: dict[str, int] = {}
+        targets: dict[str, list[str]] = {n: [] for n in self.sources}
+        for name, ins in self.sources.items():
+            soon = [s for s in ins if (s, name) not in self.late]
+            missing[name] = len(soon)
+            for source in soon:
+                targets[source].append(name)
+        placed = [n for n, count in missing.items() if count == 0]
+        for name in placed:  # grows while it is walked
+            for target in targets[name]:
+                missing[target] -= 1
+                if missing[target] == 0:
+                    placed.append(target)
+        if len(placed) < len(missing):
+            raise NotValidated("a loop in which nothing comes late")
+        return placed
 
 
 def wire(graph: NirGraph) -> Wiring:

@@ -1,0 +1,96 @@
+"""Large networks are compared at a smaller size: the same text, imported for fewer samples.
+
+Batch and steps change nothing in how a text is read, so a twin stands for the module where it has
+the same ops with the same attributes, sizes excepted; :func:`compare_small` makes sure of that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import zip_longest
+
+from snncc.compiler.diag import fail
+from snncc.compiler.ir.core import Attribute, Module, Op
+from snncc.compiler.validate.compare import CODE, HELP, Reference, Report, Settings, compare
+
+SMALL = 300_000
+"""Products of one evaluation up to which a module is compared as it is."""
+LARGE = 100_000_000
+"""Products from which on only the smooth comparison is made."""
+SIZES = ((2, 4), (2, 3), (1, 3), (1, 2))
+"""Batch and steps of twins; the first that is no larger than ``MEDIUM`` is taken, or the last."""
+MEDIUM = 200_000_000
+
+Build = Callable[[int, int], Module]
+"""Imports the text again: batch, steps."""
+
+
+def products(module: Module) -> int:
+    """Return how many products one evaluation of the whole module takes."""
+    return sum(_products(op) for op in module.walk())
+
+
+def _products(op: Op) -> int:
+    if op.name in ("graph.param", "graph.const"):
+        return 0
+    if op.name not in ("graph.linear", "graph.conv", "graph.conv_transpose", "graph.matmul"):
+        return op.results[0].type.size if op.results else 0
+    first, second = op.operands[0].type, op.operands[1].type.step_shape
+    if op.name == "graph.linear":
+        return first.size * second[1]
+    if op.name == "graph.conv_transpose":
+        return first.size * math.prod(second[1:])
+    out = op.results[0].type.size
+    return out * (math.prod(second[1:]) if op.name == "graph.conv" else second[-2])
+
+
+def compare_small(
+    module: Module,
+    reference_of: Callable[[Module], Reference],
+    build: Build,
+    settings: Settings,
+    *,
+    all_steps: bool,
+) -> Report:
+    """Compare a module with its text, or a twin of it where the module is large.
+
+    ``reference_of`` gives the text's evaluator for the steps that a module has;
+    ``all_steps``: a twin has as many steps as the module, as something in it counts steps.
+    """
+    size = products(module)
+    if size <= SMALL:
+        return compare(module, reference_of(module), settings)
+    each = max(1, size // (module.batch * module.steps))
+    fitting = [s for s in SIZES if s[0] * s[1] * each <= MEDIUM]
+    batch, steps = fitting[0] if fitting else SIZES[-1]
+    batch, steps = min(batch, module.batch), min(steps, module.steps)
+    steps = module.steps if all_steps else steps
+    twin = module
+    reference = reference_of(module)
+    if (batch, steps) != (module.batch, module.steps):
+        twin = build(batch, steps)
+        reference = reference_of(twin)
+        _same_ops(module, twin, reference.file)
+    if each * batch * steps > LARGE:
+        settings = Settings(
+            hard=(), detached=settings.detached, batch_statistics=settings.batch_statistics
+        )
+    return compare(twin, reference, settings)
+
+
+def _same_ops(module: Module, twin: Module, file: str) -> None:
+    for ours, other in zip_longest(module.walk(), twin.walk()):
+        if ours is None or other is None or _said(ours) != _said(other):
+            place = "" if ours is None else str(ours.loc)
+            fail(CODE, "the import depends on batch or steps in more than sizes", file,
+                 notes=[f"first at {place}"], help=HELP)  # fmt: skip
+
+
+def _said(op: Op) -> tuple[str, dict[str, Attribute]]:
+    """Return an op's name and attributes without batch and steps."""
+    said = {k: v for k, v in op.attrs.items() if k != "steps"}
+    shape = said.get("shape")
+    if isinstance(shape, tuple) and op.name != "graph.param":
+        said["shape"] = shape[1:]
+    return op.name, said
