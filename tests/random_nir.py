@@ -71,7 +71,9 @@ class RandomNir:
             tau = self.constants(0.02, 0.2)
             free = np.ones(self.shape) if self.chance(0.4) else self.constants(1, 20)
             values["r"] = tau / DT if self.chance(0.4) else free
-            values["v_leak"] = np.zeros(self.shape) if self.chance(0.5) else self.constants(-0.3, 0.3)
+            values["v_leak"] = (
+                np.zeros(self.shape) if self.chance(0.5) else self.constants(-0.3, 0.3)
+            )
             if kind.startswith("Cuba"):
                 values["tau_mem"], values["tau_syn"] = tau, self.constants(0.02, 0.1)
                 if self.chance(0.7):

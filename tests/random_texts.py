@@ -105,7 +105,9 @@ class RandomText:
         stride, pad = self.whole(1, 2), self.whole(0, 1)
         self.shape = (out, *((s + 2 * pad - kernel) // stride + 1 for s in size))
         bias = self.pick("", ", bias=false")
-        return f"conv({out}, kernel={kernel}, stride={stride}, padding={pad}, groups={groups}{bias})"
+        return (
+            f"conv({out}, kernel={kernel}, stride={stride}, padding={pad}, groups={groups}{bias})"
+        )
 
     def transposed(self) -> str:
         out, kernel, stride = self.whole(1, 3), self.whole(1, 3), self.whole(1, 2)

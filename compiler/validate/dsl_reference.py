@@ -17,9 +17,11 @@ from snncc.compiler.frontend.dsl_parse import Call, Item, Program
 from snncc.compiler.validate import dsl_layers
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.compare import CODE, HELP, Evaluation, NotValidated
+from snncc.compiler.validate.draws import Point
 from snncc.compiler.validate.dsl_layers import Flow
 from snncc.compiler.validate.dsl_options import NEURONS, OPTIONS, Meant, Short, shorten, understand
 from snncc.compiler.validate.dsl_start import Start
+from snncc.compiler.validate.import_side import Spikes
 
 PLACED = ("input", "train", "init", "weights")
 
@@ -29,13 +31,12 @@ class DslReference:
     """The :class:`~snncc.compiler.validate.compare.Reference` of a .snn file.
 
     ``parameters`` are the import's, in PyTorch's layout; ``steps`` counts for a static input.
-    ``detached`` is what becomes of resets of which the file does not speak.
+    What becomes of resets of which the file does not speak, the arithmetic says.
     """
 
     program: Program
     parameters: Mapping[str, Array]
     steps: int
-    detached: bool = True
     constants: frozenset[str] = frozenset()
     starts: dict[str, Start] = field(default_factory=dict[str, Start])
     """How each parameter begins; known after ``evaluate``."""
@@ -54,6 +55,10 @@ class DslReference:
     def needed(self) -> frozenset[str]:
         """Every parameter of the network; what leads to no output is there all the same."""
         return frozenset(self.starts)
+
+    def decide_resets(self, spikes: Sequence[Spikes], point: Point) -> None:
+        """Nothing is left to decide: the text says it of each layer, or the arithmetic of all."""
+        raise NotValidated("resets that a configuration decides layer by layer")
 
     def top(self, name: str) -> Meant | None:
         """Return a statement that stands at the top of the file at most once, such as ``init``."""
@@ -201,7 +206,7 @@ class Walk:
         """Whether the reset of a neuron passes a gradient: the file's word, then the setting."""
         if "detach" in meant.given:
             return meant.options["detach"] is not True
-        return not self.of.detached
+        return not self.arithmetic.detached
 
     # ------------------------------------------------------------------ names
     def name(self, wanted: str, kind: str) -> str:

@@ -13,6 +13,9 @@ from snncc.compiler.validate.dsl_declared import parameters_of
 from snncc.compiler.validate.nir_reference import TRAINED, NirReference
 from snncc.compiler.validate.twins import Build, compare_small
 
+TOLERANCE = 1e-9
+"""Numbers of neurons are worked out on both sides, in another order."""
+
 
 def check_nir(
     module: Module,
@@ -26,11 +29,11 @@ def check_nir(
 
     ``build`` imports the graph again for other sizes; ``dt`` is what the user said.
     """
-    settings = settings or Settings()
+    settings = settings or Settings(tolerance=TOLERANCE)
     taken = number(module.attrs, "dt", 1.0)
     if dt is not None and taken != dt:
         fail(CODE, f"the import takes steps of {taken:g}, not of {dt:g}", path, help=HELP)
-    reference = NirReference(path, graph, taken, settings.detached)
+    reference = NirReference(path, graph, taken)
     _check_parameters(module, reference)
     counts = any(node.kind == "Delay" for node in reference.wiring.nodes.values())
     return compare_small(module, lambda _: reference, build, settings, all_steps=counts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -35,43 +35,40 @@ def six_digits(x: Array) -> Array:
     return np.where(np.abs(short - x) <= CLOSE * np.abs(x), short, x)
 
 
-@dataclass(slots=True)
-class Constants:
-    """A neuron's numbers by the names that parameters have; what is one number is of no shape."""
+def constants(node: NirNode, dt: float) -> dict[str, Array]:
+    """Return what the equations of a neuron need.
 
-    values: dict[str, Array] = field(default_factory=dict[str, Array])
-
-    def put(self, name: str, value: Array) -> None:
-        """Keep a constant; one that differs among the neurons is kept in float32."""
-        value = np.asarray(value, np.float64)
-        if value.size and np.all(value == value.flat[0]):
-            value = np.asarray(value.flat[0])
-        else:
-            value = value.astype(np.float32).astype(np.float64)
-        self.values[name] = value
-
-
-def constants(node: NirNode, dt: float) -> Constants:
-    """Return what the equations of a neuron need."""
-    found = Constants()
+    ``beta`` is ``1 - dt/tau``, ``a_syn`` is ``1 - dt/tau_syn``.  ``rate``, in the place of
+    ``beta`` where ``R = 1``, is ``dt/tau`` and drives the input too; otherwise ``gain`` does, which
+    is in front of a synapse as good as behind it.
+    """
+    found: dict[str, Array] = {}
     given = {k: np.asarray(v, np.float64) for k, v in node.values.items()}
-    found_gain = six_digits(given["r"] * dt)
+    gain = six_digits(given["r"] * dt)
     if "tau" in given or "tau_mem" in given:
         rate = six_digits(dt / given.get("tau", given.get("tau_mem", np.ones(()))))
-        found_gain = six_digits(rate * given["r"])
-        plain = np.all(given["r"] == 1) and not np.all(found_gain == 1)
-        found.put("rate" if plain else "beta", rate if plain else 1 - rate)
-        found.put("v_rest", given.get("v_leak", np.zeros(())))
-        found.values["plain"] = np.asarray(plain)
+        gain = six_digits(rate * given["r"])
+        if np.all(given["r"] == 1) and not np.all(gain == 1):
+            found["rate"], gain = rate, np.ones(())
+        else:
+            found["beta"] = 1 - rate
+        found["v_rest"] = given.get("v_leak", np.zeros(()))
     if "tau_syn" in given:
         fast = six_digits(dt / given["tau_syn"])
-        found.put("a_syn", 1 - fast)
-        found.put("into", six_digits(fast * given.get("w_in", np.ones(()))))
-    found.put("gain", found_gain)
+        found["a_syn"] = 1 - fast
+        gain = gain * six_digits(fast * given.get("w_in", np.ones(())))
+    found["gain"] = gain
     if "v_threshold" in given:
-        found.put("threshold", given["v_threshold"])
-        found.put("reset_value", given.get("v_reset", np.zeros(())))
-    return found
+        found["threshold"] = given["v_threshold"]
+        found["reset_value"] = given.get("v_reset", np.zeros(()))
+    return {name: kept(value) for name, value in found.items()}
+
+
+def kept(value: Array) -> Array:
+    """Return a constant as an import keeps it: one number, or float32 where neurons differ."""
+    if value.size and np.all(value == value.flat[0]):
+        return np.asarray(value.flat[0])
+    return value.astype(np.float32).astype(np.float64)
 
 
 def fitted(array: Array, sample: tuple[int, ...]) -> Array:
@@ -112,17 +109,16 @@ class Neuron:
 
     def step(self, x: Array) -> Array:
         """Take one step of ``dt``; return the spikes, or the membrane of an integrator."""
-        n = self.numbers
+        n, v = self.numbers, self.membrane
+        x = n["gain"] * x
         if "a_syn" in n:  # i += dt/tau_syn * (w_in*S - i)
-            self.current = n["a_syn"] * self.current + n["into"] * x
-            x = self.current
-        v = self.membrane
-        if "v_rest" in n:  # v += dt/tau * ((v_leak - v) + R*I)
-            rate = n["rate"] if "rate" in n else 1 - n["beta"]
-            drive = rate if "rate" in n else n["gain"]
-            v = v + rate * (n["v_rest"] - v) + drive * x
+            x = self.current = n["a_syn"] * self.current + x
+        if "rate" in n:  # v += dt/tau * ((v_leak - v) + R*I), R = 1
+            v = v + n["rate"] * ((n["v_rest"] - v) + x)
+        elif "beta" in n:  # v += dt/tau * (v_leak - v) + dt/tau * R*I
+            v = v + (1 - n["beta"]) * (n["v_rest"] - v) + x
         else:  # v += dt * R*I
-            v = v + n["gain"] * x
+            v = v + x
         if "threshold" not in n:
             self.membrane = v
             return v

@@ -12,6 +12,8 @@ from snncc.compiler.validate import array_layers, nir_equations
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.array_layers import Window
 from snncc.compiler.validate.compare import Evaluation, NotValidated
+from snncc.compiler.validate.draws import Point
+from snncc.compiler.validate.import_side import Spikes
 from snncc.compiler.validate.nir_equations import Neuron, Step, fitted, whole
 from snncc.compiler.validate.nir_wiring import REMEMBERS, Wiring, wire
 
@@ -24,13 +26,12 @@ NEURON_NUMBERS = ("beta", "rate", "a_syn", "threshold", "reset_value", "v_rest")
 class NirReference:
     """The :class:`~snncc.compiler.validate.compare.Reference` of a NIR graph.
 
-    ``detached`` is what becomes of the resets' gradients, which NIR does not say.
+    What becomes of the resets' gradients, which NIR does not say, the arithmetic says.
     """
 
     path: str
     graph: NirGraph
     dt: float
-    detached: bool = True
     constants: frozenset[str] = frozenset()
     wiring: Wiring = field(init=False)
     numbers: dict[str, dict[str, Array]] = field(init=False)
@@ -40,7 +41,7 @@ class NirReference:
         """Wire the graph and work out the neurons' numbers."""
         self.wiring = wire(self.graph)
         self.numbers = {
-            name: nir_equations.constants(node, self.dt).values
+            name: nir_equations.constants(node, self.dt)
             for name, node in self.wiring.nodes.items()
             if node.kind in REMEMBERS and node.kind != "Threshold"
         }
@@ -66,6 +67,10 @@ class NirReference:
     def needed(self) -> frozenset[str]:
         """Every parameter: the wiring holds only what leads to an output."""
         return frozenset(self.parameters)
+
+    def decide_resets(self, spikes: Sequence[Spikes], point: Point) -> None:
+        """NIR does not speak of gradients, so it cannot say which layers differ."""
+        raise NotValidated("resets that a configuration decides layer by layer")
 
     def evaluate(
         self, inputs: Mapping[str, Array], parameters: Mapping[str, Array], arithmetic: Arithmetic
@@ -192,5 +197,5 @@ class Run:
                 for key, value in self.of.numbers[name].items()
             }
             rest = np.zeros((self.batch, *sample))
-            return Neuron(self.arithmetic, kind, numbers, self.of.detached, rest, rest).step
+            return Neuron(self.arithmetic, kind, numbers, self.arithmetic.detached, rest, rest).step
         raise NotValidated(f"nodes of type {kind}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import zip_longest
 
 from snncc.compiler.diag import fail
@@ -73,9 +74,7 @@ def compare_small(
         reference = reference_of(twin)
         _same_ops(module, twin, reference.file)
     if each * batch * steps > LARGE:
-        settings = Settings(
-            hard=(), detached=settings.detached, batch_statistics=settings.batch_statistics
-        )
+        settings = replace(settings, hard=())
     return compare(twin, reference, settings)
 
 
