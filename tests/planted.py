@@ -106,7 +106,7 @@ def swapped(one: str, other: str) -> Fault:
     return plant
 
 
-def values(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Fault:  # type: ignore[type-arg]
+def values(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Fault:
     """A parameter holds other values."""
 
     def plant(module: Module) -> None:

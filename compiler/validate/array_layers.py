@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -58,6 +59,13 @@ def _windows(x: Array, kernel: Sequence[int], window: Window) -> Array:
     return found
 
 
+def _tap(x: Array, tap: tuple[int, ...]) -> Array:
+    """Return one position of the last axes."""
+    index: Any = (..., *tap)
+    found: Array = x[index]
+    return found
+
+
 def convolution(x: Array, weight: Array, bias: Array | None, window: Window) -> Array:
     """``weight[O, C/groups, kernel...]`` slides over the padded samples."""
     rank = weight.ndim - 2
@@ -97,7 +105,7 @@ def transposed_convolution(
         )
         for g in range(groups):
             own = slice(g * inner, (g + 1) * inner)
-            part = np.tensordot(x[:, own], weight[(own, slice(None), *tap)], axes=([1], [0]))
+            part = np.tensordot(x[:, own], _tap(weight[own], tap), axes=([1], [0]))
             at = (slice(None), slice(g * outer, (g + 1) * outer), *place)
             y[at] += np.moveaxis(part, -1, 1)
     kept = tuple(slice(lo, f - hi) for lo, hi, f in zip(window.low, window.high, full, strict=True))
@@ -115,7 +123,7 @@ def pooling(
     if kind != "max":
         total: Array = views.sum(axis=tuple(range(2 + rank, 2 + 2 * rank)))
         return total / float(np.prod(kernel)) if kind == "avg" else total
-    taps = [views[(..., *tap)] for tap in itertools.product(*map(range, kernel))]
+    taps = [_tap(views, tap) for tap in itertools.product(*map(range, kernel))]
     return largest(arithmetic, taps)
 
 

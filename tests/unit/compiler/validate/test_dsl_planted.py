@@ -171,5 +171,5 @@ def test_weights_of_a_file_are_compared(tmp_path: Path) -> None:
     module, _ = import_program(program, tmp_path / "net.snn")
     check_dsl(module, program, lambda batch, steps: module, arrays)
     module.resources["fc.weight"] = np.asarray(module.resources["fc.weight"])[::-1].copy()
-    with pytest.raises(CompileError, match="first values of fc.weight"):
+    with pytest.raises(CompileError, match=r"first values of fc\.weight"):
         check_dsl(module, program, lambda batch, steps: module, arrays)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def graph() -> NirGraph:
         each.name = name
     names = ["input", "conv", "pool", "lif", "again", "scale", "mean", "if", "flat", "fc", "cuba",
              "late", "last", "output"]  # fmt: skip
-    edges = list(zip(names, names[1:], strict=False))
+    edges = list(pairwise(names))
     edges += [("cuba", "back"), ("back", "cuba"), ("cuba", "other"), ("other", "last")]
     return NirGraph(nodes, edges)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +24,10 @@ from snncc.compiler.validate.nir_equations import six_digits
 from snncc.compiler.validate.nir_reference import NirReference
 
 
-def text_gives(
-    text: str, x: npt.ArrayLike, steps: int = 0, **parameters: npt.ArrayLike
-) -> dict[str, Array]:
+def text_gives(text: str, x: npt.ArrayLike, **parameters: npt.ArrayLike) -> dict[str, Array]:
     """Evaluate a text in plain numbers; dots of names are written as two underscores."""
     named = {k.replace("__", "."): np.asarray(v, np.float64) for k, v in parameters.items()}
-    reference = DslReference(parse(text, "net.snn"), named, steps)
+    reference = DslReference(parse(text, "net.snn"), named, 0)
     found = reference.evaluate({"x": np.asarray(x, np.float64)}, {}, Hard())
     return {name: array.round(12) for name, array in found.outputs.items()}
 
@@ -126,10 +126,12 @@ def test_blocks_of_texts() -> None:
     for mode, late in (("and", [0, 1, 0, 1]), ("or", [0, 1, 1, 1]), ("iand", [0, 0, 1, 0])):
         got = text_gives(text.format(mode), x)["out"]
         assert got[1, 0].tolist() == late
-    got = text_gives("input(2x1) y = relu scale(3) concat(y, x, axis=2) output(z)", [[[[1], [-1]]]])
-    assert got["z"].tolist() == [[[[1, 1], [0, -1]]]]
-    got = text_gives("input(1) repeat(3) { scale(2) add(x) }", [[[1]]])
-    assert got["out"].item() == 15
+    joined = text_gives(
+        "input(2x1) y = relu scale(3) concat(y, x, axis=2) output(z)", [[[[1], [-1]]]]
+    )
+    assert joined["z"].tolist() == [[[[1, 1], [0, -1]]]]
+    repeated = text_gives("input(1) repeat(3) { scale(2) add(x) }", [[[1]]])
+    assert repeated["out"].item() == 15
 
 
 def test_attention_of_texts() -> None:
@@ -161,7 +163,7 @@ def test_names_of_texts() -> None:
     got = reference.evaluate({"x": np.zeros((1, 1, 2))}, {}, Hard()).outputs["out"]
     assert got.ravel().tolist() == [5, 0]
     assert reference.needed() == set(named)
-    with pytest.raises(CompileError, match="no parameter 'fc.bias'"):
+    with pytest.raises(CompileError, match=r"no parameter 'fc\.bias'"):
         text_gives("input(2) fc = dense(2)", [[[1, 1]]], fc__weight=np.eye(2))
     with pytest.raises(CompileError, match="has shape"):
         text_gives("input(2) fc = dense(2)", [[[1, 1]]], fc__weight=np.eye(3))
@@ -190,7 +192,7 @@ def chain(*middle: NirNode, shape: tuple[int, ...] = (1,)) -> NirGraph:
     nodes |= {f"n{i}": each for i, each in enumerate(middle)}
     nodes["output"] = node("Output", shape=np.asarray(shape))
     names = list(nodes)
-    return NirGraph(nodes, list(zip(names, names[1:], strict=False)))
+    return NirGraph(nodes, list(pairwise(names)))
 
 
 def nir_gives(graph: NirGraph, x: npt.ArrayLike, dt: float = 1.0) -> Array:
@@ -241,7 +243,7 @@ def test_images_of_nir() -> None:
     flat = nir_gives(chain(node("Flatten", start_dim=1, end_dim=2), shape=(2, 3, 3)), x)
     assert flat.shape == (1, 1, 2, 9)
     assert nir_gives(chain(node("Flatten"), shape=(2, 3, 3)), x).shape == (1, 1, 2, 9)
-    two = {
+    two: dict[str, Any] = {
         "kernel_size": np.asarray(2),
         "stride": np.asarray([2, 2]),
         "padding": np.asarray([1, 1]),
