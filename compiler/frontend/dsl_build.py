@@ -224,6 +224,9 @@ class Walker:
             other = self.named(getattr(value, "name", "?"), value.span, x)
             if self.broken:
                 return x
+            if not _adds(x, other):
+                fail("E0124", f"{sample(x)} and {sample(other)} cannot be added", value.span,
+                     help="shapes are the same, or 1 where they differ")  # fmt: skip
             x = self.net.builder(call.span).one("graph.add", x, other)
         return x
 
@@ -268,6 +271,12 @@ class Walker:
         values = {p.name: p.default for p in LAYERS["bn"].pars}
         x = LAYERS["bn"].emit(self.net, x, Args(Call("bn", span), values), f"{name}.bn")
         return self.items(call.blocks[0], x)
+
+
+def _adds(x: Value, other: Value) -> bool:
+    """Whether samples have as many axes, equal ones but where one has length 1."""
+    a, b = x.type.step_shape, other.type.step_shape
+    return len(a) == len(b) and all(m == n or 1 in (m, n) for m, n in zip(a, b, strict=True))
 
 
 def _named(kind: str, args: Arguments) -> Arguments:

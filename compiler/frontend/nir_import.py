@@ -9,7 +9,7 @@ from snncc.compiler.diag import DiagnosticSink, fail
 from snncc.compiler.frontend.nir_build import NirBuilder
 from snncc.compiler.frontend.nir_file import NirGraph, read_nir
 from snncc.compiler.frontend.nir_graph import FlatNir, flatten
-from snncc.compiler.frontend.nir_layers import CONVOLUTIONS, MATRICES, need
+from snncc.compiler.frontend.nir_layers import CONVOLUTIONS, MATRICES, POOLS, need
 from snncc.compiler.frontend.nir_time import find_dt
 from snncc.compiler.ir.core import Module
 
@@ -98,6 +98,8 @@ def _sample(flat: FlatNir, x_shape: Sequence[int] | None, file: str) -> tuple[in
                 rank = 1
             elif x.kind in CONVOLUTIONS:
                 rank = 2 if x.kind == "Conv1d" else 3
+            elif x.kind in POOLS:
+                rank = 3
             break
     ones = next((i for i, d in enumerate(shape) if d != 1), len(shape) - 1)
     if given is not None and given in [shape[i:] for i in range(ones + 1)]:

@@ -17,11 +17,11 @@ from snncc.compiler.validate.work import products
 
 SMALL = 300_000
 """Products of one evaluation up to which a module is compared as it is."""
-LARGE = 100_000_000
+LARGE = 50_000_000
 """Products from which on only the smooth comparison is made."""
 SIZES = ((2, 4), (2, 3), (1, 3), (1, 2))
 """Batch and steps of twins; the first that is no larger than ``MEDIUM`` is taken, or the last."""
-MEDIUM = 200_000_000
+MEDIUM = 50_000_000
 ENOUGH = 3
 """Steps in which states and what comes late show; a module of fewer has a longer twin."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,14 @@ def test_arguments_without_a_name_win_over_the_abbreviation() -> None:
     ]  # fmt: skip
 
 
+def test_values_of_other_shapes_are_not_added() -> None:
+    """Trailing axes would have paired a batch of 4 with 4 features."""
+    text = "input(4x4, batch=4) flat = flatten d = dense(4) from x add(d)"
+    with pytest.raises(CompileError, match="4x4 and 4 cannot be added"):
+        neurons(text)
+    neurons("input(4) d = dense(1) from x add(d)")
+
+
 def test_lower_bound_of_zero_cannot_be_written_to_nir(tmp_path: Path) -> None:
     pytest.importorskip("h5py")
     module, _ = neurons("input(1) if(reset=hard, v_min=0)")
@@ -75,6 +84,24 @@ def test_nir_loop_without_input_is_refused() -> None:
     )  # fmt: skip
     with pytest.raises(CompileError, match="no path leads from the input to the loop of"):
         imported(text)
+
+
+def test_nir_image_of_one_channel_before_a_pool() -> None:
+    """A first axis of 1 is a batch that a writer left only where it is not a channel."""
+    two: dict[str, Any] = {
+        "kernel_size": shape(2, 2),
+        "stride": shape(2, 2),
+        "padding": shape(0, 0),
+    }
+    text = graph(
+        {
+            "input": node("Input", shape=shape(1, 4, 4)), "output": node("Output", shape=shape(1)),
+            "pool": node("SumPool2d", **two),
+        },
+        ("input", "pool"), ("pool", "output"),
+    )  # fmt: skip
+    (output,) = (op for op in imported(text).walk() if op.name == "graph.output")
+    assert output.operands[0].type.shape == (3, 1, 1, 2, 2)
 
 
 @pytest.mark.parametrize(("delay", "warned"), [(0.2, False), (0.25, True), (0.3, False)])
