@@ -56,6 +56,10 @@ class DslReference:
         """Every parameter of the network; what leads to no output is there all the same."""
         return frozenset(self.starts)
 
+    def other_threshold(self, spikes: Sequence[Spikes]) -> str:
+        """None: what layers compare is looked at with all else that the text says of them."""
+        return ""
+
     def decide_resets(self, spikes: Sequence[Spikes], point: Point) -> None:
         """Nothing is left to decide: the text says it of each layer, or the arithmetic of all."""
         raise NotValidated("resets that a configuration decides layer by layer")

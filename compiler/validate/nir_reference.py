@@ -68,6 +68,10 @@ class NirReference:
         """Every parameter: the wiring holds only what leads to an output."""
         return frozenset(self.parameters)
 
+    def other_threshold(self, spikes: Sequence[Spikes]) -> str:
+        """None: what nodes compare is looked at with their parameters."""
+        return ""
+
     def decide_resets(self, spikes: Sequence[Spikes], point: Point) -> None:
         """NIR does not speak of gradients, so it cannot say which layers differ."""
         raise NotValidated("resets that a configuration decides layer by layer")
