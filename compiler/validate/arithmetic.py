@@ -144,13 +144,13 @@ class Arithmetic:
     def spike(self, left: Array, right: Array, strict: bool = True) -> Array:
         """0 or 1: ``left > right``, or ``left >= right``.
 
-        ``left`` is the membrane: an element without a derivative is a state that no input has
-        reached yet, and its spike is a plain one in both arithmetics.
+        ``left`` is the membrane: where it has no derivative at all, it is a state that no input has
+        reached yet, and the spike is a plain one in both arithmetics.
         """
         a, b = self.real(left), self.real(right)
         self.approach(a, b)
         value = a > b if strict else a >= b
-        return self._jumped(left, right, value)
+        return self.jump(left - right, value) if self.moves(left) else self.constant(value)
 
     def spikes(self, h: Array, theta: Array) -> Array:
         """A count: ``trunc(h / theta)`` where ``h > 0``, else 0."""
@@ -158,18 +158,11 @@ class Arithmetic:
         n = np.trunc(a / b)
         self.approach(a, np.rint(a / b) * b)
         value = np.where(a > 0, n, 0.0)
-        return self._jumped(h, theta, value, count=True)
+        return self.jump(h - theta, value, count=True) if self.moves(h) else self.constant(value)
 
-    def _jumped(self, left: Array, right: Array, value: Array, count: bool = False) -> Array:
-        """A spike, element by element: no evaluator sees how many steps another takes at once."""
-        if not self.smooth:
-            return self.jump(left - right, value, count)
-        if not np.iscomplexobj(left):
-            return self.constant(
-                np.broadcast_to(value, np.broadcast_shapes(left.shape, right.shape))
-            )
-        jumped = self.jump(left - right, value, count)
-        return jumped if left.imag.all() else np.asarray(np.where(left.imag == 0, value, jumped))
+    def moves(self, x: Array) -> bool:
+        """Whether a membrane has a derivative anywhere; every one has in plain numbers."""
+        return not self.smooth or (np.iscomplexobj(x) and bool(np.any(x.imag)))
 
     def approach(self, left: Array, right: Array) -> None:
         """Take note of how near to a tie two sides come."""

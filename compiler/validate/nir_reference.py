@@ -81,42 +81,35 @@ class NirReference:
     ) -> Evaluation:
         """Evaluate the graph."""
         wiring, x = self.wiring, inputs[self.wiring.entry]
-        run = Run(self, {**self.parameters, **parameters}, arithmetic, x.shape[1])
+        run = Run(self, {**self.parameters, **parameters}, arithmetic, x.shape[0], x.shape[1])
         run.shape(x.shape[2:])
-        order = wiring.order()
-        rows = self._stepwise(run, order, x) if wiring.late else self._in_order(run, order, x)
-        places = [(name, rows[name]) for name in order]
-        return Evaluation({name: rows[name] for name in wiring.results}, places)
-
-    def _in_order(self, run: Run, order: Sequence[str], x: Array) -> dict[str, Array]:
-        """Evaluate node after node, each over all steps: there are no loops."""
         rows: dict[str, Array] = {}
-        for name in order:
-            heard = [rows[s] for s in self.wiring.sources[name]]
-            value = x if name == self.wiring.entry else _sum(heard)
-            step = run.steps[name]
-            if self.wiring.nodes[name].kind in (*REMEMBERS, "Delay"):
-                rows[name] = np.stack([step(each) for each in value])
+        for group in wiring.groups():
+            if any(source in group for name in group for source in wiring.sources[name]):
+                self._loop(run, group, rows)
             else:
-                rows[name] = array_layers.over_time(step, value, timed=True)
-        return rows
+                (name,) = group
+                heard = [rows[s] for s in wiring.sources[name]]
+                rows[name] = run.whole(name, x if name == wiring.entry else _sum(heard))
+        return Evaluation({name: rows[name] for name in wiring.results}, list(rows.items()))
 
-    def _stepwise(self, run: Run, order: Sequence[str], x: Array) -> dict[str, Array]:
-        """Evaluate all nodes step by step; before the first step late edges carry zeros."""
+    def _loop(self, run: Run, group: Sequence[str], rows: dict[str, Array]) -> None:
+        """Evaluate a loop step by step; before the first step late edges carry zeros."""
         wiring = self.wiring
-        before = {a: np.zeros((x.shape[1], *run.samples[a])) for a, _ in wiring.late}
-        rows: dict[str, list[Array]] = {name: [] for name in order}
-        for t in range(x.shape[0]):
+        late = {s for s, name in wiring.late if name in group}
+        before = {s: np.zeros((run.batch, *run.samples[s])) for s in late}
+        made: dict[str, list[Array]] = {name: [] for name in group}
+        for t in range(run.length):
             now: dict[str, Array] = {}
-            for name in order:
+            for name in group:
                 heard = [
-                    before[s] if (s, name) in wiring.late else now[s] for s in wiring.sources[name]
+                    before[s] if (s, name) in wiring.late else now[s] if s in now else rows[s][t]
+                    for s in wiring.sources[name]
                 ]
-                value = x[t] if name == wiring.entry else _sum(heard)
-                now[name] = run.steps[name](value)
-                rows[name].append(now[name])
+                now[name] = run.steps[name](_sum(heard))
+                made[name].append(now[name])
             before = now
-        return {name: np.stack(each) for name, each in rows.items()}
+        rows.update({name: np.stack(each) for name, each in made.items()})
 
 
 def _sum(values: Sequence[Array]) -> Array:
@@ -137,6 +130,7 @@ class Run:
     of: NirReference
     arrays: Mapping[str, Array]
     arithmetic: Arithmetic
+    length: int
     batch: int
     samples: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     steps: dict[str, Step] = field(default_factory=dict[str, Step])
@@ -159,6 +153,13 @@ class Run:
             if len(rest) == len(todo):
                 raise NotValidated(f"{rest[0]}: the shape of its input is not known")
             todo = rest
+
+    def whole(self, name: str, value: Array) -> Array:
+        """Evaluate a node that is on no loop over all steps."""
+        step, kind = self.steps[name], self.of.wiring.nodes[name].kind
+        if kind in (*REMEMBERS, "Delay") and kind != "Threshold":
+            return np.stack([step(each) for each in value])
+        return array_layers.over_time(step, value, timed=True)
 
     def result(self, node: NirNode, name: str, sample: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of what a node gives."""

@@ -5,7 +5,7 @@ Read from the file's nodes and edges, apart from the importer (docs/nir.md says 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from snncc.compiler.frontend.nir_file import NirGraph, NirNode, natural
@@ -44,6 +44,47 @@ class Wiring:
         if len(placed) < len(missing):
             raise NotValidated("a loop in which nothing comes late")
         return placed
+
+    def groups(self) -> list[list[str]]:
+        """Return nodes on the same loops together, all others alone, in an order of evaluation."""
+        targets: dict[str, list[str]] = {n: [] for n in self.sources}
+        for name, ins in self.sources.items():
+            for source in ins:
+                targets[source].append(name)
+        rank = {name: i for i, name in enumerate(self.order())}
+        found = [sorted(group, key=rank.__getitem__) for group in _loops(targets)]
+        return found[::-1]
+
+
+def _loops(targets: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Strongly connected components, each after those that it leads to (Tarjan's algorithm)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    open_: dict[str, None] = {}
+    found: list[list[str]] = []
+    for root in targets:
+        work = [(root, iter(targets[root]))] if root not in index else []
+        while work:
+            name, rest = work[-1]
+            if name not in index:
+                index[name] = low[name] = len(index)
+                open_[name] = None
+            target = next(rest, None)
+            if target is None:
+                work.pop()
+                if work:
+                    above = work[-1][0]
+                    low[above] = min(low[above], low[name])
+                if low[name] == index[name]:
+                    group = [open_.popitem()[0]]
+                    while group[-1] != name:
+                        group.append(open_.popitem()[0])
+                    found.append(group)
+            elif target not in index:
+                work.append((target, iter(targets[target])))
+            elif target in open_:
+                low[name] = min(low[name], index[target])
+    return found
 
 
 def wire(graph: NirGraph) -> Wiring:
