@@ -17,11 +17,10 @@ from snncc.compiler.validate.work import products
 
 SMALL = 300_000
 """Products of one evaluation up to which a module is compared as it is."""
-LARGE = 50_000_000
+LARGE = 20_000_000
 """Products from which on only the smooth comparison is made."""
 SIZES = ((2, 4), (2, 3), (1, 3), (1, 2))
-"""Batch and steps of twins; the first that is no larger than ``MEDIUM`` is taken, or the last."""
-MEDIUM = 50_000_000
+"""Batch and steps of twins; the first that is no larger than ``LARGE`` is taken, or the last."""
 ENOUGH = 3
 """Steps in which states and what comes late show; a module of fewer has a longer twin."""
 
@@ -48,7 +47,7 @@ def compare_small(
         if module.steps >= ENOUGH:
             return report
     each = max(1, size // (module.batch * module.steps))
-    fitting = [s for s in SIZES if s[0] * s[1] * each <= MEDIUM]
+    fitting = [s for s in SIZES if s[0] * s[1] * each <= LARGE]
     batch, steps = fitting[0] if fitting else SIZES[-1]
     batch = min(batch, module.batch)
     if all_steps:

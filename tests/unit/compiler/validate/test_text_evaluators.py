@@ -278,7 +278,7 @@ def test_derivatives_of_spikes() -> None:
     for detach in ("true", "false"):
         text = f"input(1, steps=2) if(reset=subtract, detach={detach}, threshold=0.5)"
         found = DslReference(parse(text, "net.snn"), {}, 2).evaluate({"x": x}, {}, Smooth())
-        rate[detach] = found.outputs["out"].imag.ravel() / STEP
+        rate[detach] = np.asarray(np.imag(found.outputs["out"]), np.float64).ravel() / STEP
     s = 0.5 + 0.2 / 2.4  # what fires at 0.7 - 0.5
     u = 0.7 + 0.2 - 0.5 * s - 0.5
     slope0, slope1 = 0.5 / 1.2**2, 0.5 / (1 + abs(u)) ** 2

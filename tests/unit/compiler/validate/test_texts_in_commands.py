@@ -14,8 +14,11 @@ from snncc.compiler.cli import api
 from snncc.compiler.cli.main import cli
 from snncc.compiler.diag import CompileError
 from snncc.compiler.frontend import dsl_layers, nir_build
+from snncc.compiler.frontend.dsl_args import Args
 from snncc.compiler.frontend.dsl_layers import LAYERS
+from snncc.compiler.frontend.dsl_net import Net
 from snncc.compiler.frontend.nir_time import Step
+from snncc.compiler.ir.core import Value
 
 ROOT = Path(__file__).resolve().parents[4]
 LARGE = ("resnet.snn", "spikformer.snn", "vgg.snn")
@@ -38,11 +41,21 @@ def test_every_shipped_model_is_tested() -> None:
     assert shipped == {"lif_mlp.snn", *LARGE}
 
 
+def nothing(net: Net, x: Value, args: Args, name: str) -> Value:
+    """A layer that was forgotten."""
+    return x
+
+
+def same_for_all(fan_in: int) -> float:
+    """A range of first weights that forgets how many inputs there are."""
+    return 0.5
+
+
 def test_misread_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.snn"
     path.write_text("input(4, steps=3) dense(3) relu dense(2) lif")
     assert api.load(path).verdict.validated
-    monkeypatch.setitem(LAYERS, "relu", replace(LAYERS["relu"], emit=lambda net, x, a, name: x))
+    monkeypatch.setitem(LAYERS, "relu", replace(LAYERS["relu"], emit=nothing))
     with pytest.raises(CompileError, match="E0114"):
         api.load(path)
     found = CliRunner().invoke(cli, ["check", str(path)])
@@ -55,7 +68,7 @@ def test_misread_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_misread_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.snn"
     path.write_text("input(4, steps=3) dense(3) lif")
-    monkeypatch.setattr(dsl_layers, "bound", lambda fan_in: 0.5)
+    monkeypatch.setattr(dsl_layers, "bound", same_for_all)
     with pytest.raises(CompileError, match=r"first values of dense1\.weight"):
         api.load(path)
 
