@@ -58,6 +58,10 @@ class Network(Protocol):
         """Whether the reset of a neuron passes a gradient."""
         ...
 
+    def notice(self, name: str, array: Array) -> None:
+        """Keep a value that is no layer's result, to say where a difference begins."""
+        ...
+
     def parameter(
         self,
         name: str,
@@ -223,8 +227,13 @@ def neurons(net: Network, m: Meant, x: Flow, label: str) -> Flow:
         size = shape[-1]
         back = net.parameter(f"{label}.recurrent", (size, size), fan_in=size)
         layer.feedback = lambda spikes: array_layers.affine(spikes, back)
-    steps = x.array.shape[0] if x.timed else net.steps
-    return Flow(np.stack([layer.step(x.at(t)) for t in range(steps)]), True)
+    given: list[Array] = []
+    membranes: list[Array] = []
+    for t in range(x.array.shape[0] if x.timed else net.steps):
+        given.append(layer.step(x.at(t)))
+        membranes.append(layer.membrane)
+    net.notice(f"membrane of {label}", np.stack(membranes))
+    return Flow(np.stack(given), True)
 
 
 def _leak(net: Network, m: Meant, label: str) -> Leak:

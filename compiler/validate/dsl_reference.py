@@ -130,15 +130,20 @@ class Walk:
                 return x
             case "residual":
                 branches = [self.items(block, x) for block in meant.blocks]
-                return self.joined(meant, branches[0], branches[1] if len(branches) > 1 else x)
+                made = self.joined(meant, branches[0], branches[1] if len(branches) > 1 else x)
+                self.places.append(("residual", made.array))
+                return made
             case "add":
                 for other in meant.names:
                     x = dsl_layers.added(x, self.values[other])
+                    self.places.append((f"add({other})", x.array))
                 return x
             case "concat":
                 parts = [self.items(block, x) for block in meant.blocks]
                 parts = parts or [self.values[n] for n in meant.names]
-                return dsl_layers.side_by_side(parts, meant.whole("axis"))
+                made = dsl_layers.side_by_side(parts, meant.whole("axis"))
+                self.places.append(("concat", made.array))
+                return made
             case "output":
                 self.outputs[str(meant.options["name"])] = x
                 return x
@@ -224,6 +229,10 @@ class Walk:
             label = f"{wanted}_{again}"
         self.taken.add(label)
         return label
+
+    def notice(self, name: str, array: Array) -> None:
+        """Keep a value to say where a difference begins."""
+        self.places.append((name, array))
 
     def parameter(
         self,

@@ -91,7 +91,8 @@ class NirReference:
                 (name,) = group
                 heard = [rows[s] for s in wiring.sources[name]]
                 rows[name] = run.whole(name, x if name == wiring.entry else _sum(heard))
-        return Evaluation({name: rows[name] for name in wiring.results}, list(rows.items()))
+        places = [*run.membranes.items(), *rows.items()]
+        return Evaluation({name: rows[name] for name in wiring.results}, places)
 
     def _loop(self, run: Run, group: Sequence[str], rows: dict[str, Array]) -> None:
         """Evaluate a loop step by step; before the first step late edges carry zeros."""
@@ -134,6 +135,9 @@ class Run:
     batch: int
     samples: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     steps: dict[str, Step] = field(default_factory=dict[str, Step])
+    neurons: dict[str, Neuron] = field(default_factory=dict[str, Neuron])
+    membranes: dict[str, Array] = field(default_factory=dict[str, Array])
+    """What is no node's result, to say where a difference begins."""
 
     def shape(self, first: tuple[int, ...]) -> None:
         """Find out the shapes, round the loops as far as they are known, and prepare the nodes."""
@@ -157,7 +161,12 @@ class Run:
     def whole(self, name: str, value: Array) -> Array:
         """Evaluate a node that is on no loop over all steps."""
         step, kind = self.steps[name], self.of.wiring.nodes[name].kind
-        if kind in (*REMEMBERS, "Delay") and kind != "Threshold":
+        neuron = self.neurons.get(name)
+        if neuron is not None:
+            made = [(step(each), neuron.membrane) for each in value]
+            self.membranes[f"membrane of {name}"] = np.stack([v for _, v in made])
+            return np.stack([given for given, _ in made])
+        if kind == "Delay":
             return np.stack([step(each) for each in value])
         return array_layers.over_time(step, value, timed=True)
 
@@ -202,5 +211,7 @@ class Run:
                 for key, value in self.of.numbers[name].items()
             }
             rest = np.zeros((self.batch, *sample))
-            return Neuron(self.arithmetic, kind, numbers, self.arithmetic.detached, rest, rest).step
+            neuron = Neuron(self.arithmetic, kind, numbers, self.arithmetic.detached, rest, rest)
+            self.neurons[name] = neuron
+            return neuron.step
         raise NotValidated(f"nodes of type {kind}")

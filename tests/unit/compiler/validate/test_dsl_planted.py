@@ -160,6 +160,16 @@ def test_planted_fault_in_attention_is_found(fault: planted.Fault) -> None:
 
 
 def test_message_names_the_layer() -> None:
+    lines = TEXT.splitlines()
+    for fault, line, word in (
+        ("tau", "c2 =", "neuron of layer 'a2'"),
+        ("eps", "c1 =", "batchnorm of layer 'bn1'"),
+        ("iand the wrong way round", "residual(mode=iand)", "iand"),
+    ):
+        message = planted_in(TEXT, FAULTS[fault])
+        number = next(i for i, text in enumerate(lines, 1) if text.startswith(line))
+        assert message.startswith(f"net.snn:{number}:")
+        assert f"the first value that the file does not have is that of {word}" in message
     assert "net.snn:branch: " in planted_in(TEXT, FAULTS["surrogate lost"])
     assert "net.snn:c6.weight: " in planted_in(TEXT, FAULTS["other first weights"])
 
