@@ -274,7 +274,7 @@ def test_transposed_convolution_is_the_transpose() -> None:
 def test_derivatives_of_spikes() -> None:
     """A reset that is attached passes a derivative, a detached one does not."""
     x = np.asarray([0.7 + 1j * STEP, 0.2])[:, None, None]
-    rate = {}
+    rate: dict[str, Array] = {}
     for detach in ("true", "false"):
         text = f"input(1, steps=2) if(reset=subtract, detach={detach}, threshold=0.5)"
         found = DslReference(parse(text, "net.snn"), {}, 2).evaluate({"x": x}, {}, Smooth())
