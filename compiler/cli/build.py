@@ -22,6 +22,7 @@ from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.machine import Machine
 
 if TYPE_CHECKING:
+    from snncc.compiler.frontend.dsl_parse import Program
     from snncc.compiler.frontend.onnx_nodes import FileNode
 
 TO_PHASED = "frontend,phases"
@@ -119,32 +120,47 @@ def _tell(verdict: Verdict, path: Path, sink: DiagnosticSink) -> None:
 
 
 def _import_nir(path: Path, request: Request) -> Imported:
-    from snncc.compiler.frontend.nir_import import import_nir
+    from snncc.compiler.frontend.nir_file import read_nir
+    from snncc.compiler.frontend.nir_import import import_graph
 
     config, sink = request.config, DiagnosticSink()
     if config.integer("time_axis") not in (None, 0):
         fail("E0354", "the time axis of a NIR model is 0: x is [T, B, ...]", config.file)
-    module = import_nir(
-        path,
-        steps=config.integer("timesteps"),
-        batch=request.batch,
-        x_shape=request.x_shape,
-        dt=request.dt,
-        sink=sink,
-    )
+    graph, version = read_nir(path)
+
+    def build(batch: int | None, steps: int | None, sink: DiagnosticSink) -> Module:
+        shape = request.x_shape
+        return import_graph(
+            graph, version, path, steps=steps, batch=batch, x_shape=shape, dt=request.dt, sink=sink
+        )
+
+    module = build(request.batch, config.integer("timesteps"), sink)
     sink.raise_if_errors()
+    verdict = SWITCHED_OFF
+    if request.validate:
+        from snncc.compiler.validate.judge import judge
+        from snncc.compiler.validate.nir_check import check_nir
+
+        def again(batch: int, steps: int) -> Module:
+            return build(batch, steps, DiagnosticSink())
+
+        verdict = judge(lambda: check_nir(module, str(path), graph, again, request.dt))
+        _tell(verdict, path, sink)
     if config.flag("input.spikes"):
         spike_input(module)
-    return Imported(module, config, tuple(sink.warnings))
+    return Imported(module, config, tuple(sink.warnings), verdict=verdict)
 
 
 def _import_dsl(path: Path, request: Request) -> Imported:
-    from snncc.compiler.frontend.dsl_import import SHORT, import_dsl
+    from snncc.compiler.frontend.dsl_import import SHORT, import_program
+    from snncc.compiler.frontend.dsl_parse import read_program
 
     config, sink = request.config, DiagnosticSink()
     if config.integer("time_axis") not in (None, 0):
         fail("E0354", "the time axis of a .snn model is 0: x is [T, B, ...]", config.file)
-    module, settings = import_dsl(
+    program = read_program(path)
+    module, settings = import_program(
+        program,
         path,
         steps=config.integer("timesteps"),
         batch=request.batch,
@@ -162,9 +178,25 @@ def _import_dsl(path: Path, request: Request) -> Imported:
         except CompileError as error:
             fail("E0122", error.diagnostics[0].message, said.span)
     sink.raise_if_errors()
+    verdict = SWITCHED_OFF
+    if request.validate:
+        verdict = _compare_dsl(module, program, path)
+        _tell(verdict, path, sink)
     if config.flag("input.spikes"):
         spike_input(module)
-    return Imported(module, config, tuple(sink.warnings))
+    return Imported(module, config, tuple(sink.warnings), verdict=verdict)
+
+
+def _compare_dsl(module: Module, program: Program, path: Path) -> Verdict:
+    from snncc.compiler.frontend.dsl_import import first_weights, import_program
+    from snncc.compiler.validate.dsl_check import check_dsl
+    from snncc.compiler.validate.judge import judge
+
+    def again(batch: int, steps: int) -> Module:
+        return import_program(program, path, batch=batch, steps=steps, sink=DiagnosticSink())[0]
+
+    weights = first_weights(program, path)[0] or None
+    return judge(lambda: check_dsl(module, program, again, weights))
 
 
 def steps_of(config: Config, x_shape: Sequence[int] | None) -> int | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from snncc.compiler.diag import CompileError, DiagnosticSink, Span, fail
 from snncc.compiler.frontend.dsl_args import Args, Par, check, similar
@@ -11,6 +12,7 @@ from snncc.compiler.frontend.dsl_layers import LAYERS, Layer, sample
 from snncc.compiler.frontend.dsl_net import Net
 from snncc.compiler.frontend.dsl_neurons import NEURONS
 from snncc.compiler.frontend.dsl_parse import Call, Item, Program
+from snncc.compiler.frontend.dsl_parse import Value as Said
 from snncc.compiler.ir.core import Value
 
 INPUT = (
@@ -29,8 +31,12 @@ ATTENTION = (Par("heads", "int", 1, low=1), Par("scale", "float", 0.125))
 JOIN = (Par("axis", "int", 1, low=1),)
 PLACED = ("input", "train", "init", "weights")
 BLOCKS = ("repeat", "residual", "concat", "attention", "add", "output")
+OUTPUT = (Par("name", "word", "out"),)
+OPTIONS = {"repeat": REPEAT, "residual": RESIDUAL, "attention": ATTENTION, "output": OUTPUT}
+"""Options of blocks whose arguments are options only."""
 MAX_LAYERS = 20_000
 MAX_ELEMENTS = 1 << 32
+Arguments: TypeAlias = tuple[tuple[str, Said], ...]
 
 
 @dataclass(slots=True)
@@ -87,16 +93,18 @@ class Walker:
         if item.name in LAYERS or item.name in NEURONS or item.name in (*PLACED, *BLOCKS):
             self.fault("E0123", f"{item.name} is a layer's name already", item.span)
             return
-        self.lets[item.name] = self.resolve(call)
+        made = self.resolve(call)
+        self.lets[item.name] = replace(made, args=_named(made.name, made.args))
 
     def resolve(self, call: Call) -> Call:
         """Put the definition in the place of an abbreviation; arguments here win."""
         base = self.lets.get(call.name)
         if base is None:
             return call
-        said = {k for k, _ in call.args}
-        kept = tuple((k, v) for k, v in base.args if not k or k not in said)
-        return Call(base.name, call.span, kept + call.args, call.blocks or base.blocks,
+        args = _named(base.name, call.args)
+        said = {k for k, _ in args if k}
+        kept = tuple((k, v) for k, v in base.args if k not in said)
+        return Call(base.name, call.span, kept + args, call.blocks or base.blocks,
                     base.bare and call.bare)  # fmt: skip
 
     def named(self, name: str, span: Span, x: Value) -> Value:
@@ -216,13 +224,15 @@ class Walker:
             other = self.named(getattr(value, "name", "?"), value.span, x)
             if self.broken:
                 return x
+            if not _adds(x, other):
+                fail("E0124", f"{sample(x)} and {sample(other)} cannot be added", value.span,
+                     help="shapes are the same, or 1 where they differ")  # fmt: skip
             x = self.net.builder(call.span).one("graph.add", x, other)
         return x
 
     def output(self, call: Call, x: Value, name: str) -> Value:
         """Make the present value a result."""
-        label = Par("name", "word", "out")
-        args = self.block(call, (label,), 0, 0)
+        args = self.block(call, OUTPUT, 0, 0)
         if args is not None:
             if args.word("name") in self.outputs:
                 self.fault("E0123", f"output {args.word('name')} is there already", call.span)
@@ -261,6 +271,23 @@ class Walker:
         values = {p.name: p.default for p in LAYERS["bn"].pars}
         x = LAYERS["bn"].emit(self.net, x, Args(Call("bn", span), values), f"{name}.bn")
         return self.items(call.blocks[0], x)
+
+
+def _adds(x: Value, other: Value) -> bool:
+    """Whether samples have as many axes, equal ones but where one has length 1."""
+    a, b = x.type.step_shape, other.type.step_shape
+    return len(a) == len(b) and all(m == n or 1 in (m, n) for m, n in zip(a, b, strict=True))
+
+
+def _named(kind: str, args: Arguments) -> Arguments:
+    """Give arguments without a name the one that they mean, so that a later one can win."""
+    layer = LAYERS.get(kind) or NEURONS.get(kind)
+    pars = layer.pars if layer is not None else OPTIONS.get(kind, ())
+    free = [p.name for p in pars if p.name not in {k for k, _ in args}]
+    named: list[tuple[str, Said]] = []
+    for key, value in args:
+        named.append((key or (free.pop(0) if free else ""), value))
+    return tuple(named)
 
 
 def find(program: Program, name: str) -> Call | None:

@@ -60,8 +60,22 @@ def import_dsl(
     ``steps`` and ``batch`` win over the file's; ``x_shape`` is the shape of the input that will be
     given.  Warnings go to ``sink``; faults raise ``CompileError``.
     """
+    return import_program(
+        read_program(path), path, steps=steps, batch=batch, x_shape=x_shape, sink=sink
+    )
+
+
+def import_program(
+    program: Program,
+    path: Path,
+    *,
+    steps: int | None = None,
+    batch: int | None = None,
+    x_shape: Sequence[int] | None = None,
+    sink: DiagnosticSink | None = None,
+) -> tuple[Module, list[Said]]:
+    """Make a module of a parsed file, as :func:`import_dsl`; ``path`` is where the file lies."""
     sink = sink if sink is not None else DiagnosticSink()
-    program = read_program(path)
     settings = training(program)
     given = placed(program, "input", INPUT)
     if given is None:
@@ -83,7 +97,7 @@ def import_dsl(
     if steps * batch * math.prod(sample) > MAX_ELEMENTS:
         fail("E0124", f"an input of {steps} steps and batch {batch} is absurd", given.span())
     module = Module(_name(program, path))
-    weights, file = _weights(program, path)
+    weights, file = first_weights(program, path)
     net = Net(module, steps, sink, weights=weights, weights_file=file)
     start = placed(program, "init", INIT)
     if start is not None:
@@ -118,7 +132,8 @@ def _name(program: Program, path: Path) -> str:
     return named[0].name if named else path.stem
 
 
-def _weights(program: Program, path: Path) -> tuple[dict[str, Array], str]:
+def first_weights(program: Program, path: Path) -> tuple[dict[str, Array], str]:
+    """Return the arrays of the npz that a file names, and its name."""
     args = placed(program, "weights", WEIGHTS)
     if args is None:
         return {}, ""

@@ -56,13 +56,18 @@ def _neuron(kind: str) -> Emit:
             attrs |= {"synapse": "before", "a_syn": a.float("alpha")}
         for key in NUMBERS:
             value = a.values.get(key)
-            if isinstance(value, float) and (value or key == "threshold"):
+            if isinstance(value, float) and (value or key in ("threshold", "v_min")):
                 attrs[key] = value
         if kind == "li":
             attrs["compare"] = "none"
         else:
             _fire(a, attrs)
-        said = {"a_syn": a.said("alpha"), "dynamics": True, "synapse": True}
+        said = {
+            "a_syn": a.said("alpha"),
+            "reset_gradient": a.said("detach"),
+            "dynamics": True,
+            "synapse": True,
+        }
         attrs["origin"] = {
             k: "file" if said.get(k, a.said(k)) else "default"
             for k in attrs

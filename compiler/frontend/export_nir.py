@@ -359,7 +359,8 @@ class _Writer:
             self.refuse(op, f"the synapse {at.get('synapse')!r}", "only synapse = before")
         names = {*at, *param_names(at)}
         for key in ("v_min", "v_init", "i_init"):
-            if key in names and (key in param_names(at) or at.get(key) not in (None, 0, 0.0)):
+            nothing = (None,) if key == "v_min" else (None, 0, 0.0)
+            if key in names and (key in param_names(at) or at.get(key) not in nothing):
                 self.refuse(op, key)
         if len(op.results) > 1 and op.results[1].uses:
             self.refuse(op, "the membrane of a neuron that fires as a value")

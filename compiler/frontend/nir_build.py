@@ -168,7 +168,13 @@ class NirBuilder:
     def _delay(self, name: str, x: FlatNode, value: Value, b: Builder) -> Value:
         """Emit a transmission delay: one register for each step, taps where the delays differ."""
         array = layers.need(x.node, "delay", self.where(name)).astype(np.float64)
-        counts = np.rint(rounded(array / self.dt)).astype(np.int64)
+        exact = rounded(array / self.dt)
+        counts = np.rint(exact).astype(np.int64)
+        if np.any(np.abs(exact - counts) > 1e-5):
+            odd = float(array.flat[int(np.argmax(np.abs(exact - counts)))])
+            text = f"a delay of {odd:g} is {odd / self.dt:g} steps of {self.dt:g}"
+            self.sink.warning("E0111", f"{text}; it is rounded to the nearest step",
+                              self.where(name), help="give --dt that divides it")  # fmt: skip
         if counts.min(initial=0) < 0:
             fail("E0105", f"a delay of {array.min():g}", self.where(name))
         counts = np.minimum(self._fit(counts, name), self.steps)

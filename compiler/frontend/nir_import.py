@@ -7,9 +7,9 @@ from pathlib import Path
 
 from snncc.compiler.diag import DiagnosticSink, fail
 from snncc.compiler.frontend.nir_build import NirBuilder
-from snncc.compiler.frontend.nir_file import read_nir
+from snncc.compiler.frontend.nir_file import NirGraph, read_nir
 from snncc.compiler.frontend.nir_graph import FlatNir, flatten
-from snncc.compiler.frontend.nir_layers import CONVOLUTIONS, MATRICES, need
+from snncc.compiler.frontend.nir_layers import CONVOLUTIONS, MATRICES, POOLS, need
 from snncc.compiler.frontend.nir_time import find_dt
 from snncc.compiler.ir.core import Module
 
@@ -31,9 +31,25 @@ def import_nir(
     count where it is not known; ``dt`` is the time step in the file's unit.  Warnings go to
     ``sink``; faults raise ``CompileError``.
     """
+    return import_graph(
+        *read_nir(path), path, steps=steps, batch=batch, x_shape=x_shape, dt=dt, sink=sink
+    )
+
+
+def import_graph(
+    graph: NirGraph,
+    version: str,
+    path: Path,
+    *,
+    steps: int | None = None,
+    batch: int | None = None,
+    x_shape: Sequence[int] | None = None,
+    dt: float | None = None,
+    sink: DiagnosticSink | None = None,
+) -> Module:
+    """Make a module of a graph that was read from ``path``, as :func:`import_nir`."""
     sink = sink if sink is not None else DiagnosticSink()
     file = str(path)
-    graph, version = read_nir(path)
     flat = flatten(graph, file)
     sample = _sample(flat, x_shape, file)
     if x_shape is not None and len(x_shape) > 2:
@@ -82,6 +98,8 @@ def _sample(flat: FlatNir, x_shape: Sequence[int] | None, file: str) -> tuple[in
                 rank = 1
             elif x.kind in CONVOLUTIONS:
                 rank = 2 if x.kind == "Conv1d" else 3
+            elif x.kind in POOLS:
+                rank = 3
             break
     ones = next((i for i, d in enumerate(shape) if d != 1), len(shape) - 1)
     if given is not None and given in [shape[i:] for i in range(ones + 1)]:

@@ -91,7 +91,7 @@ def pool_attributes(node: NirNode, where: str) -> dict[str, Attribute]:
 def flat_shape(node: NirNode, shape: Shape, where: str) -> Shape:
     """Return the step shape after Flatten, whose axes do not count the batch."""
     sample = shape[1:]
-    start = whole(node, "start_dim", 1, 0, where)[0]
+    start = whole(node, "start_dim", 1, 1, where)[0]  # as in NIR itself
     end = whole(node, "end_dim", 1, -1, where)[0]
     start, end = (d + len(sample) if d < 0 else d for d in (start, end))
     if not 0 <= start <= end < len(sample):

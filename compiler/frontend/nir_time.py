@@ -43,6 +43,13 @@ def rounded(value: Array) -> Array:
     return np.where(np.abs(short - value) <= CLOSE * np.abs(value), short, value)
 
 
+def tidied(value: Array) -> Array:
+    """Remove what float64 arithmetic added to numbers with 15 digits."""
+    value = np.asarray(value, np.float64)
+    flat = [float(f"{v:.15g}") for v in value.reshape(-1).tolist()]
+    return np.asarray(flat, np.float64).reshape(value.shape)
+
+
 def uniform(value: Array) -> float | None:
     """Return the only value of an array."""
     flat = np.asarray(value).reshape(-1)
@@ -134,7 +141,7 @@ def _leaky(node: NirNode, step: Step, r: Array, dt: float, timed: str, where: st
     if node.kind.startswith("Cuba"):
         fast = _quotient(node, "tau_syn", dt, where)
         step.attrs["synapse"] = "before"
-        _put(step, "a_syn", rounded(1 - fast), timed)
+        _put(step, "a_syn", tidied(1 - fast), timed)
         w_in = np.asarray(node.values.get("w_in", np.ones(())), np.float64)
         into = rounded(fast * w_in)
     if uniform(r) == 1.0 and uniform(gain) != 1.0:
@@ -143,8 +150,8 @@ def _leaky(node: NirNode, step: Step, r: Array, dt: float, timed: str, where: st
         step.gain = into
     else:
         step.attrs["dynamics"] = "leaky"
-        _put(step, "beta", rounded(1 - rate), timed)
-        step.gain = rounded(into * gain)
+        _put(step, "beta", tidied(1 - rate), timed)
+        step.gain = tidied(into * gain)
     if "v_leak" in node.values:
         _put(step, "v_rest", node.values["v_leak"], "file")
 

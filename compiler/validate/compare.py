@@ -131,6 +131,8 @@ class Settings:
     configured, and each of its layers says it."""
     batch_statistics: bool = False
     seed: int = 1
+    tolerance: float = TOLERANCE
+    """Largest difference, relative to the largest element of a result."""
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])
     """``integer`` or ``truth`` for the inputs that are no real numbers."""
 
@@ -180,7 +182,9 @@ class _Comparison:
             detached = modes != {"attached"}
             if len(modes) > 1:
                 self.reference.decide_resets(spikes_of(self.side, point, Smooth()), point)
-        _evaluate(self.side, self.reference, point, Smooth(detached=detached))
+        _evaluate(
+            self.side, self.reference, point, Smooth(detached=detached), self.settings.tolerance
+        )
         self.report.smooth += 1
         fires = [each for each in spikes_of(self.side, point, Smooth()) if each.compare != "multi"]
         place = self.reference.other_threshold(fires)
@@ -193,7 +197,14 @@ class _Comparison:
         """Compare plain values; draw again where a tie may explain a difference."""
         for again in range(REDRAWS):
             point = self.draw(scale, seed + again, False)
-            if _evaluate(self.side, self.reference, point, Hard(), or_tie=True):
+            if _evaluate(
+                self.side,
+                self.reference,
+                point,
+                Hard(),
+                self.settings.tolerance,
+                or_tie=True,
+            ):
                 self.report.hard += 1
                 return
         self.report.remarks.append(
@@ -207,6 +218,7 @@ def _evaluate(
     reference: Reference,
     point: draws.Point,
     arithmetic: Arithmetic,
+    tolerance: float,
     or_tie: bool = False,
 ) -> bool:
     """Compare both sides at one point; False where only a tie may explain a difference."""
@@ -223,7 +235,7 @@ def _evaluate(
         theirs, ours = np.asarray(value), np.asarray(ours)
         if ours.shape == (1, *theirs.shape):  # a file of a single step has no axis for time
             ours = ours[0]
-        what = difference(theirs, ours)
+        what = difference(theirs, ours, tolerance)
         if what is None:
             continue
         if or_tie and margin <= TIE:
@@ -247,7 +259,7 @@ def _refuse(
     fail(CODE, MESSAGE, where, notes=notes, help=HELP)
 
 
-def difference(theirs: Array, ours: Array) -> str | None:
+def difference(theirs: Array, ours: Array, tolerance: float = TOLERANCE) -> str | None:
     """Say how two results differ, None where they agree: first the values, then the derivatives."""
     if theirs.shape != ours.shape:
         return f"the file gives shape {list(theirs.shape)}, the import {list(ours.shape)}"
@@ -258,7 +270,7 @@ def difference(theirs: Array, ours: Array) -> str | None:
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         finite = np.isfinite(a)
         size = float(np.abs(a[finite]).max(initial=0.0))
-        same = np.where(finite, np.abs(a - b) <= TOLERANCE * max(size, 1e-30), _alike(a, b))
+        same = np.where(finite, np.abs(a - b) <= tolerance * max(size, 1e-30), _alike(a, b))
         if not same.all():
             at = tuple(int(i) for i in np.argwhere(~same)[0])
             place = f" at {list(at)}" if at else ""

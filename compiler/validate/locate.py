@@ -7,6 +7,7 @@ known, and that nothing known is computed from, is where the difference begins.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from snncc.compiler.validate.import_side import Side
 
 PREFIX = "#"
 NEAR = 1e-6
+LINE = re.compile(r"\d+:\d+$")
 
 
 def first_difference(
@@ -103,18 +105,20 @@ def _features(a: Array) -> Array:
 
 
 def _words(each: Op, arrays: Sequence[Array], known: _Known) -> tuple[str, list[str]]:
-    place = str(each.loc).rpartition(":")[2]
     theirs: Mapping[str, Array] = dict(known.places)
     layer = text(each.attrs, "layer", "")
+    place = key = str(each.loc).rpartition(":")[2]
+    if line := LINE.search(str(each.loc)):  # texts have lines and columns, and layers in them
+        place, key = line.group(), layer
     what = each.name.partition(".")[2] + (f" of layer {layer!r}" if layer else "")
     held = arrays[0]
-    if place in theirs and held.size > theirs[place].size and held.ndim:
+    if key in theirs and held.size > theirs[key].size and held.ndim:
         held = held[-1]  # the place is that of the last step
     ours = _first(held)
     words = [f"the first value that the file does not have is that of {what}"]
-    if place in theirs:
+    if key in theirs:
         words.append(
-            f"at this node the file starts with {_first(theirs[place])}, the import {ours}"
+            f"at this node the file starts with {_first(theirs[key])}, the import {ours}"
         )
     else:
         words.append(f"it starts with {ours}")
