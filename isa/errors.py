@@ -124,6 +124,13 @@ define(
     "of a full run of the same program (`--record`).",
 )
 define("E0032", "not enough memory", "The model does not fit the memory of this computer.")
+define(
+    "E0040",
+    "a file would be lost",
+    "The command would replace a file that it reads, writes twice, or did not make itself. Name "
+    "another output; `snncc train --overwrite` begins anew in the folder of an earlier run.",
+)
+define("E0041", "two uses of one stream", "Only one file can be read from stdin, or written to stdout.")
 
 # --- E01xx reading models and IR text (E0101..E0149 models, E0150..E0199 IR text) --------------
 define(
@@ -232,8 +239,8 @@ define("E0153", "bad type", "A type is `kind<AxBxdtype>`, kind one of tensor, se
 define(
     "E0154",
     "resource missing",
-    "The text refers to an array by its SHA-256 and the side file beside it (NAME.npz or "
-    "resources.npz) is missing, unreadable or does not hold it.",
+    "The text refers to an array by its SHA-256 and the side file beside it (NAME.snnir.npz "
+    "or resources.npz) is missing, unreadable or does not hold it.",
 )
 define(
     "E0155",

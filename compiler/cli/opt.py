@@ -28,8 +28,8 @@ from snncc.isa.machine_parts import MachineError
 
 HELP = """Run named passes on textual IR.
 
-IN is a .snnir file with its arrays beside it (NAME.npz or resources.npz), a model (.onnx, .nir,
-.snn), or - for stdin. The result goes to stdout, or to the file named by -o.
+IN is a .snnir file with its arrays beside it (NAME.snnir.npz or resources.npz), a model (.onnx,
+.nir, .snn), or - for stdin. The result goes to stdout, or to the file named by -o.
 
 \b
   snncc opt net.snnir -p 'canonicalize,dce'
