@@ -93,6 +93,11 @@ def pack_container(box: Container) -> bytes:
     return bytes(out)
 
 
+def is_program(begin: bytes) -> bool:
+    """Whether a file that begins with these bytes is an object file."""
+    return begin.startswith(MAGIC)
+
+
 def unpack_container(data: bytes) -> Container:
     """Return what the bytes of a container hold; every bound and the checksum are checked."""
     if len(data) < len(MAGIC) or data[: len(MAGIC)] != MAGIC:

@@ -130,7 +130,9 @@ define(
     "The command would replace a file that it reads, writes twice, or did not make itself. Name "
     "another output; `snncc train --overwrite` begins anew in the folder of an earlier run.",
 )
-define("E0041", "two uses of one stream", "Only one file can be read from stdin, or written to stdout.")
+define(
+    "E0041", "two uses of one stream", "Only one file can be read from stdin, or written to stdout."
+)
 
 # --- E01xx reading models and IR text (E0101..E0149 models, E0150..E0199 IR text) --------------
 define(

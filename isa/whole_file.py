@@ -28,9 +28,9 @@ _NAME_KEPT: Final = 50  # characters; a name may have 255 bytes
 def open_whole(path: Path, keep: tuple[type[BaseException], ...] = ()) -> Generator[BinaryIO]:
     """Open a file to write piece by piece; it appears when all is written.
 
-    An exception leaves what was there before; those in ``keep`` do not.  Links are followed, devices
-    and pipes written directly, the rights of a file that is replaced stay.  Every fault of the
-    system is an OSError that names ``path``.
+    An exception leaves what was there before; those in ``keep`` do not.  Links are followed,
+    devices and pipes written directly, the rights of a file that is replaced stay.  Every fault of
+    the system is an OSError that names ``path``.
     """
     body: list[BaseException] = []  # what was raised by whoever writes, not by the writing
     try:
@@ -50,12 +50,12 @@ def open_whole(path: Path, keep: tuple[type[BaseException], ...] = ()) -> Genera
 
 @contextmanager
 def _opened(path: Path, keep: tuple[type[BaseException], ...]) -> Generator[BinaryIO]:
-    target = Path(os.path.realpath(path))
-    mode = _replaceable(target)
+    mode = _replaceable(path)
     if mode is None:
-        with open(target, "wb") as stream:
+        with open(path, "wb") as stream:
             yield stream
         return
+    target = Path(os.path.realpath(path))
     remove_orphans(target.parent, re.escape(target.name[:_NAME_KEPT]))
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:_NAME_KEPT]}.", dir=target.parent)
     try:

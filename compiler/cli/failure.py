@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from snncc.compiler.cli.roof import EXIT_INPUT, EXIT_INTERNAL
+from snncc.compiler.cli.streams import OUTSIDE
 from snncc.compiler.diag import CompileError, Diagnostic
 
 
@@ -41,6 +42,8 @@ def explain(error: Exception) -> tuple[str, int]:
             return str(error), EXIT_INTERNAL if internal else EXIT_INPUT
         case OSError() if error.filename is not None and error.strerror:
             return _one("E0005", error.strerror.lower(), str(error.filename)), EXIT_INPUT
+        case OSError() if error.errno in OUTSIDE:
+            return _one("E0005", (error.strerror or str(error)).lower()), EXIT_INPUT
         case MemoryError():
             return _one("E0032", "not enough memory for this model on this computer"), EXIT_INPUT
         case _:

@@ -15,6 +15,7 @@ from typing import IO, Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.compiler.cli.streams import stdout_bytes
 from snncc.compiler.diag import fail
 from snncc.isa.whole_file import open_whole
 
@@ -43,9 +44,7 @@ def read_bytes(path: str) -> bytes:
 def write_bytes(path: str, data: bytes) -> None:
     """Write a file in one step (a reader sees the old or the new one); `-` is stdout."""
     if path == "-":
-        sys.stdout.flush()  # what was printed before
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        stdout_bytes(data)
         return
     with writing(path) as stream:
         stream.write(data)
@@ -68,6 +67,10 @@ def writing(path: str, keep: tuple[type[BaseException], ...] = ()) -> Generator[
 
 def write_text(path: str, text: str) -> None:
     """Write a text file in one step; `-` is stdout."""
+    if path == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 

@@ -10,6 +10,7 @@ import click
 
 from snncc.compiler.cli.build import Request, import_model
 from snncc.compiler.cli.files import is_model
+from snncc.compiler.cli.places import check_places
 from snncc.compiler.config import Config, load_config
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.parser import MAX_CHARACTERS, Parsed
@@ -113,6 +114,9 @@ def opt(
     time_passes: bool,
 ) -> None:
     """Run the command."""
+    reads: dict[str, str | Path | None] = {"IN": source, "--target": target, "--config": config}
+    reads |= {f"--resources {path}": path for path in resources}
+    check_places(reads, {"-o": output})
     context = _context(target, config, mode)
     parsed = _read(source, resources, context)
     module = parsed.module

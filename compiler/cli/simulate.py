@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,14 @@ def read_program(path: str) -> ObjectFile:
     except ObjectFileError as error:
         message = str(error).removeprefix(f"{path}: ")
         fail("E0801", message, path, help="compile or assemble the program again")
+
+
+def refuse_races(races: Sequence[str], program: str) -> NoReturn:
+    """Report the first of the races that ``--check-races`` found; its lines after the first are the
+    two accesses."""
+    first, *accesses = races[0].splitlines()
+    more = f", and {len(races) - 1} more" if len(races) > 1 else ""
+    fail("E0904", f"{first}{more}", program, notes=[line.strip() for line in accesses])
 
 
 def step_seed(seed: object, number: int) -> int:

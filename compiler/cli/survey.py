@@ -21,6 +21,7 @@ from snncc.compiler.diag import CompileError, Diagnostic, fail
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.loss_scale import DYNAMIC_KEYS, loss_scale
 from snncc.isa.machine import Machine
+from snncc.isa.printable import printable
 
 PIPELINE = "frontend,phases,tile"
 CONSTANTS = ("beta", "tau", "rate", "a_syn", "threshold", "reset_value", "v_rest", "v_min")
@@ -138,7 +139,16 @@ def as_text(found: Survey, short: bool = False) -> str:
         m = found.module
         lines += [f"{found.model}: {m.steps} time steps, batch {m.batch}", ""]
     shown = found.ops if found.ops and (short or not found.nodes) else found.nodes
-    places = [n.place.removeprefix(f"{found.model}:") for n in shown]
+    shown = [
+        NodeLine(
+            printable(n.place.removeprefix(f"{found.model}:")),
+            printable(n.op),
+            n.ok,
+            printable(n.note),
+        )
+        for n in shown
+    ]
+    places = [n.place for n in shown]
     width = min(60, max(map(len, places), default=0))
     kinds = max([12, *(len(n.op) for n in shown)])
     for node, place in zip(shown, places, strict=True):
@@ -149,8 +159,9 @@ def as_text(found: Survey, short: bool = False) -> str:
         lines += neuron_table(found.neurons)
     if found.density:
         lines += ["", "spikes per neuron and step in a float32 trial run"]
-        wide = max(map(len, found.density))
-        lines += [f"  {name:{wide}}  {value:.4f}" for name, value in found.density.items()]
+        density = {printable(name): value for name, value in found.density.items()}
+        wide = max(map(len, density))
+        lines += [f"  {name:{wide}}  {value:.4f}" for name, value in density.items()]
     if found.training:
         lines += ["", "training"]
         wide = max(map(len, found.training))
