@@ -13,7 +13,7 @@ from snncc.compiler.config_check import suggest
 from snncc.compiler.config_schema import BY_PATH
 from snncc.compiler.diag import CompileError, Diagnostic, DiagnosticSink, fail
 from snncc.compiler.ir.clone import clone
-from snncc.compiler.ir.core import Module
+from snncc.compiler.ir.core import Location, Module
 from snncc.compiler.passes.graph._spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer, PassManager
@@ -60,11 +60,22 @@ def import_model(path: Path, request: Request) -> Imported:
             str(path),
             help="MODEL is .onnx, .nir or .snn; a compiled program is .snnx",
         )
-    if suffix == ".onnx":
-        return _import_onnx(path, request)
-    if suffix == ".nir":
-        return _import_nir(path, request)
-    return _import_dsl(path, request)
+    importers = {".onnx": _import_onnx, ".nir": _import_nir, ".snn": _import_dsl}
+    imported = importers[suffix](path, request)
+    _relative(imported.module, path)
+    return imported
+
+
+def _relative(module: Module, path: Path) -> None:
+    """Write locations from the model's folder: a program's bytes do not depend on where it lies."""
+    short: dict[str, Location] = {}
+    start = f"{path}:"
+    for op in module.walk():
+        text = op.loc.text
+        if text.startswith(start):
+            if text not in short:
+                short[text] = Location(f"{path.name}:{text.removeprefix(start)}")
+            op.loc = short[text]
 
 
 def _import_onnx(path: Path, request: Request) -> Imported:

@@ -52,10 +52,10 @@ def compile_(
     stage = _stage(emit)
     from snncc.compiler.cli import api
     from snncc.compiler.cli.files import write_bytes, write_text
+    from snncc.compiler.cli.places import check_places, unnamed
     from snncc.compiler.cli.show import show_warnings
     from snncc.compiler.cli.stages import Recorder
-    from snncc.compiler.cli.places import check_places, unnamed
-        from snncc.compiler.pipeline.dumps import DumpWriter
+    from snncc.compiler.pipeline.dumps import DumpWriter
     from snncc.compiler.pipeline.manager import Observer
     from snncc.isa.container import is_program
 

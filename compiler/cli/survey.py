@@ -141,7 +141,7 @@ def as_text(found: Survey, short: bool = False) -> str:
     shown = found.ops if found.ops and (short or not found.nodes) else found.nodes
     shown = [
         NodeLine(
-            printable(n.place.removeprefix(f"{found.model}:")),
+            printable(_inside(n.place, found.model)),
             printable(n.op),
             n.ok,
             printable(n.note),
@@ -172,6 +172,11 @@ def as_text(found: Survey, short: bool = False) -> str:
     if not found.errors:
         lines += ["", "ok: it compiles"]
     return "\n".join(lines)
+
+
+def _inside(place: str, model: str) -> str:
+    """Return a place without the model's name in front."""
+    return place.removeprefix(f"{model}:").removeprefix(f"{Path(model).name}:")
 
 
 def as_json(found: Survey) -> dict[str, Any]:

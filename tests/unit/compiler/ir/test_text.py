@@ -167,8 +167,9 @@ def test_faults_of_side_files(tmp_path: Path) -> None:
     good, text = side.read_bytes(), path.read_text(encoding="utf-8")
 
     path.write_text(text.replace("2x3x", "3x2x"), encoding="utf-8")
-    assert "error[E0155]: resource @w0 is tensor<3x2xf16> here but f16 (2, 3) in m.snnir.npz" in fault(
-        path
+    assert (
+        "error[E0155]: resource @w0 is tensor<3x2xf16> here but f16 (2, 3) in m.snnir.npz"
+        in fault(path)
     )
     assert "\n    2 |   resource @w0" in fault(path)
     path.write_text(text, encoding="utf-8")
@@ -189,7 +190,10 @@ def test_faults_of_side_files(tmp_path: Path) -> None:
     np.savez(side, other=W)
     assert "m.snnir.npz: note: holds no array with this SHA-256" in fault(path)
     side.unlink()
-    assert "error[E0154]: resource @w0: not found in m.snnir.npz or m.npz or resources.npz" in fault(path)
+    assert (
+        "error[E0154]: resource @w0: not found in m.snnir.npz or m.npz or resources.npz"
+        in fault(path)
+    )
     with pytest.raises(CompileError, match="E0154"):
         parse_module(text)
     side.write_bytes(good)
