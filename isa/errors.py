@@ -77,8 +77,10 @@ define(
 define(
     "E0006",
     "internal error",
-    "An exception inside snncc: our bug, not yours. The IR before the pass that failed was "
-    "written to a file together with the one command that reproduces it; please report both.",
+    "An exception inside snncc: our bug, not yours. The message names a report, "
+    "`snncc-crash-*.txt`, with the command, versions and traceback. Beside it lie the IR before "
+    "the pass that failed and the one command that runs it, or the graph as imported and the program "
+    "where something else failed; please report them together.",
 )
 
 # --- commands: E0020..E0049
@@ -263,6 +265,11 @@ define("E0257", "op rule broken", "The op's own rule, stated in its definition, 
 define("E0258", "bad type", "A type has an unknown dtype or a dimension that is not positive.")
 define("E0259", "location missing", "Every op says where it came from; a pass carries it over.")
 define("E0260", "bad module attribute", "stage, steps or batch are missing or have a wrong value.")
+define(
+    "E0261",
+    "function missing",
+    "The pipeline works on functions of fixed names: @main of a graph, @step after that.",
+)
 
 # --- E03xx phases and training configuration ---------------------------------------------------
 # Training configuration: E0350..E0369
@@ -325,6 +332,12 @@ define(
     "E0375",
     "layer in a recurrent connection",
     "A layer that needs more than its own step, or has no step form, lies on a cycle through time.",
+)
+define(
+    "E0376",
+    "unscaled data",
+    "The training samples hold whole numbers as bytes do, 0 to 255; nobody scaled them, it seems "
+    "(warning).",
 )
 
 # --- E04xx tiling -----------------------------------------------------------------------------

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from snncc.compiler.backend.compile import CompileOptions, compile_module
 from snncc.compiler.cli.build import TO_PHASED, Request, import_model, lower
-from snncc.compiler.cli.data import find_data
+from snncc.compiler.cli.data import check_classes, doubtful_scale, find_data
 from snncc.compiler.cli.doubts import overflow_doubts
 from snncc.compiler.cli.execute import Program, Result, load_program, run_program
 from snncc.compiler.cli.failure import Stopped, versions
@@ -333,7 +333,7 @@ class Training:
     data: Data
     plan: Plan
     warnings: tuple[Diagnostic, ...] = ()
-    """Numbers that may overflow (E0371), found before the first step."""
+    """What is doubtful about numbers and samples, found before the first step."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -385,7 +385,9 @@ def prepare_training(
         model = replace(model, config=config, request=replace(model.request, config=config))
     interface = model.interface("train")
     found = data if isinstance(data, Data) else find_data(data, interface)
+    where = data if isinstance(data, str) else "data"
     worker = learner(model, target=target, cores=cores, engine=engine)
+    check_classes(found, worker.chip.classes, where)
     plan = Plan(
         epochs,
         model.batch,
@@ -400,7 +402,9 @@ def prepare_training(
         ),
     )
     worker.guard.check_start()
-    return Training(worker, found, plan, _may_overflow(model, found))
+    return Training(
+        worker, found, plan, (*_may_overflow(model, found), *doubtful_scale(found, where))
+    )
 
 
 def _may_overflow(model: Model, data: Data) -> tuple[Diagnostic, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snncc.compiler.cli.evidence import EVIDENCE
 from snncc.compiler.cli.files import MODEL_SUFFIXES
 from snncc.compiler.config import Config
 from snncc.compiler.config_check import suggest
@@ -62,7 +63,10 @@ def import_model(path: Path, request: Request) -> Imported:
         )
     importers = {".onnx": _import_onnx, ".nir": _import_nir, ".snn": _import_dsl}
     imported = importers[suffix](path, request)
+    if not imported.module.func("main").body.args:
+        fail("E0105", "the model has no input that anything depends on", str(path))
     _relative(imported.module, path)
+    EVIDENCE.module = imported.module
     return imported
 
 

@@ -143,7 +143,7 @@ def opt(
         context,
         observers=observers,
         verify_each=verify_each,
-        crash_dir=dump_dir or Path(),
+        crash_dir=dump_dir,
     )
     manager.run(module, parsed.spans)
     for warning in context.diagnostics.warnings:

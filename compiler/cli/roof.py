@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from snncc.compiler.cli.evidence import EVIDENCE
 from snncc.compiler.cli.streams import OUTSIDE, drop_output, guarded_streams
 
 EXIT_INPUT = 1
@@ -31,6 +32,8 @@ class Roof(click.Group):
     ) -> None:
         super().__init__(*args, **kw)  # type: ignore[arg-type]
         self.lazy = dict(lazy or {})
+        self.words: list[str] = []
+        """The command line, without the program's name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of use, not of the alphabet."""
@@ -71,6 +74,8 @@ class Roof(click.Group):
         try:
             with guarded_streams():
                 try:
+                    given = kw.get("args", args[0] if args else None)
+                    self.words = list(given) if given is not None else sys.argv[1:]
                     return super().main(*args, **kw)
                 finally:
                     sys.stdout.flush()  # a full disk may show only here
@@ -90,6 +95,7 @@ class Roof(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command and turn whatever goes wrong into a message and an exit code."""
+        EVIDENCE.forget()
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -101,7 +107,7 @@ class Roof(click.Group):
         except Exception as error:
             from snncc.compiler.cli.failure import explain
 
-            text, code = explain(error)
+            text, code = explain(error, self.words)
             _leave(text, code)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.compiler.cli.evidence import EVIDENCE
 from snncc.compiler.cli.failure import Stopped
 from snncc.compiler.cli.interface import SPIKES, Interface, OutputLayout, public_name
 from snncc.compiler.diag import Diagnostic, fail
@@ -57,7 +58,7 @@ class Chip:
         folder: str | Path = ".",
         tracers: Sequence[Tracer] = (),
     ) -> None:
-        self.program = program
+        self.program = EVIDENCE.program = program
         self.interface = interface or Interface.from_json(program.metadata.get("interface"))
         try:
             self.system = System(program, options, folder=folder, tracers=tracers)

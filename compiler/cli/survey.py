@@ -20,6 +20,7 @@ from snncc.compiler.config_schema import KEYS
 from snncc.compiler.diag import CompileError, Diagnostic, fail
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.loss_scale import DYNAMIC_KEYS, loss_scale
+from snncc.compiler.pipeline.manager import PassFailure
 from snncc.isa.machine import Machine
 from snncc.isa.printable import printable
 
@@ -103,6 +104,8 @@ def survey(
             verify_each=False,
         )  # fmt: skip
         found.warnings += sink.warnings
+    except PassFailure:
+        raise  # our bug, not the model's
     except CompileError as error:
         found.errors += error.diagnostics
     return found
