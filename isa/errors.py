@@ -79,8 +79,8 @@ define(
     "internal error",
     "An exception inside snncc: our bug, not yours. The message names a report, "
     "`snncc-crash-*.txt`, with the command, versions and traceback. Beside it lie the IR before "
-    "the pass that failed and the one command that runs it, or the graph as imported and the program "
-    "where something else failed; please report them together.",
+    "the pass that failed and the one command that runs it, or, where something else failed, the "
+    "graph as imported and the program; please report them together.",
 )
 
 # --- commands: E0020..E0049
