@@ -240,16 +240,16 @@ def _where(debugger: Debugger, words: Words) -> bool:
         return False
     debugger.say(str(place))
     for line in operands(_system(debugger), place):
-        debugger.say(line)
+        debugger.say(printable(line))
     done = debugger.counts.get((place.core.index, place.pc), 0)
     for line in chain(place.core, place.pc, done):
-        debugger.say(line)
+        debugger.say(printable(line))
     return False
 
 
 def _waits(debugger: Debugger, words: Words) -> bool:
     for line in waits(_system(debugger).chip):
-        debugger.say(line)
+        debugger.say(printable(line))
     return False
 
 
@@ -374,7 +374,7 @@ def _list(debugger: Debugger, words: Words) -> bool:
 
 def _help(debugger: Debugger, words: Words) -> bool:
     for line in HELP.splitlines():
-        debugger.say(line)
+        debugger.say(printable(line))
     return False
 
 

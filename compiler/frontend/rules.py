@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import cache
+
+import onnx
 
 from snncc.compiler.diag import fail
 
@@ -21,3 +24,16 @@ def broken_rules_are_diagnostics(operator: str, place: Callable[[], str]) -> Gen
             help="if the file fits its own shapes, it was exported for one batch size: leave "
             "--batch out, or export it with a dynamic batch axis",
         )
+
+
+def check_inputs(operator: str, inputs: Sequence[object]) -> None:
+    """Raise ValueError where an ONNX operator lacks an input (None: left out) that it must have."""
+    least = _least_inputs(operator)
+    there = next((i for i, each in enumerate(inputs) if each is None), len(inputs))
+    if there < least:
+        raise ValueError(f"it has {there} inputs, and needs {least}")
+
+
+@cache
+def _least_inputs(operator: str) -> int:
+    return onnx.defs.get_schema(operator).min_input if onnx.defs.has(operator) else 0

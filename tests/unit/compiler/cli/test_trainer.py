@@ -120,8 +120,8 @@ def test_bad_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="E0027"):
         fit(Linear(), data(), PLAN, out=tmp_path, resume=True)
     fit(Linear(), data(), PLAN, out=tmp_path)
+    other = Plan(6, 8, 3, identity=Identity({"model": "b"}))
     with pytest.raises(CompileError, match="another model"):
-        other = Plan(6, 8, 3, identity=Identity({"model": "b"}))
         fit(Linear(), data(), other, out=tmp_path, resume=True)
 
 
