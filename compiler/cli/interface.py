@@ -172,8 +172,8 @@ def check_labels(y: Array, classes: int, name: str, where: str) -> None:
         sample = int(np.argmax(outside))
         fail(
             "E0023",
-            f"{name} holds class {int(y[sample])} (sample {sample}); the model has classes "
-            f"0..{classes - 1}",
+            f"{name} holds class {int(y[sample])}; the model has classes 0..{classes - 1} "
+            f"(sample {sample})",
             where,
         )
 

@@ -33,11 +33,11 @@ def put(name: str, place: tuple[int, ...], value: float) -> dict[str, Array]:
 @pytest.mark.parametrize(
     ("name", "place", "value", "text"),
     [
-        ("y", (7,), 4, "y holds class 4 (sample 7); the model has classes 0..3"),
-        ("y", (3,), -1, "y holds class -1 (sample 3)"),
+        ("y", (7,), 4, "y holds class 4; the model has classes 0..3 (sample 7)"),
+        ("y", (3,), -1, "y holds class -1; the model has classes 0..3 (sample 3)"),
         ("y", (2,), np.inf, "y holds inf (sample 2), no class number"),
         ("y", (2,), 0.5, "y holds 0.5 (sample 2), no class number"),
-        ("y_test", (5,), 9, "y_test holds class 9 (sample 5)"),
+        ("y_test", (5,), 9, "y_test holds class 9; the model has classes 0..3 (sample 5)"),
         ("x", (23, 1, 1), np.nan, "x holds a value that is not finite in sample 23"),
         ("x_test", (4, 0, 7), np.nan, "x_test holds a value that is not finite in sample 4"),
         ("x_test", (1, 0, 0), -np.inf, "x_test holds a value that is not finite in sample 1"),
