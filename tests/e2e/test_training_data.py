@@ -38,9 +38,19 @@ def put(name: str, place: tuple[int, ...], value: float) -> dict[str, Array]:
         ("y", (2,), np.inf, "y holds inf (sample 2), no class number"),
         ("y", (2,), 0.5, "y holds 0.5 (sample 2), no class number"),
         ("y_test", (5,), 9, "y_test holds class 9; the model has classes 0..3 (sample 5)"),
-        ("x", (23, 1, 1), np.nan, "x holds a value that is not finite in sample 23"),
-        ("x_test", (4, 0, 7), np.nan, "x_test holds a value that is not finite in sample 4"),
-        ("x_test", (1, 0, 0), -np.inf, "x_test holds a value that is not finite in sample 1"),
+        ("x", (23, 1, 1), np.nan, "x[23, 1, 1] (sample 23) is nan, which is no finite number"),
+        (
+            "x_test",
+            (4, 0, 7),
+            np.nan,
+            "x_test[4, 0, 7] (sample 4) is nan, which is no finite number",
+        ),
+        (
+            "x_test",
+            (1, 0, 0),
+            -np.inf,
+            "x_test[1, 0, 0] (sample 1) is -inf, which is no finite number",
+        ),
     ],
 )
 def test_a_bad_value_names_its_sample(
