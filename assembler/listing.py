@@ -9,6 +9,7 @@ from snncc.assembler.operands import MICROPROGRAM
 from snncc.isa.encoding import encode_int
 from snncc.isa.microtext import show_micro
 from snncc.isa.objmodel import CoreProgram, ObjectFile, SourceLine
+from snncc.isa.printable import printable
 from snncc.isa.spec import Field, Inst
 from snncc.isa.text import show
 
@@ -141,4 +142,4 @@ def _show(inst: Inst, names: list[str]) -> str:
 
 def _describe(source: SourceLine) -> str:
     place = f"{source.file}:{source.line}" if source.file else ""
-    return " ".join(filter(None, (source.layer, source.phase, place, source.location)))
+    return printable(" ".join(filter(None, (source.layer, source.phase, place, source.location))))

@@ -23,11 +23,12 @@ import hashlib
 import os
 import stat
 import struct
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from snncc.isa.whole_file import write_whole
 
 MAGIC: Final = b"SNNX\r\n\x1a\n"
 FORMAT_VERSION: Final = 1
@@ -90,6 +91,11 @@ def pack_container(box: Container) -> bytes:
         out[place : place + len(section.data)] = section.data
     out[_DIGEST_AT : _DIGEST_AT + 32] = hashlib.sha256(out).digest()
     return bytes(out)
+
+
+def is_program(begin: bytes) -> bool:
+    """Whether a file that begins with these bytes is an object file."""
+    return begin.startswith(MAGIC)
 
 
 def unpack_container(data: bytes) -> Container:
@@ -170,19 +176,3 @@ def write_atomically(path: Path, pieces: Sequence[bytes]) -> None:
         write_whole(path, pieces)
     except OSError as error:
         raise ObjectFileError(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-def write_whole(path: Path, pieces: Sequence[bytes]) -> None:
-    """Write a file under a temporary name beside it, then rename: it is whole or not there."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            for piece in pieces:
-                stream.write(piece)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NoReturn, TypeAlias
 
 from snncc.isa import errors
+from snncc.isa.printable import printable
 
 MAX_ERRORS = 20
 MAX_TEXT = 2000  # longer messages come from hostile names; they are cut
@@ -237,6 +238,4 @@ def _clean(text: str) -> str:
     """Make one bounded printable line of a text that may hold a hostile file's names."""
     if len(text) > MAX_TEXT:
         text = text[:MAX_TEXT] + "..."
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(text)

@@ -77,8 +77,10 @@ define(
 define(
     "E0006",
     "internal error",
-    "An exception inside snncc: our bug, not yours. The IR before the pass that failed was "
-    "written to a file together with the one command that reproduces it; please report both.",
+    "An exception inside snncc: our bug, not yours. The message names a report, "
+    "`snncc-crash-*.txt`, with the command, versions and traceback. Beside it lie the IR before "
+    "the pass that failed and the one command that runs it, or, where something else failed, the "
+    "graph as imported and the program; please report them together.",
 )
 
 # --- commands: E0020..E0049
@@ -124,6 +126,15 @@ define(
     "of a full run of the same program (`--record`).",
 )
 define("E0032", "not enough memory", "The model does not fit the memory of this computer.")
+define(
+    "E0040",
+    "a file would be lost",
+    "The command would replace a file that it reads, writes twice, or did not make itself. Name "
+    "another output; `snncc train --overwrite` begins anew in the folder of an earlier run.",
+)
+define(
+    "E0041", "two uses of one stream", "Only one file can be read from stdin, or written to stdout."
+)
 
 # --- E01xx reading models and IR text (E0101..E0149 models, E0150..E0199 IR text) --------------
 define(
@@ -245,8 +256,8 @@ define("E0153", "bad type", "A type is `kind<AxBxdtype>`, kind one of tensor, se
 define(
     "E0154",
     "resource missing",
-    "The text refers to an array by its SHA-256 and the side file beside it (NAME.npz or "
-    "resources.npz) is missing, unreadable or does not hold it.",
+    "The text refers to an array by its SHA-256 and the side file beside it (NAME.snnir.npz "
+    "or resources.npz) is missing, unreadable or does not hold it.",
 )
 define(
     "E0155",
@@ -267,6 +278,11 @@ define("E0257", "op rule broken", "The op's own rule, stated in its definition, 
 define("E0258", "bad type", "A type has an unknown dtype or a dimension that is not positive.")
 define("E0259", "location missing", "Every op says where it came from; a pass carries it over.")
 define("E0260", "bad module attribute", "stage, steps or batch are missing or have a wrong value.")
+define(
+    "E0261",
+    "function missing",
+    "The pipeline works on functions of fixed names: @main of a graph, @step after that.",
+)
 
 # --- E03xx phases and training configuration ---------------------------------------------------
 # Training configuration: E0350..E0369
@@ -329,6 +345,12 @@ define(
     "E0375",
     "layer in a recurrent connection",
     "A layer that needs more than its own step, or has no step form, lies on a cycle through time.",
+)
+define(
+    "E0376",
+    "unscaled data",
+    "The training samples hold whole numbers as bytes do, 0 to 255; nobody scaled them, it seems "
+    "(warning).",
 )
 
 # --- E04xx tiling -----------------------------------------------------------------------------

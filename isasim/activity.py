@@ -28,6 +28,14 @@ Source: TypeAlias = Callable[[Core, int, Resolved], Activity]
 
 _FORMAT: Final = 1
 _COLUMNS: Final = len(Activity._fields)
+_LARGEST: Final = 1 << 48
+_ARRAYS: Final[Mapping[str, tuple[str, tuple[int | None, ...]]]] = {
+    "places": ("iu", (None, 3)),
+    "activity": ("iu", (None, _COLUMNS)),
+    "format": ("iu", ()),
+    "program": ("u", (None,)),
+}
+"""Kinds of numbers and shape of each array of a recording; None: any length."""
 
 
 class ActivityError(ValueError):
@@ -70,6 +78,28 @@ class Recorder:
         np.savez_compressed(out, **arrays)
 
 
+def read_recording(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a recording; a wrong one is a ValueError before anything uses it."""
+    found: dict[str, npt.NDArray[Any]] = {}
+    with np.load(io.BytesIO(data), allow_pickle=False) as box:
+        if not isinstance(box, np.lib.npyio.NpzFile):
+            raise ValueError("this is a single array")
+        for name, (kinds, shape) in _ARRAYS.items():
+            array = box[name]
+            if array.dtype.kind not in kinds:
+                raise ValueError(f"{name} holds {array.dtype}, not integers")
+            fits = len(array.shape) == len(shape) and all(
+                wanted in (None, there) for wanted, there in zip(shape, array.shape, strict=True)
+            )
+            if not fits:
+                raise ValueError(f"{name} has shape {list(array.shape)}")
+            found[name] = array
+    counts = found["activity"]
+    if counts.size and not -1 <= int(counts.min()) <= int(counts.max()) <= _LARGEST:
+        raise ValueError("activity holds counts that no instruction can have")
+    return found
+
+
 class Recording:
     """Plays a recording back: the n-th execution of an address gets what was counted then."""
 
@@ -94,18 +124,15 @@ class Recording:
     def read(cls, data: bytes, program: str = "") -> Recording:
         """Read what :meth:`Recorder.write` wrote."""
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as box:
-                places, activity = box["places"], box["activity"]
-                written, made = int(box["format"]), box["program"].tobytes().decode()
+            arrays = read_recording(data)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ActivityError(f"this is no recording: {error}") from None
-        if written != _FORMAT or places.ndim != 2 or activity.ndim != 2:
+        if int(arrays["format"]) != _FORMAT:
             raise ActivityError("this recording has another format")
-        if places.shape[1] != 3 or activity.shape[1] != _COLUMNS:
-            raise ActivityError("this recording has another format")
+        made = arrays["program"].tobytes().decode(errors="replace")
         if program and made and program != made:
             raise ActivityError("the recording is of another program")
-        return cls.of(places.astype(np.int64), activity.astype(np.int64))
+        return cls.of(arrays["places"].astype(np.int64), arrays["activity"].astype(np.int64))
 
     def reset(self) -> None:
         """A run begins."""

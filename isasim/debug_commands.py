@@ -10,6 +10,7 @@ import numpy as np
 
 from snncc.isa.layout import extent
 from snncc.isa.objmodel import Symbol
+from snncc.isa.printable import printable
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Core
 from snncc.isasim.debug_memory import (
@@ -239,16 +240,16 @@ def _where(debugger: Debugger, words: Words) -> bool:
         return False
     debugger.say(str(place))
     for line in operands(_system(debugger), place):
-        debugger.say(line)
+        debugger.say(printable(line))
     done = debugger.counts.get((place.core.index, place.pc), 0)
     for line in chain(place.core, place.pc, done):
-        debugger.say(line)
+        debugger.say(printable(line))
     return False
 
 
 def _waits(debugger: Debugger, words: Words) -> bool:
     for line in waits(_system(debugger).chip):
-        debugger.say(line)
+        debugger.say(printable(line))
     return False
 
 
@@ -298,7 +299,7 @@ def _print(debugger: Debugger, words: Words) -> bool:
     except IndexError:
         raise DebugError(f"{entry.name} has shape {'x'.join(map(str, entry.shape))}") from None
     shape = "x".join(map(str, part.shape)) or "scalar"
-    debugger.say(f"{entry.name}{list(index) if index else ''} {entry.dtype} {shape}")
+    debugger.say(f"{printable(entry.name)}{list(index) if index else ''} {entry.dtype} {shape}")
     for line in raster(part) if how == "spikes" else numbers(part):
         debugger.say("  " + line)
     return False
@@ -310,9 +311,9 @@ def _print_buffer(debugger: Debugger, words: Words) -> bool:
     data = memory(_system(debugger), "sram", core.index, symbol.value, symbol.bytes)
     values = as_type(data, kind)
     if not symbol.holds(_pc(debugger)):
-        debugger.say(f"{symbol.name} does not hold here; this is what lies there now")
+        debugger.say(f"{printable(symbol.name)} does not hold here; this is what lies there now")
     about = f" of {symbol.tensor}" if symbol.tensor else ""
-    debugger.say(f"core {core.index} {symbol.name}{about}: {values.size} {kind}")
+    debugger.say(printable(f"core {core.index} {symbol.name}{about}: {values.size} {kind}"))
     _show(debugger, values, kind)
     return False
 
@@ -343,7 +344,7 @@ def _buffers(debugger: Debugger, words: Words) -> bool:
     rest = words[1:] if words and words[0].isdigit() else words
     found = list(buffers(core, rest[0] if rest else ""))
     for line in found or [f"core {core.index}: the program names no such buffers"]:
-        debugger.say(line)
+        debugger.say(printable(line))
     return False
 
 
@@ -353,7 +354,7 @@ def _tensors(debugger: Debugger, words: Words) -> bool:
         if text in name:
             shape = "x".join(map(str, t.shape)) or "scalar"
             kind = f"{t.role:8} {t.dtype:4} {shape:>14}"
-            debugger.say(f"  {name:32} {kind}  {t.space} {t.address:#x}")
+            debugger.say(f"  {printable(name):32} {kind}  {t.space} {t.address:#x}")
     return False
 
 
@@ -373,7 +374,7 @@ def _list(debugger: Debugger, words: Words) -> bool:
 
 def _help(debugger: Debugger, words: Words) -> bool:
     for line in HELP.splitlines():
-        debugger.say(line)
+        debugger.say(printable(line))
     return False
 
 

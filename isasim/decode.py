@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from snncc.isa.encoding import IllegalInstruction
 from snncc.isa.objfile import CoreProgram, Symbol
+from snncc.isa.printable import printable
 from snncc.isa.spec import REG, REGISTERS, STREAMS, Inst, Unit
 from snncc.isa.text import show
 from snncc.isa.window import Window
@@ -138,7 +139,7 @@ class Code:
             return ""
         place = f"{line.file}:{line.line}" if line.file else line.location
         about = " ".join(x for x in (line.layer, line.phase) if x)
-        return f"{place} [{about}]" if place and about else place or about
+        return printable(f"{place} [{about}]" if place and about else place or about)
 
 
 def _getter(indices: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:

@@ -14,7 +14,6 @@ that traps or deadlocks raises :class:`Stopped`.  See docs/api.md.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings as python_warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -27,10 +26,11 @@ import numpy.typing as npt
 
 from snncc.compiler.backend.compile import CompileOptions, compile_module
 from snncc.compiler.cli.build import TO_PHASED, Request, import_model, lower
-from snncc.compiler.cli.data import find_data
+from snncc.compiler.cli.data import check_classes, doubtful_scale, find_data
 from snncc.compiler.cli.doubts import overflow_doubts
 from snncc.compiler.cli.execute import Program, Result, load_program, run_program
 from snncc.compiler.cli.failure import Stopped, versions
+from snncc.compiler.cli.identity import identity_of
 from snncc.compiler.cli.interface import Interface, expose_spikes, interface_of
 from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
 from snncc.compiler.cli.overflow import LAYERS, Lost, lost_warnings
@@ -56,7 +56,7 @@ from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer
 from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.estimate import Densities
-from snncc.isa.objfile import to_bytes
+from snncc.isa.machine import Machine
 from snncc.isasim.hooks import Tracer
 from snncc.isasim.system import Options
 
@@ -149,6 +149,14 @@ def _load(path: Path, request: Request) -> Model:
                  imported.verdict)  # fmt: skip
 
 
+def machine_for(config: Config, target: str = "", cores: int | None = None) -> Machine:
+    """Return the machine that arguments, configuration or the default name, in this order."""
+    return find_machine(
+        target or config.text("machine.target") or DEFAULT_TARGET,
+        cores if cores is not None else config.integer("machine.cores"),
+    )
+
+
 def compile(
     model: Model,
     *,
@@ -167,10 +175,7 @@ def compile(
     ``densities``: what the estimate of the program's cost expects.
     """
     config = model.config
-    machine = find_machine(
-        target or config.text("machine.target") or DEFAULT_TARGET,
-        cores if cores is not None else config.integer("machine.cores"),
-    )
+    machine = machine_for(config, target, cores)
     module = clone(model.graph)
     if spikes:
         expose_spikes(module)
@@ -340,7 +345,7 @@ class Training:
     data: Data
     plan: Plan
     warnings: tuple[Diagnostic, ...] = ()
-    """Numbers that may overflow (E0371), found before the first step."""
+    """What is doubtful about numbers and samples, found before the first step."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -352,8 +357,10 @@ class Training:
         *,
         out: str | Path | None = None,
         resume: bool = False,
+        overwrite: bool = False,
         on_step: Progress = lambda epoch, step, loss: None,
         on_epoch: Callable[[Metrics], None] = lambda metrics: None,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> tuple[History, dict[str, Array]]:
         """Train; return the history and the parameters in the file's layout."""
         folder = None if out is None else Path(out)
@@ -363,8 +370,10 @@ class Training:
             self.plan,
             out=folder,
             resume=resume,
+            overwrite=overwrite,
             on_step=on_step,
             on_epoch=on_epoch,
+            on_note=on_note,
         )
         return history, self.worker.chip.parameters()
 
@@ -388,16 +397,26 @@ def prepare_training(
         model = replace(model, config=config, request=replace(model.request, config=config))
     interface = model.interface("train")
     found = data if isinstance(data, Data) else find_data(data, interface)
+    where = data if isinstance(data, str) else "data"
     worker = learner(model, target=target, cores=cores, engine=engine)
+    check_classes(found, worker.chip.classes, where)
     plan = Plan(
         epochs,
         model.batch,
         config.integer("training.seed") or 0,
         1 if interface.x.time_axis == 0 and not interface.x.batch_in_time else 0,
-        hashlib.sha256(to_bytes(worker.chip.program)).hexdigest(),
+        identity_of(
+            model.graph,
+            config,
+            machine_for(config, target, cores),
+            (found.x, found.y),
+            (found.x_test, found.y_test),
+        ),
     )
     worker.guard.check_start()
-    return Training(worker, found, plan, _may_overflow(model, found))
+    return Training(
+        worker, found, plan, (*_may_overflow(model, found), *doubtful_scale(found, where))
+    )
 
 
 def _may_overflow(model: Model, data: Data) -> tuple[Diagnostic, ...]:
@@ -417,6 +436,7 @@ def train(
     engine: str = "fast",
     out: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> tuple[History, dict[str, Array]]:
     """Train a model; return the history and the parameters in the file's layout.
 
@@ -424,4 +444,4 @@ def train(
     """
     ready = prepare_training(model, data, epochs=epochs, target=target, cores=cores, engine=engine)
     _tell(ready.warnings)
-    return ready.fit(out=out, resume=resume)
+    return ready.fit(out=out, resume=resume, overwrite=overwrite)

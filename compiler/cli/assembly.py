@@ -30,9 +30,17 @@ def asm(source: str, output: str | None, listing: str | None, target: str | None
     from snncc.assembler import assemble
     from snncc.compiler.cli.files import read_bytes, write_bytes, write_text
     from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
+    from snncc.compiler.cli.places import check_places, unnamed
     from snncc.compiler.diag import fail
+    from snncc.isa.container import is_program
     from snncc.isa.objfile import ObjectFileError, to_bytes
 
+    unsaid = output is None and source != "-"
+    if output is None:
+        output = "-" if source == "-" else f"{Path(source).stem}.snnx"
+    check_places({"FILE.s": source, "--target": target}, {"-o": output, "--listing": listing})
+    if unsaid:
+        unnamed(Path(output), is_program)
     data = read_bytes(source)
     name = "<stdin>" if source == "-" else source
     try:
@@ -53,8 +61,6 @@ def asm(source: str, output: str | None, listing: str | None, target: str | None
         from snncc.assembler.listing import listing as lines
 
         write_text(listing, "".join(f"{line}\n" for line in lines(program)))
-    if output is None:
-        output = "-" if source == "-" else f"{Path(source).stem}.snnx"
     write_bytes(output, made)
 
 
@@ -85,9 +91,11 @@ def dis(
     from snncc.assembler import listing
     from snncc.assembler.disassemble import SideFile, disassemble
     from snncc.compiler.cli.files import write_bytes, write_text
+    from snncc.compiler.cli.places import check_places
     from snncc.compiler.cli.simulate import read_program
     from snncc.compiler.diag import fail
 
+    check_places({"PROG.snnx": program}, {"-o": output, "--data": data})
     found = read_program(program)
     missing = sorted(set(cores) - {c.core for c in found.cores})
     if missing:

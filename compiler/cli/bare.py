@@ -18,7 +18,7 @@ from snncc.compiler.cli.input_values import rounding_warnings
 from snncc.compiler.cli.inspection import Inspection
 from snncc.compiler.cli.interface import InputLayout, Interface
 from snncc.compiler.cli.show import show_warnings
-from snncc.compiler.cli.simulate import Chip
+from snncc.compiler.cli.simulate import Chip, refuse_races
 from snncc.compiler.cli.tracing import open_tracers
 from snncc.compiler.diag import fail
 from snncc.isa.layout import LayoutError
@@ -74,7 +74,7 @@ def run_bare(
         text = f"halt after {result.cycles} cycles, {result.instructions} instructions"
         print(text, file=sys.stderr)
     if result.races:
-        fail("E0904", f"{len(result.races)} races: {result.races[0]}", str(path))
+        refuse_races(tuple(map(str, result.races)), str(path))
 
 
 def debug_program(

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snncc.compiler.cli.evidence import EVIDENCE
 from snncc.compiler.cli.files import MODEL_SUFFIXES
 from snncc.compiler.config import Config
 from snncc.compiler.config_check import suggest
 from snncc.compiler.config_schema import BY_PATH
 from snncc.compiler.diag import CompileError, Diagnostic, DiagnosticSink, fail
 from snncc.compiler.ir.clone import clone
-from snncc.compiler.ir.core import Module
+from snncc.compiler.ir.core import Location, Module
 from snncc.compiler.passes.graph._spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer, PassManager
@@ -66,11 +67,25 @@ def import_model(path: Path, request: Request) -> Imported:
             str(path),
             help="MODEL is .onnx, .nir or .snn; a compiled program is .snnx",
         )
-    if suffix == ".onnx":
-        return _import_onnx(path, request)
-    if suffix == ".nir":
-        return _import_nir(path, request)
-    return _import_dsl(path, request)
+    importers = {".onnx": _import_onnx, ".nir": _import_nir, ".snn": _import_dsl}
+    imported = importers[suffix](path, request)
+    if not imported.module.func("main").body.args:
+        fail("E0105", "the model has no input that anything depends on", str(path))
+    _relative(imported.module, path)
+    EVIDENCE.module = imported.module
+    return imported
+
+
+def _relative(module: Module, path: Path) -> None:
+    """Write locations from the model's folder: a program's bytes do not depend on where it lies."""
+    short: dict[str, Location] = {}
+    start = f"{path}:"
+    for op in module.walk():
+        text = op.loc.text
+        if text.startswith(start):
+            if text not in short:
+                short[text] = Location(f"{path.name}:{text.removeprefix(start)}")
+            op.loc = short[text]
 
 
 def _import_onnx(path: Path, request: Request) -> Imported:

@@ -60,11 +60,19 @@ def compile_(
     stage = _stage(emit)
     from snncc.compiler.cli import api
     from snncc.compiler.cli.files import write_bytes, write_text
+    from snncc.compiler.cli.places import check_places, unnamed
     from snncc.compiler.cli.show import show_warnings
     from snncc.compiler.cli.stages import Recorder
     from snncc.compiler.pipeline.dumps import DumpWriter
     from snncc.compiler.pipeline.manager import Observer
+    from snncc.isa.container import is_program
 
+    unsaid = f"{Path(model).stem}.snnx"
+    check_places(
+        {"MODEL": model, "--config": config, "--target": target, "--activity": activity},
+        {"-o": output or ("-" if emit else unsaid), "--stats": stats},
+    )
+    path = output or unnamed(Path(unsaid), is_program) if not emit else ""
     settings = read_config(config, flags)
     loaded = api.load(model, config=settings, batch=batch, dt=dt, validate=not no_validate)
     show_warnings(loaded.warnings, loaded.verdict.as_json())
@@ -87,7 +95,6 @@ def compile_(
 
         write_text(output or "-", disassemble(program.object_file))
         return
-    path = output or f"{Path(model).stem}.snnx"
     data = program.to_bytes()
     write_bytes(path, data)
     code = sum(16 * len(c.code) for c in program.object_file.cores)

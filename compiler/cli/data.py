@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy.typing as npt
 
 from snncc.compiler.cli.files import read_npz
 from snncc.compiler.cli.input_values import refuse_unfit
-from snncc.compiler.cli.interface import Interface
+from snncc.compiler.cli.interface import Interface, check_labels
 from snncc.compiler.cli.trainer import Data
-from snncc.compiler.diag import fail
+from snncc.compiler.diag import Diagnostic, fail
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -45,17 +46,79 @@ def _shaped(arrays: Mapping[str, Array], interface: Interface, where: str) -> Da
     axis = 1 if interface.x.time_axis == 0 and not interface.x.batch_in_time else 0
     sample = list(interface.x.user_shape)
     del sample[axis]
-    x, y = arrays["x"], arrays["y"]
-    x_test = arrays.get("x_test", x[:0])
-    y_test = arrays.get("y_test", y[:0])
+    if ("x_test" in arrays) != ("y_test" in arrays):
+        missing = "y_test" if "x_test" in arrays else "x_test"
+        fail("E0021", f"array {missing} is missing", where, help="x_test goes with y_test")
     done: list[Array] = []
-    for name, value, labels in (("x", x, y), ("x_test", x_test, y_test)):
+    for name, label_name in (("x", "y"), ("x_test", "y_test")):
+        if name not in arrays:
+            done += [done[0][:0], done[1][:0]]
+            continue
+        value, labels = arrays[name], arrays[label_name]
         if value.ndim < 1 or labels.shape != (value.shape[0],):
             text = f"{name} has shape {list(value.shape)}, its labels {list(labels.shape)}"
             fail("E0022", f"{text}; both begin with the samples", where)
-        if int(np.prod(value.shape[1:])) != int(np.prod(sample)):
+        if math.prod(value.shape[1:]) != math.prod(sample):
             text = f"a sample of {name} has shape {list(value.shape[1:])}"
             fail("E0022", f"{text}, the model takes {sample}", where)
+        _check_kind(value, name, where, interface.x.spikes)
         refuse_unfit(value, name, where, lambda index: index[0])
         done += [value.reshape(value.shape[0], *sample), labels]
     return Data(*done)
+
+
+def check_classes(data: Data, classes: int, where: str) -> None:
+    """Complain about labels outside the model's classes, before the first epoch."""
+    check_labels(data.y, classes, "y", where)
+    check_labels(data.y_test, classes, "y_test", where)
+
+
+def doubtful_scale(data: Data, where: str) -> list[Diagnostic]:
+    """Return a warning about samples that look like bytes that nobody scaled."""
+    x = data.x
+    if not x.size or x.dtype.kind == "b":
+        return []
+    low, high = float(x.min()), float(x.max())
+    if not (low >= 0 and BYTES[0] <= high <= BYTES[1]):
+        return []
+    if x.dtype.kind == "f" and any(np.any(part != np.floor(part)) for _, part in _parts(x)):
+        return []
+    sample = next(start + int(np.argmax(_peaks(part) == high)) for start, part in _parts(x)
+                  if part.max() == high)  # fmt: skip
+    return [
+        Diagnostic(
+            "E0376",
+            f"x holds whole numbers up to {high:g} (sample {sample}): bytes that were not scaled?",
+            where,
+            help="networks are usually trained on 0..1: divide x by 255; ignore this if it is "
+            "meant",
+            severity="warning",
+        )
+    ]
+
+
+BYTES = (128, 255)
+"""The largest element of images as bytes lies here."""
+_SAMPLES = 1024  # looked at together, to bound memory
+
+
+def _parts(x: Array) -> Iterator[tuple[int, Array]]:
+    for start in range(0, len(x), _SAMPLES):
+        yield start, x[start : start + _SAMPLES]
+
+
+def _peaks(x: Array) -> Array:
+    return np.asarray(x.reshape(len(x), -1).max(1))
+
+
+def _check_kind(x: Array, name: str, where: str, spikes: bool) -> None:
+    """Complain about samples that are no numbers, or no spikes where the model takes spikes."""
+    if x.dtype.kind not in "biuf":
+        fail("E0023", f"{name} holds {x.dtype}, not numbers", where)
+    for start, part in _parts(x) if spikes else ():
+        wrong = ~np.isin(part, (0, 1)).reshape(len(part), -1).all(1)
+        if wrong.any():
+            text = (
+                f"{name} holds other values than 0 and 1 (sample {start + int(np.argmax(wrong))})"
+            )
+            fail("E0023", f"{text}, but [input] spikes = true", where)

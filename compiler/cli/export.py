@@ -37,9 +37,11 @@ def export(
     from snncc.compiler.cli import api
     from snncc.compiler.cli.build import lower
     from snncc.compiler.cli.export_weights import put_weights
+    from snncc.compiler.cli.places import check_places
     from snncc.compiler.cli.show import show_warnings
     from snncc.compiler.diag import fail
 
+    check_places({"MODEL": model, "--config": config, "--parameters": parameters}, {"-o": output})
     path = Path(output)
     if path.suffix.lower() not in FORMATS:
         fail("E0024", f"{path.suffix or 'no suffix'} is no format to export to", output,

@@ -1,18 +1,14 @@
-"""Exceptions as messages and exit codes; an internal error leaves a file that reproduces it."""
+"""Exceptions as messages and exit codes."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
-import shlex
 import sys
-import tempfile
-import traceback
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from snncc.compiler.cli.roof import EXIT_INPUT, EXIT_INTERNAL
+from snncc.compiler.cli.streams import OUTSIDE
 from snncc.compiler.diag import CompileError, Diagnostic
 
 
@@ -27,51 +23,30 @@ class Stopped(Exception):
         self.stats = stats
 
 
-def explain(error: Exception) -> tuple[str, int]:
-    """Return what to tell the user about an exception, and the exit code."""
-    from snncc.compiler.pipeline.manager import PassFailure  # not before something fails
+def explain(error: Exception, words: Sequence[str] = ()) -> tuple[str, int]:
+    """Return what to tell the user about an exception, and the exit code.
 
+    ``words`` are those of the command line, for the report of an internal error.
+    """
     match error:
         case Stopped():
             return str(error), error.code
-        case PassFailure():
-            return str(error), EXIT_INTERNAL
+        case CompileError() if any(d.code == "E0006" for d in error.diagnostics):
+            from snncc.compiler.cli.crash import report_crash
+
+            return report_crash(error, words), EXIT_INTERNAL
         case CompileError():
-            internal = any(d.code == "E0006" for d in error.diagnostics)
-            return str(error), EXIT_INTERNAL if internal else EXIT_INPUT
+            return str(error), EXIT_INPUT
         case OSError() if error.filename is not None and error.strerror:
             return _one("E0005", error.strerror.lower(), str(error.filename)), EXIT_INPUT
+        case OSError() if error.errno in OUTSIDE:
+            return _one("E0005", (error.strerror or str(error)).lower()), EXIT_INPUT
         case MemoryError():
             return _one("E0032", "not enough memory for this model on this computer"), EXIT_INPUT
         case _:
-            return _crash(error), EXIT_INTERNAL
+            from snncc.compiler.cli.crash import report_crash
 
-
-def _one(code: str, message: str, where: str = "", help: str = "") -> str:
-    return str(Diagnostic(code, message, where, help=help))
-
-
-def _crash(error: Exception) -> str:
-    """Write command, versions and traceback to a file and say where it is."""
-    trace = "".join(traceback.format_exception(error))
-    command = shlex.join(["snncc", *sys.argv[1:]])
-    text = f"command: {command}\nfolder: {Path.cwd()}\nversions: {versions()}\n\n{trace}"
-    name = f"snncc-crash-{hashlib.sha256(trace.encode()).hexdigest()[:12]}.txt"
-    for folder in (Path.cwd(), Path(tempfile.gettempdir())):
-        try:
-            (folder / name).write_text(text, encoding="utf-8")
-        except OSError:
-            continue
-        where = f"details and the command are in {folder / name}"
-        break
-    else:
-        where = trace
-    what = f"{type(error).__name__}: {error}"
-    return _one(
-        "E0006",
-        what,
-        help=f"this is a bug of snncc, please report it with what snncc selftest prints; {where}",
-    )
+            return report_crash(error, words), EXIT_INTERNAL
 
 
 def show_validation(validation: object) -> None:
@@ -80,6 +55,10 @@ def show_validation(validation: object) -> None:
         facts = cast("Mapping[str, object]", validation)
         if facts.get("validated") is False:
             print(f"snncc: note: not validated: {facts.get('why')}", file=sys.stderr)
+
+
+def _one(code: str, message: str, where: str = "") -> str:
+    return str(Diagnostic(code, message, where))
 
 
 def versions() -> dict[str, str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
-import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -17,7 +15,9 @@ from typing import IO, Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.compiler.cli.streams import stdout_bytes
 from snncc.compiler.diag import fail
+from snncc.isa.whole_file import open_whole
 
 Array: TypeAlias = npt.NDArray[Any]
 MAX_ARRAY_BYTES = 1 << 33
@@ -44,24 +44,10 @@ def read_bytes(path: str) -> bytes:
 def write_bytes(path: str, data: bytes) -> None:
     """Write a file in one step (a reader sees the old or the new one); `-` is stdout."""
     if path == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        stdout_bytes(data)
         return
-    target = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
-            os.replace(name, target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        fail("E0005", f"cannot be written: {(error.strerror or str(error)).lower()}", path)
+    with writing(path) as stream:
+        stream.write(data)
 
 
 @contextmanager
@@ -70,38 +56,22 @@ def writing(path: str, keep: tuple[type[BaseException], ...] = ()) -> Generator[
 
     An error or an interrupt leaves what was there before; the errors in ``keep`` do not.
     """
-    target = Path(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with open_whole(Path(path), keep) as stream:
+            yield stream
     except OSError as error:
-        fail("E0005", f"cannot be written: {(error.strerror or str(error)).lower()}", path)
-    done = False
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            try:
-                yield stream
-                done = True
-            except keep:
-                done = True
-                raise
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
+        if error.filename != path:
             raise  # it is about another file
-        done = False
         fail("E0005", f"cannot be written: {(error.strerror or str(error)).lower()}", path)
-    finally:
-        if done:
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
-            os.replace(name, target)
-        else:
-            Path(name).unlink(missing_ok=True)
 
 
 def write_text(path: str, text: str) -> None:
     """Write a text file in one step; `-` is stdout."""
-    write_bytes(path, text.encode())
+    if path == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def make_folder(path: Path) -> None:

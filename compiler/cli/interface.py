@@ -152,12 +152,30 @@ class Interface:
         """Return ``y`` as int32, or complain."""
         if y.shape != (self.batch,):
             fail("E0022", f"y has shape {_show(y.shape)}, expected {_show((self.batch,))}", where)
-        if y.dtype.kind not in "iu" and not (y.dtype.kind == "f" and np.all(y == np.floor(y))):
-            fail("E0023", f"y holds {y.dtype}, not class numbers", where)
-        if y.size and (y.min() < 0 or y.max() >= classes):
-            text = f"y holds class {int(y.max() if y.max() >= classes else y.min())}"
-            fail("E0023", f"{text}; the model has classes 0..{classes - 1}", where)
+        check_labels(y, classes, "y", where)
         return y.astype(np.int32)
+
+
+def check_labels(y: Array, classes: int, name: str, where: str) -> None:
+    """Complain about labels that are no class numbers, with the first sample that is wrong."""
+    if y.dtype.kind == "f":
+        wrong = ~(np.isfinite(y) & (y == np.floor(y)))
+    elif y.dtype.kind in "iu":
+        wrong = np.zeros(y.shape, bool)
+    else:
+        fail("E0023", f"{name} holds {y.dtype}, not class numbers", where)
+    if wrong.any():
+        sample = int(np.argmax(wrong))
+        fail("E0023", f"{name} holds {y[sample]:g} (sample {sample}), no class number", where)
+    outside = (y < 0) | (y >= classes)
+    if outside.any():
+        sample = int(np.argmax(outside))
+        fail(
+            "E0023",
+            f"{name} holds class {int(y[sample])}; the model has classes 0..{classes - 1} "
+            f"(sample {sample})",
+            where,
+        )
 
 
 def interface_of(module: Module, mode: str, time_axis: int | None = None) -> Interface:

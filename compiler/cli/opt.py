@@ -10,6 +10,7 @@ import click
 
 from snncc.compiler.cli.build import Request, import_model
 from snncc.compiler.cli.files import is_model
+from snncc.compiler.cli.places import check_places
 from snncc.compiler.config import Config, load_config
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.parser import MAX_CHARACTERS, Parsed
@@ -28,8 +29,8 @@ from snncc.isa.machine_parts import MachineError
 
 HELP = """Run named passes on textual IR.
 
-IN is a .snnir file with its arrays beside it (NAME.npz or resources.npz), a model (.onnx, .nir,
-.snn), or - for stdin. The result goes to stdout, or to the file named by -o.
+IN is a .snnir file with its arrays beside it (NAME.snnir.npz or resources.npz), a model (.onnx,
+.nir, .snn), or - for stdin. The result goes to stdout, or to the file named by -o.
 
 \b
   snncc opt net.snnir -p 'canonicalize,dce'
@@ -113,6 +114,9 @@ def opt(
     time_passes: bool,
 ) -> None:
     """Run the command."""
+    reads: dict[str, str | Path | None] = {"IN": source, "--target": target, "--config": config}
+    reads |= {f"--resources {path}": path for path in resources}
+    check_places(reads, {"-o": output})
     context = _context(target, config, mode)
     parsed = _read(source, resources, context)
     module = parsed.module
@@ -139,7 +143,7 @@ def opt(
         context,
         observers=observers,
         verify_each=verify_each,
-        crash_dir=dump_dir or Path(),
+        crash_dir=dump_dir,
     )
     manager.run(module, parsed.spans)
     for warning in context.diagnostics.warnings:

@@ -28,7 +28,7 @@ class TrainProgress:
 
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining(),
-                console=Console(stderr=True),
+                console=Console(file=getattr(sys.stderr, "stream", sys.stderr)),
             )  # fmt: skip
             self._task = self._bar.add_task("training", total=self.epochs * self.steps)
             self._bar.start()

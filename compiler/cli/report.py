@@ -33,6 +33,8 @@ def report(
       snncc report a.json b.json -o comparison.html
       snncc report a.json --json | jq .why
     """
+    from snncc.compiler.cli.places import check_places, unnamed
+
     if run in PAGES and not Path(run).exists():
         from snncc.compiler.cli import pages
 
@@ -40,12 +42,18 @@ def report(
         return
     if kind is not None:
         raise click.UsageError("--format goes with errors and config")
+    target = output or str(Path(run).with_suffix(".html") if run != "-" else "-")
+    if not as_json:
+        from snncc.compiler.cli.report_parts import is_page
+
+        check_places({"RUN": _file(run), "OTHER": _file(other) if other else None}, {"-o": target})
+        if output is None and run != "-":
+            unnamed(Path(target), is_page)
     stats = read_stats(run)
     second = read_stats(other) if other else None
     if as_json:
         print_estimate(stats, run)
         return
-    target = output or str(Path(run).with_suffix(".html") if run != "-" else "-")
     write_report(target, stats, second, (_short(run), _short(other or "")))
     if target != "-":
         from snncc.compiler.cli.report_critical import sentence
@@ -85,8 +93,7 @@ def read_stats(path: str) -> Any:
     from snncc.compiler.cli.files import read_bytes
     from snncc.compiler.diag import fail
 
-    file = Path(path, "stats.json") if Path(path).is_dir() else Path(path)
-    data = read_bytes(str(file))
+    data = read_bytes(_file(path))
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -97,6 +104,10 @@ def read_stats(path: str) -> Any:
         what = f"no statistics of a run: {', '.join(missing)} missing"
         fail("E0034", what, path, help="give what `snncc run --stats` wrote")
     return there
+
+
+def _file(run: str) -> str:
+    return str(Path(run, "stats.json")) if Path(run).is_dir() else run
 
 
 def _short(path: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, Final
 
 from snncc.compiler.cli.report_charts import bar, legend
 from snncc.compiler.cli.report_facts import UNITS, Stats, layer_name
+from snncc.compiler.cli.report_parts import escape
 
 WHAT: Final[dict[str, str]] = {
     **UNITS,

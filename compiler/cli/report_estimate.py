@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 from snncc.compiler.cli.report_facts import Stats, bytes_of, joules, layer_name, si
-from snncc.compiler.cli.report_parts import percent, table
+from snncc.compiler.cli.report_parts import escape, percent, table
 
 _NOTE = (
     '<p class="note">Both sides use one cost model. The estimate prices every instruction once, at '

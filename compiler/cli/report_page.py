@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Final
 
 from snncc.compiler.cli import report_charts as charts
@@ -25,7 +24,7 @@ from snncc.compiler.cli.report_facts import (
     resources,
     si,
 )
-from snncc.compiler.cli.report_parts import percent, section, table
+from snncc.compiler.cli.report_parts import MADE_BY, escape, percent, section, table
 
 ROWS: Final = 160
 """Rows of the heat map over time at most; beyond that, one row per core."""
@@ -97,7 +96,7 @@ def page(stats: Stats, other: Stats | None = None, names: Sequence[str] = ("run"
         section("Instructions that take most", _hot(stats)),
     ]
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{MADE_BY}'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width,initial-scale=1">'

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Sequence
-from html import escape
+
+from snncc.isa.printable import LINES, printable
+
+MADE_BY = '<meta name="generator" content="snncc">'
+
+
+def is_page(begin: bytes) -> bool:
+    """Whether a file that begins with these bytes is a page that `snncc report` made."""
+    return MADE_BY.encode() in begin
+
+
+def escape(text: str) -> str:
+    """Return a text as HTML; names in it can neither close a tag nor hide a character."""
+    return html.escape(printable(text, LINES))
 
 
 def section(title: str, content: str) -> str:

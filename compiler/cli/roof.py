@@ -6,12 +6,15 @@ Exit codes: 0 ok, 1 the input is wrong, 2 usage, 3 trap, 4 limit, 5 deadlock, 70
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Mapping
-from typing import NoReturn
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import click
+
+from snncc.compiler.cli.evidence import EVIDENCE
+from snncc.compiler.cli.streams import OUTSIDE, drop_output, guarded_streams
 
 EXIT_INPUT = 1
 EXIT_INTERNAL = 70
@@ -29,6 +32,8 @@ class Roof(click.Group):
     ) -> None:
         super().__init__(*args, **kw)  # type: ignore[arg-type]
         self.lazy = dict(lazy or {})
+        self.words: list[str] = []
+        """The command line, without the program's name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of use, not of the alphabet."""
@@ -64,22 +69,45 @@ class Roof(click.Group):
             message = f"{error.message} Did you mean {close[0]!r}?"
             raise click.UsageError(message, ctx) from None
 
+    def main(self, *args: Any, **kw: Any) -> Any:
+        """Run the command line; what cannot be printed is an error like any other."""
+        try:
+            with guarded_streams():
+                try:
+                    given = kw.get("args", args[0] if args else None)
+                    self.words = list(given) if given is not None else sys.argv[1:]
+                    return super().main(*args, **kw)
+                finally:
+                    sys.stdout.flush()  # a full disk may show only here
+        except BrokenPipeError:  # the reader of our stdout went away: no reason to complain
+            drop_output()
+            sys.exit(EXIT_INPUT)
+        except OSError as error:
+            if error.errno not in OUTSIDE:
+                raise
+            drop_output()
+            from snncc.compiler.cli.failure import explain
+
+            with suppress(OSError):
+                print(explain(error)[0], file=sys.stderr)
+            drop_output()
+            sys.exit(EXIT_INPUT)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command and turn whatever goes wrong into a message and an exit code."""
+        EVIDENCE.forget()
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
             _leave("interrupted", EXIT_INTERRUPTED)
-        except BrokenPipeError:  # the reader of our stdout went away: no reason to complain
-            devnull = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(devnull, sys.stdout.fileno())
-            raise click.exceptions.Exit(EXIT_INPUT) from None
+        except BrokenPipeError:
+            raise
         except Exception as error:
             from snncc.compiler.cli.failure import explain
 
-            text, code = explain(error)
+            text, code = explain(error, self.words)
             _leave(text, code)
 
 

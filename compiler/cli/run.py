@@ -83,9 +83,16 @@ def run(
     the file's own layout, and param/INITIALIZER after the update when there is an optimizer.
     """
     from snncc.compiler.cli.files import is_model, read_npz
+    from snncc.compiler.cli.places import check_places
     from snncc.compiler.diag import fail
 
     asked = Inspection.take(flags, debug)
+    check_places(
+        {"PROG": program, "--inputs": inputs, "--config": config, "--target": target,
+         "--activity": asked.activity, "--commands": asked.commands},
+        {"-o": output, "--stats": stats, "--trace": trace, "--report": asked.report,
+         "--record": asked.record},
+    )  # fmt: skip
     if debug:
         _refuse_files({"-o": output, "--stats": stats, "--trace": trace, "--report": asked.report,
                        "--record": asked.record})  # fmt: skip
@@ -145,6 +152,7 @@ def run(
         debug_program(made, arrays, options, asked.commands)
         return
     from snncc.compiler.cli.execute import run_program
+    from snncc.compiler.cli.simulate import refuse_races
 
     with ExitStack() as files:
         files.enter_context(asked.keeping(stats))
@@ -165,7 +173,7 @@ def run(
     asked.finish(made.object_file, options, result.stats)
     _finish(result, output, stats)
     if check_races and result.races:
-        fail("E0904", f"{len(result.races)} races: {result.races[0]}", program)
+        refuse_races(result.races, program)
 
 
 def _load(path: Path, settings: Any, shape: Any, dt: float | None, no_validate: bool) -> Any:
@@ -245,9 +253,11 @@ def _finish(result: Any, output: str | None, stats: str | None) -> None:
 
 def summary(result: Any, stream: Any) -> None:
     """Print what a step gave, one line per array."""
+    from snncc.isa.printable import printable
+
     for name, value in result.items():
         shape = "x".join(map(str, value.shape)) or "scalar"
         shown = f"{float(value):.6g}" if value.ndim == 0 else f"|max| {abs(value).max():.4g}"
-        print(f"{name:32} {shape:>16}  {shown}", file=stream)
+        print(f"{printable(name):32} {shape:>16}  {shown}", file=stream)
     if result.stats is not None:
         costs(result.stats, stream)

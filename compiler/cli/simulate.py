@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from snncc.compiler.cli.evidence import EVIDENCE
 from snncc.compiler.cli.failure import Stopped
 from snncc.compiler.cli.interface import SPIKES, Interface, OutputLayout, public_name
 from snncc.compiler.diag import Diagnostic, fail
@@ -32,6 +33,14 @@ def read_program(path: str) -> ObjectFile:
         fail("E0801", message, path, help="compile or assemble the program again")
 
 
+def refuse_races(races: Sequence[str], program: str) -> NoReturn:
+    """Report the first of the races that ``--check-races`` found; its lines after the first are the
+    two accesses."""
+    first, *accesses = races[0].splitlines()
+    more = f", and {len(races) - 1} more" if len(races) > 1 else ""
+    fail("E0904", f"{first}{more}", program, notes=[line.strip() for line in accesses])
+
+
 def step_seed(seed: object, number: int) -> int:
     """Return the seed of a step's random bits: that of the configuration, and the step's number."""
     return ((seed if isinstance(seed, int) else 0) << 32) | number
@@ -49,7 +58,7 @@ class Chip:
         folder: str | Path = ".",
         tracers: Sequence[Tracer] = (),
     ) -> None:
-        self.program = program
+        self.program = EVIDENCE.program = program
         self.interface = interface or Interface.from_json(program.metadata.get("interface"))
         try:
             self.system = System(program, options, folder=folder, tracers=tracers)

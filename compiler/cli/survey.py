@@ -20,8 +20,10 @@ from snncc.compiler.config_schema import KEYS
 from snncc.compiler.diag import CompileError, Diagnostic, fail
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.loss_scale import DYNAMIC_KEYS, loss_scale
+from snncc.compiler.pipeline.manager import PassFailure
 from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.machine import Machine
+from snncc.isa.printable import printable
 
 PIPELINE = "frontend,phases,tile"
 CONSTANTS = ("beta", "tau", "rate", "a_syn", "threshold", "reset_value", "v_rest", "v_min")
@@ -108,6 +110,8 @@ def survey(
             verify_each=False,
         )  # fmt: skip
         found.warnings += sink.warnings
+    except PassFailure:
+        raise  # our bug, not the model's
     except CompileError as error:
         found.errors += error.diagnostics
     return found
@@ -144,7 +148,16 @@ def as_text(found: Survey, short: bool = False) -> str:
         m = found.module
         lines += [f"{found.model}: {m.steps} time steps, batch {m.batch}", _validation(found), ""]
     shown = found.ops if found.ops and (short or not found.nodes) else found.nodes
-    places = [n.place.removeprefix(f"{found.model}:") for n in shown]
+    shown = [
+        NodeLine(
+            printable(_inside(n.place, found.model)),
+            printable(n.op),
+            n.ok,
+            printable(n.note),
+        )
+        for n in shown
+    ]
+    places = [n.place for n in shown]
     width = min(60, max(map(len, places), default=0))
     kinds = max([12, *(len(n.op) for n in shown)])
     for node, place in zip(shown, places, strict=True):
@@ -155,8 +168,9 @@ def as_text(found: Survey, short: bool = False) -> str:
         lines += neuron_table(found.neurons)
     if found.density:
         lines += ["", "spikes per neuron and step in a float32 trial run"]
-        wide = max(map(len, found.density))
-        lines += [f"  {name:{wide}}  {value:.4f}" for name, value in found.density.items()]
+        density = {printable(name): value for name, value in found.density.items()}
+        wide = max(map(len, density))
+        lines += [f"  {name:{wide}}  {value:.4f}" for name, value in density.items()]
     if found.training:
         lines += ["", "training"]
         wide = max(map(len, found.training))
@@ -172,6 +186,11 @@ def as_text(found: Survey, short: bool = False) -> str:
 def _validation(found: Survey) -> str:
     cost = f", {found.verdict.seconds:.2g} s" if found.verdict.validated else ""
     return f"{found.verdict.words}{cost}"
+
+
+def _inside(place: str, model: str) -> str:
+    """Return a place without the model's name in front."""
+    return place.removeprefix(f"{model}:").removeprefix(f"{Path(model).name}:")
 
 
 def as_json(found: Survey) -> dict[str, Any]:

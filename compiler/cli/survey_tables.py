@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Attribute
+from snncc.isa.printable import printable
 
 COLUMNS = 4
 
@@ -25,7 +26,7 @@ def neuron_table(neurons: Mapping[str, Mapping[str, Value]]) -> list[str]:
     for start in range(0, len(names), COLUMNS):
         part = names[start : start + COLUMNS]
         keys = list(dict.fromkeys(k for name in part for k in neurons[name]))
-        rows: list[Sequence[str]] = [["", *part]]
+        rows: list[Sequence[str]] = [["", *map(printable, part)]]
         for key in keys:
             found = [neurons[name].get(key) for name in part]
             cells = [f"{show(v.value)} ({v.origin})" if v else "-" for v in found]
@@ -40,6 +41,10 @@ def neuron_table(neurons: Mapping[str, Mapping[str, Value]]) -> list[str]:
 
 def show(value: Attribute) -> str:
     """Return a value as people write it."""
+    return printable(_show(value))
+
+
+def _show(value: Attribute) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

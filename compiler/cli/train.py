@@ -21,6 +21,11 @@ from snncc.compiler.cli.options import (
 )
 
 
+def say(text: str) -> None:
+    """Print a line to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 @click.command(short_help="Train a model on the simulated chip.")
 @MODEL
 @click.option("--data", "data_name", required=True, help="A data set (digits) or FILE.npz.")
@@ -32,12 +37,13 @@ from snncc.compiler.cli.options import (
 @click.option("--batch", type=click.IntRange(1), help="Samples per step.")
 @click.option("-o", "--output", help="Folder for checkpoint, metrics.jsonl and weights.npz.")
 @click.option("--resume", help="Go on from the checkpoint in this folder.")
+@click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line per epoch on stdout.")
 @NO_VALIDATE
 def train(
     model: str, data_name: str, config: str | None, target: str | None, cores: int | None,
     engine: str, epochs: int, batch: int | None, output: str | None, resume: str | None,
-    as_json: bool, no_validate: bool, **flags: Any,
+    overwrite: bool, as_json: bool, no_validate: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Train MODEL for some epochs, every step simulated bit by bit.
 
@@ -47,15 +53,22 @@ def train(
 
     FILE.npz holds x, y and perhaps x_test, y_test, samples first. An epoch takes whole batches; the
     rest is left out, other samples each time. The folder gets a checkpoint after every epoch; a
-    resumed run ends with the same bits as one that was never interrupted.
+    resumed run ends with the same bits as one that was never interrupted. It may have another --lr,
+    --cores or --target; model, data, seed and configuration must be the same.
     """
+    if resume and overwrite:
+        raise click.UsageError("--resume goes on with a run, --overwrite begins anew")
     if resume and output and Path(resume) != Path(output):
         raise click.UsageError("--resume goes on in its own folder; leave -o out")
     from snncc.compiler.cli import api
     from snncc.compiler.cli.files import npz_bytes, write_bytes
     from snncc.compiler.cli.progress import TrainProgress
+    from snncc.compiler.cli.resuming import telling_how_to_go_on
     from snncc.compiler.cli.show import show_warnings
-    from snncc.compiler.cli.trainer import Metrics
+    from snncc.compiler.cli.trainer import WEIGHTS, Metrics, refuse_earlier_run
+
+    if output and not resume and not overwrite:
+        refuse_earlier_run(Path(output))  # before the time that compiling takes
 
     settings = read_config(config, flags)
     given = batch or settings.integer("training.batch")
@@ -68,19 +81,28 @@ def train(
     )
     show_warnings(run.warnings)
     folder = resume or output
-    with TrainProgress(epochs, run.steps_per_epoch) as progress:
+    trained: list[Metrics] = []
+    with (
+        telling_how_to_go_on(click.get_current_context(), folder),
+        TrainProgress(epochs, run.steps_per_epoch) as progress,
+    ):
 
         def on_epoch(metrics: Metrics) -> None:
             progress.on_epoch(metrics)
+            trained.append(metrics)
             if as_json:
                 print(json.dumps(asdict(metrics)), flush=True)
 
         history, weights = run.fit(
-            out=folder, resume=resume is not None, on_step=progress.on_step, on_epoch=on_epoch
-        )
-    if folder:
-        arrays = {f"param/{name}": value for name, value in weights.items()}
-        write_bytes(str(Path(folder) / "weights.npz"), npz_bytes(arrays))
+            out=folder, resume=resume is not None, overwrite=overwrite, on_step=progress.on_step,
+            on_epoch=on_epoch, on_note=say,
+        )  # fmt: skip
+        if folder:
+            arrays = {f"param/{name}": value for name, value in weights.items()}
+            write_bytes(str(Path(folder) / WEIGHTS), npz_bytes(arrays))
+    done = len(history.epochs)
+    if resume and not trained:
+        say(f"nothing to do: {done} epochs are done; --epochs {done + 1} or more goes on")
     costs = history.costs
     print(
         f"{costs.cycles} cycles ({costs.seconds * 1e3:.4g} ms on the chip), "

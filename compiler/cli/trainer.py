@@ -20,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.cli.files import make_folder, npz_bytes, read_npz, write_bytes
+from snncc.compiler.cli.identity import Identity, differences
 from snncc.compiler.diag import fail
 
 Array: TypeAlias = npt.NDArray[Any]
 CHECKPOINT = "checkpoint.npz"
 METRICS = "metrics.jsonl"
+WEIGHTS = "weights.npz"
 _INFO = "info"
 
 
@@ -93,8 +95,8 @@ class Plan:
     batch: int
     seed: int = 0
     sample_axis: int = 0
-    identity: str = ""
-    """A hash of model, configuration and target; a checkpoint of another one is refused."""
+    identity: Identity = field(default_factory=Identity)
+    """Model, data and configuration; a checkpoint of other ones is refused."""
 
 
 @dataclass(slots=True)
@@ -140,18 +142,25 @@ def fit(
     *,
     out: Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     on_step: Progress = lambda epoch, step, loss: None,
     on_epoch: Callable[[Metrics], None] = lambda metrics: None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> History:
-    """Train for ``plan.epochs`` epochs in total; with ``out`` keep a checkpoint there."""
+    """Train for ``plan.epochs`` epochs in total; with ``out`` keep a checkpoint there.
+
+    An earlier run there is refused unless it is resumed or overwritten.
+    """
     if len(data.y) < plan.batch:
         text = f"{len(data.y)} training samples do not fill one batch of {plan.batch}"
         fail("E0022", text, help="lower [training] batch or --batch")
     history = History()
     if resume and out is not None:
-        history = _resume(learner, plan, out)
+        history = _resume(learner, plan, out, on_note)
     elif out is not None:
         make_folder(out)
+        if not overwrite:
+            refuse_earlier_run(out)
         write_bytes(str(out / METRICS), b"")
     for epoch in range(len(history.epochs) + 1, plan.epochs + 1):
         started = time.perf_counter()
@@ -164,6 +173,19 @@ def fit(
             _save(learner, plan, history, out)
         on_epoch(metrics)
     return history
+
+
+def refuse_earlier_run(out: Path) -> None:
+    """Complain if a folder holds what a training run wrote, or other files of these names."""
+    for name in (CHECKPOINT, WEIGHTS, METRICS):
+        path = out / name
+        if path.exists() and not (name == METRICS and path.is_file() and not path.stat().st_size):
+            fail(
+                "E0040",
+                f"the folder holds a training run: {name}",
+                str(out),
+                help="--resume goes on with it, --overwrite begins anew, -o names another folder",
+            )
 
 
 def steps_per_epoch(data: Data, plan: Plan) -> int:
@@ -243,7 +265,7 @@ def _epoch(
 def _save(learner: Learner, plan: Plan, history: History, out: Path) -> None:
     """Write the checkpoint, then the metrics; both whole or not at all."""
     info = {
-        "identity": plan.identity,
+        "identity": plan.identity.as_json(),
         "batch": plan.batch,
         "seed": plan.seed,
         "costs": asdict(history.costs),
@@ -259,7 +281,7 @@ def _save(learner: Learner, plan: Plan, history: History, out: Path) -> None:
     write_bytes(str(out / METRICS), lines.encode())
 
 
-def _resume(learner: Learner, plan: Plan, out: Path) -> History:
+def _resume(learner: Learner, plan: Plan, out: Path, on_note: Callable[[str], None]) -> History:
     path = out / CHECKPOINT
     if not path.exists():
         fail("E0027", "there is no checkpoint in this folder", str(out))
@@ -270,14 +292,22 @@ def _resume(learner: Learner, plan: Plan, out: Path) -> History:
         if said != digest.digest():
             raise ValueError("its checksum is wrong")
         info = json.loads(arrays.pop(_INFO).tobytes())
-        same = (plan.identity, plan.batch, plan.seed)
-        if (info["identity"], info["batch"], info["seed"]) != same:
+        there = info["identity"]
+        if not isinstance(there, dict):
+            fail("E0027", "the checkpoint was made by an older version of snncc", str(path))
+        before = {**there["fixed"], "batch": info["batch"], "training.seed": info["seed"]}
+        now = {**plan.identity.fixed, "batch": plan.batch, "training.seed": plan.seed}
+        refused = differences(before, now)
+        if refused:
             fail(
                 "E0027",
-                "the checkpoint was made with another model, configuration, target, batch or seed",
+                "the checkpoint was made with another model, data or configuration",
                 str(path),
+                notes=refused,
                 help="give the same ones, or start anew without --resume",
             )
+        for difference in differences(there["free"], plan.identity.free):
+            on_note(f"note: {difference}")
         history = History([Metrics(**m) for m in info["epochs"]], Costs(**info["costs"]))
     except (KeyError, TypeError, ValueError) as error:
         fail("E0027", f"the checkpoint is damaged: {error}", str(path))

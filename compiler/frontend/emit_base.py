@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NoReturn, TypeAlias
 
 import numpy as np
@@ -19,6 +20,7 @@ from snncc.compiler.frontend.fuse import Layer
 from snncc.compiler.frontend.metadata import Namer
 from snncc.compiler.frontend.neuron_attrs import guess_framework
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
+from snncc.compiler.frontend.rules import broken_rules_are_diagnostics
 from snncc.compiler.frontend.timing import RESHAPES
 from snncc.compiler.frontend.unroll import Output, Rolled
 from snncc.compiler.ir.build import Builder
@@ -73,6 +75,9 @@ class Emitter:
         v = node.val
         name = "?" if v is None else v.node.name if v.node is not None else v.name
         return f"{self.file}:{name}"
+
+    def _place(self, node: RNode) -> str:
+        return self.where(self.user or node)
 
     def builder(self, node: RNode | None = None) -> Builder:
         """Return a builder that knows the node's place."""
@@ -203,13 +208,15 @@ class Emitter:
                     f"operator {node.op} is not supported here",
                     "docs/design/ir.md lists what there is",
                 )
-            emitted = writer(self, node)
+            with broken_rules_are_diagnostics(node.op, partial(self._place, node)):
+                emitted = writer(self, node)
             if emitted is not None:
                 self.done[node.id] = emitted
         for node, state in self.delays:
             self.user = node
-            source = self.value(node.ins[0])
-            source = self.fit(source, node.ins[0], self.shape(node))
+            with broken_rules_are_diagnostics("state", partial(self._place, node)):
+                source = self.value(node.ins[0])
+                source = self.fit(source, node.ins[0], self.shape(node))
             self.builder().op("graph.delay_next", source, attrs={"state": state})
         for out in outputs:
             self.output(out)

@@ -28,7 +28,7 @@ from snncc.compiler.frontend.export_function import (
 from snncc.compiler.frontend.export_layers import LAYERS, Writer
 from snncc.compiler.ir.core import Module, Op, Value
 from snncc.compiler.ir.neuron_step import param_names, state_names
-from snncc.isa.container import write_whole
+from snncc.isa.whole_file import write_whole
 
 FLOAT = onnx.TensorProto.FLOAT
 IR_VERSION = 9

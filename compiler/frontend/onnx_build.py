@@ -31,6 +31,7 @@ from snncc.compiler.frontend.flat import (
 from snncc.compiler.frontend.onnx_calls import check_calls
 from snncc.compiler.frontend.onnx_file import TensorReader
 from snncc.compiler.frontend.onnx_order import ordered
+from snncc.compiler.frontend.rules import check_inputs
 from snncc.compiler.frontend.surrogate_hints import SURROGATE_HINTS
 
 MAX_NODES = 400_000
@@ -200,6 +201,7 @@ class GraphBuilder:
         if scope is not None:
             node.hints = scope.hints
         try:
+            check_inputs(op, ins)
             types = shapes.infer(node)
             node.outs = [self.value(s, d) for s, d in types]
             arrays = shapes.fold(node)

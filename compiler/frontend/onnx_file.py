@@ -98,6 +98,8 @@ class TensorReader:
     ) -> Arr:
         info = {entry.key: entry.value for entry in tensor.external_data}
         location = info.get("location", "")
+        if not location.isprintable():
+            fail("E0102", f"external data {location!r}: this is no name of a file", where)
         target = Path(os.path.realpath(self.folder / location))
         if not location or Path(location).is_absolute() or self.folder not in target.parents:
             fail(

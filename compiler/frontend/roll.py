@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from snncc.compiler.frontend.axes import (
 from snncc.compiler.frontend.elementwise import COMMUTATIVE, ELEMENTWISE
 from snncc.compiler.frontend.flat import Arr, FlatGraph, Node, Val, attr_int, attr_key
 from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.frontend.rules import broken_rules_are_diagnostics
 from snncc.compiler.frontend.stepops import convert, data_operands
 from snncc.compiler.frontend.timing import (
     Index,
@@ -107,13 +109,20 @@ class Roller:
         """Expand everything that was requested, early starts first."""
         while self.queue:
             work = heapq.heappop(self.queue)[2]
-            if work.kind == "tuple":
-                self._expand_tuple(work.node, work.a, work.vals)
-            elif work.kind == "static":
-                self._expand_static(work.node, work.vals[0])
-            else:
-                assert work.lay is not None
-                self._expand_stacked(work.node, work.vals[0], work.lay)
+            val = work.vals[-1]
+            with broken_rules_are_diagnostics(
+                val.node.op if val.node else "value", partial(self.where, val)
+            ):
+                self._expand(work)
+
+    def _expand(self, work: _Work) -> None:
+        if work.kind == "tuple":
+            self._expand_tuple(work.node, work.a, work.vals)
+        elif work.kind == "static":
+            self._expand_static(work.node, work.vals[0])
+        else:
+            assert work.lay is not None
+            self._expand_stacked(work.node, work.vals[0], work.lay)
 
     def where(self, v: Val) -> str:
         """Return a value's place for messages."""

@@ -14,6 +14,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.compiler.diag import fail
+
 Array: TypeAlias = npt.NDArray[np.generic]
 Attribute: TypeAlias = (
     "int | float | bool | str | tuple[Attribute, ...] | Mapping[str, Attribute] | None"
@@ -312,7 +314,10 @@ class Module:
         return value if isinstance(value, int) else 1
 
     def func(self, name: str) -> Func:
-        """Return a function by name."""
+        """Return a function by name; a module of foreign text may lack it."""
+        if name not in self.funcs:
+            have = ", ".join(f"@{each}" for each in self.funcs) or "none"
+            fail("E0261", f"the module has no function @{name}", help=f"its functions: {have}")
         return self.funcs[name]
 
     def walk(self) -> Iterator[Op]:

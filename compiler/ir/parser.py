@@ -82,7 +82,7 @@ def _no_resources(name: str, sha: str, type_: Type, where: Span) -> Array:
         "E0154",
         f"resource @{name}: there is no side file to take it from",
         where,
-        help="read the module from a file with NAME.npz or resources.npz beside it",
+        help="read the module from a file with NAME.snnir.npz or resources.npz beside it",
     )
 
 

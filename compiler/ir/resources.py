@@ -1,15 +1,17 @@
 """Side files of IR text: the arrays of a module, stored under their SHA-256 in an npz file.
 
-A text ``net.snnir`` looks into ``net.npz`` and ``resources.npz`` beside it.  Files are written with
+A text ``net.snnir`` looks into ``net.snnir.npz``, ``net.npz`` and ``resources.npz`` beside it and
+is written with the first, as ``net.npz`` is what people call their inputs.  Files are written with
 fixed dates, so equal arrays give equal bytes.  What is read is not trusted: no pickles, shape and
 dtype are compared with the text before any data is read, and the hash after.
 """
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from snncc.compiler.diag import Note, Span, fail
 from snncc.compiler.ir.core import Array, Module, Type, sha256_of
 from snncc.compiler.ir.parser import MAX_CHARACTERS, Parsed, parse_module
 from snncc.compiler.ir.printer import DTYPE_NAMES, print_module
-from snncc.isa.container import write_whole
+from snncc.isa.whole_file import open_whole, write_whole
 
 SHARED = "resources.npz"
 
@@ -53,13 +55,46 @@ class ResourceFile(HashCache):
                 new[sha] = array
         if not new:
             return
-        with zipfile.ZipFile(self.path, "a" if self._present else "w") as archive:
-            for sha, array in new.items():
-                entry = zipfile.ZipInfo(f"{sha}.npy")
-                with archive.open(entry, "w", force_zip64=True) as stream:
-                    contiguous = np.ascontiguousarray(array).reshape(array.shape)
-                    np.lib.format.write_array(stream, contiguous, allow_pickle=False)
+        if self._present:
+            with zipfile.ZipFile(self.path, "a") as archive:
+                _append(archive, new)
+        else:
+            refuse_foreign(self.path)
+            with open_whole(self.path) as file, zipfile.ZipFile(file, "w") as archive:
+                _append(archive, new)
         self._present |= set(new)
+
+
+def _append(archive: zipfile.ZipFile, arrays: Mapping[str, Array]) -> None:
+    for sha, array in arrays.items():
+        entry = zipfile.ZipInfo(f"{sha}.npy")
+        with archive.open(entry, "w", force_zip64=True) as stream:
+            contiguous = np.ascontiguousarray(array).reshape(array.shape)
+            np.lib.format.write_array(stream, contiguous, allow_pickle=False)
+
+
+def side_file(path: Path) -> Path:
+    """Return the file that a text's arrays are written to."""
+    return path.with_name(f"{path.name}.npz")
+
+
+def refuse_foreign(path: Path) -> None:
+    """Complain if a side file would replace a file that is none."""
+    if path.exists() and not _is_side_file(path):
+        fail(
+            "E0040",
+            "the arrays of the IR would go here, but this file holds something else",
+            str(path),
+            help="move it away, or write the IR under another name",
+        )
+
+
+def _is_side_file(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return all(re.fullmatch(r"[0-9a-f]{64}\.npy", name) for name in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 class ResourceReader:
@@ -128,15 +163,15 @@ def read_module(path: Path, resources: Iterable[Path] = ()) -> Parsed:
         fail("E0005", f"cannot read it: {error.strerror or error}", str(path))
     except UnicodeDecodeError as error:
         fail("E0150", f"not UTF-8 text: {error.reason} at byte {error.start}", str(path))
-    beside = [path.with_suffix(".npz"), path.parent / SHARED]
+    beside = [side_file(path), path.with_suffix(".npz"), path.parent / SHARED]
     return parse_text(text, str(path), [*resources, *beside])
 
 
 def write_module(module: Module, path: Path) -> None:
-    """Write a module and, when it has arrays, NAME.npz beside it."""
-    arrays = ResourceFile(path.with_suffix(".npz"))
+    """Write a module and, when it has arrays, its side file."""
+    arrays = ResourceFile(side_file(path))
     try:
         arrays.add(module.resources.values())
         write_whole(path, [print_module(module, arrays.sha256).encode()])
     except OSError as error:
-        fail("E0005", f"cannot write it: {error.strerror or error}", str(path))
+        fail("E0005", f"cannot write it: {error.strerror or error}", str(error.filename or path))

@@ -1,8 +1,8 @@
 """Runs a plan: each step, the verifier after it, and the observers around it.
 
 A user's mistake found by a pass (:class:`CompileError`) passes through.  Any other exception, and a
-module that does not verify afterwards, is a bug of that pass: :class:`PassFailure`, with a file
-holding the IR before it and the one command that shows the failure again.
+module that does not verify afterwards, is a bug of that pass: :class:`PassFailure`, which holds the
+IR before it and can write it down with the one command that shows the failure again.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from typing import Protocol
 from snncc.compiler.diag import CompileError, Diagnostic, DiagnosticSink, Span
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module, Op
-from snncc.compiler.ir.printer import print_module
-from snncc.compiler.ir.resources import ResourceFile
 from snncc.compiler.ir.verify import lacks_location, verify
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.plan import Step, check_chain
+from snncc.compiler.pipeline.reproducer import write_reproducer
 
 
 class Observer(Protocol):
@@ -39,23 +38,44 @@ class Observer(Protocol):
 
 
 class PassFailure(CompileError):
-    """A pass broke: our bug.  ``reproducer`` is the file with the IR before it, if written."""
+    """A pass broke: our bug.
 
-    def __init__(self, step: Step, cause: Exception, reproducer: Path | None, command: str) -> None:
+    ``module`` is the IR before it and ``remaining`` the steps that show the failure again;
+    ``reproducer`` is the file that holds them, if it was written.
+    """
+
+    def __init__(
+        self, step: Step, cause: Exception, module: Module, remaining: Sequence[Step],
+        context: PassContext,
+    ) -> None:  # fmt: skip
         self.step = step
         self.cause = cause
-        self.reproducer = reproducer
-        self.command = command
-        if isinstance(cause, CompileError):
-            what = f"pass {step.name} left IR that breaks the rules"
-            notes = tuple(f"{d.code}: {d.message}" for d in cause.diagnostics)
+        self.module = module
+        self.remaining = remaining
+        self.context = context
+        self.reproducer: Path | None = None
+        self.command = ""
+        super().__init__(self._diagnostic())
+
+    def write(self, folder: Path, stem: str) -> None:
+        """Write the reproducer; the message then says where.  Raises OSError."""
+        self.reproducer, self.command = write_reproducer(
+            folder, stem, self.module, self.remaining, self.context
+        )
+        self.diagnostics = (self._diagnostic(),)
+
+    def _diagnostic(self) -> Diagnostic:
+        if isinstance(self.cause, CompileError):
+            what = f"pass {self.step.name} left IR that breaks the rules"
+            notes = tuple(f"{d.code}: {d.message}" for d in self.cause.diagnostics)
         else:
-            what = f"pass {step.name} failed"
-            notes = (f"{type(cause).__name__}: {cause}",)
+            what = f"pass {self.step.name} failed"
+            notes = (f"{type(self.cause).__name__}: {self.cause}",)
         help_ = "this is a bug of snncc, please report it"
-        if reproducer is not None:
-            help_ += f" with {reproducer} and its npz file; to see it again: {command}"
-        super().__init__(Diagnostic("E0006", what, notes=notes, help=help_))
+        if self.reproducer is not None:
+            help_ += f" with {self.reproducer} and the files beside it; to see it again: "
+            help_ += self.command
+        return Diagnostic("E0006", what, notes=notes, help=help_)
 
 
 class PassManager:
@@ -81,7 +101,7 @@ class PassManager:
         verify(module, spans)
         check_chain(self.steps, module.stage)
         locations = not lacks_location(module)
-        start = clone(module) if self.crash_dir is not None and self.steps else None
+        start = clone(module)
         for observer in self.observers:
             observer.begin(module, self.steps, self.context)
         any_change = False
@@ -118,10 +138,8 @@ class PassManager:
                 raise _Broken(error) from error
         return changed
 
-    def _failure(self, step: Step, cause: Exception, start: Module | None) -> PassFailure:
-        """Replay the steps before the broken one and write the IR that it was given."""
-        if start is None or self.crash_dir is None:
-            return PassFailure(step, cause, None, "")
+    def _failure(self, step: Step, cause: Exception, start: Module) -> PassFailure:
+        """Replay the steps before the broken one to have the IR that it was given."""
         remaining = [step]
         quiet = PassContext(self.context.machine, self.context.config, self.context.mode)
         quiet.diagnostics = DiagnosticSink()
@@ -132,19 +150,13 @@ class PassManager:
         except Exception as error:  # then the whole way from the start reproduces it
             self.context.progress(f"replay failed: {error}")
             replayed, remaining = start, list(self.steps[: step.number])
-        path = self.crash_dir / f"crash-{step.stem}.snnir"
-        spec = ",".join(each.spec for each in remaining)
-        command = shell("snncc", "opt", str(path), "-p", spec, self.context.flags)
-        local = shell("snncc", "opt", path.name, "-p", spec, self.context.flags)
-        arrays = ResourceFile(path.with_suffix(".npz"))
-        try:
-            self.crash_dir.mkdir(parents=True, exist_ok=True)
-            text = f"// {local}\n{print_module(replayed, arrays.sha256)}"
-            path.write_text(text, encoding="utf-8")
-            arrays.add(replayed.resources.values())
-        except (OSError, ValueError):
-            return PassFailure(step, cause, None, "")
-        return PassFailure(step, cause, path, command)
+        failure = PassFailure(step, cause, replayed, remaining, self.context)
+        if self.crash_dir is not None:
+            try:
+                failure.write(self.crash_dir, f"crash-{step.stem}")
+            except (OSError, ValueError) as error:
+                self.context.progress(f"no reproducer: {error}")
+        return failure
 
 
 class _Broken(Exception):

@@ -117,9 +117,7 @@ def _words(each: Op, arrays: Sequence[Array], known: _Known) -> tuple[str, list[
     ours = _first(held)
     words = [f"the first value that the file does not have is that of {what}"]
     if key in theirs:
-        words.append(
-            f"at this node the file starts with {_first(theirs[key])}, the import {ours}"
-        )
+        words.append(f"at this node the file starts with {_first(theirs[key])}, the import {ours}")
     else:
         words.append(f"it starts with {ours}")
     return place, words

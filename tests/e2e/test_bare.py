@@ -82,7 +82,9 @@ def test_race(tmp_path: Path, inputs: Path) -> None:
     vpu = "colsum [r2], [r0:r1], rows=r3, n=r3, type=f16, init=zero"
     path = program(tmp_path / "p.snnx", *COPY, vpu)
     assert snncc("run", path, "--inputs", inputs).exit_code == 0
-    refused(snncc("run", path, "--inputs", inputs, "--check-races"), "E0904")
+    said = refused(snncc("run", path, "--inputs", inputs, "--check-races"), "E0904")
+    assert "\\n" not in said  # one line for each of the two accesses
+    assert [line[:6] for line in said.splitlines()[-2:]] == ["note: ", "note: "]
 
 
 def test_strict_init(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pa
 def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Add the readout and the loss with its seed gradient."""
     training = training_of(module)
-    func = module.funcs["step"]
+    func = module.func("step")
     if not training.train or any(o.name in ("phase.softmax_ce", "phase.mse") for o in func.walk()):
         return False
     output = _find(func, training)

@@ -32,7 +32,7 @@ STREAM = 1 << 20
 def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Add the updates of the trained parameters."""
     training = training_of(module)
-    func = module.funcs["step"]
+    func = module.func("step")
     done = any(o.name == "phase.store" and o.attrs.get("phase") == "update"
                and str(o.attrs.get("name")).endswith("#step") for o in func.body.ops)  # fmt: skip
     stored = {
@@ -70,8 +70,8 @@ class _State:
 class _Update:
     def __init__(self, module: Module, training: Training, optimizer: Optimizer) -> None:
         self.module, self.training, self.o = module, training, optimizer
-        self.body = module.funcs["step"].body
-        self.scale = scale_state(module.funcs["step"])
+        self.body = module.func("step").body
+        self.scale = scale_state(module.func("step"))
         self.powers: list[Value] = []
 
     def builder(self, op: Op) -> Builder:

@@ -31,7 +31,7 @@ _ANY_STEPS = frozenset(("phase.reshape", "phase.transpose", "phase.slice", "phas
 def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Derive the backward phase and the weight gradients."""
     training = training_of(module)
-    func = module.funcs["step"]
+    func = module.func("step")
     losses = [o for o in func.body.ops if o.name in LOSSES]
     if not losses or any(_is_gradient(o) for o in func.body.ops):
         return False

@@ -46,7 +46,8 @@ STRUCTURAL = frozenset(
 @compiler_pass(takes="graph", gives="phased")
 def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Split the graph's forward computation into phase ops."""
-    main = module.funcs.pop("main")
+    main = module.func("main")
+    del module.funcs["main"]
     step = Func("step", Block(), dict(main.attrs))
     _Split(module, training_of(module), main, step).run()
     module.funcs["step"] = step

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snncc.compiler.cli.identity import Identity
 from snncc.compiler.cli.trainer import Data, Metrics, Plan, accuracy, batches, fit
 from snncc.compiler.diag import CompileError
 
@@ -55,7 +56,7 @@ def data() -> Data:
     return Data(x[:50], y[:50], x[50:], y[50:])
 
 
-PLAN = Plan(epochs=6, batch=8, seed=3, identity="a")
+PLAN = Plan(epochs=6, batch=8, seed=3, identity=Identity({"model": "a"}))
 
 
 def test_batches_are_whole_disjoint_and_differ_by_epoch() -> None:
@@ -85,7 +86,7 @@ def test_resumed_run_has_the_same_bits(tmp_path: Path) -> None:
     whole = Linear()
     fit(whole, data(), PLAN, out=tmp_path / "whole")
     half = Linear()
-    fit(half, data(), Plan(3, 8, 3, identity="a"), out=tmp_path / "half")
+    fit(half, data(), Plan(3, 8, 3, identity=Identity({"model": "a"})), out=tmp_path / "half")
     resumed = Linear()
     fit(resumed, data(), PLAN, out=tmp_path / "half", resume=True)
     assert resumed.w.tobytes() == whole.w.tobytes()
@@ -119,8 +120,9 @@ def test_bad_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="E0027"):
         fit(Linear(), data(), PLAN, out=tmp_path, resume=True)
     fit(Linear(), data(), PLAN, out=tmp_path)
+    other = Plan(6, 8, 3, identity=Identity({"model": "b"}))
     with pytest.raises(CompileError, match="another model"):
-        fit(Linear(), data(), Plan(6, 8, 3, identity="b"), out=tmp_path, resume=True)
+        fit(Linear(), data(), other, out=tmp_path, resume=True)
 
 
 def damaged(folder: Path, name: str, lost: bool) -> None:

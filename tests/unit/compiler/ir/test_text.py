@@ -26,7 +26,7 @@ def test_parser_takes_what_the_printer_writes(tmp_path_factory: pytest.TempPathF
     def round_trip(module: Module) -> None:
         verify(module, locations=True)
         text = print_module(module)
-        (folder / "m.npz").unlink(missing_ok=True)
+        (folder / "m.snnir.npz").unlink(missing_ok=True)
         write_module(module, folder / "m.snnir")
         assert (folder / "m.snnir").read_text(encoding="utf-8") == text
         back = read_module(folder / "m.snnir").module
@@ -147,8 +147,8 @@ W = np.arange(6, dtype=np.float16).reshape(2, 3)
 def test_side_file_bytes_depend_on_the_arrays_only(tmp_path: Path) -> None:
     for name in "ab":
         write_module(with_weights(W, W.copy(), W.T), tmp_path / f"{name}.snnir")
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    with np.load(tmp_path / "a.npz", allow_pickle=False) as stored:
+    assert (tmp_path / "a.snnir.npz").read_bytes() == (tmp_path / "b.snnir.npz").read_bytes()
+    with np.load(tmp_path / "a.snnir.npz", allow_pickle=False) as stored:
         assert len(stored.files) == 2
     back = read_module(tmp_path / "a.snnir").module
     assert np.array_equal(back.resources["w2"], W.T)
@@ -162,13 +162,14 @@ def fault(path: Path) -> str:
 
 
 def test_faults_of_side_files(tmp_path: Path) -> None:
-    path, side = tmp_path / "m.snnir", tmp_path / "m.npz"
+    path, side = tmp_path / "m.snnir", tmp_path / "m.snnir.npz"
     write_module(with_weights(W), path)
     good, text = side.read_bytes(), path.read_text(encoding="utf-8")
 
     path.write_text(text.replace("2x3x", "3x2x"), encoding="utf-8")
-    assert "error[E0155]: resource @w0 is tensor<3x2xf16> here but f16 (2, 3) in m.npz" in fault(
-        path
+    assert (
+        "error[E0155]: resource @w0 is tensor<3x2xf16> here but f16 (2, 3) in m.snnir.npz"
+        in fault(path)
     )
     assert "\n    2 |   resource @w0" in fault(path)
     path.write_text(text, encoding="utf-8")
@@ -183,13 +184,16 @@ def test_faults_of_side_files(tmp_path: Path) -> None:
 
     sha = text.partition("sha256:")[2][:64]
     np.savez(side, allow_pickle=True, **{sha: W + 1})
-    assert "error[E0155]: resource @w0 in m.npz does not have the hash" in fault(path)
+    assert "error[E0155]: resource @w0 in m.snnir.npz does not have the hash" in fault(path)
     np.savez(side, allow_pickle=True, **{sha: np.array([[print] * 3] * 2)})
     assert "error[E0155]" in fault(path)
     np.savez(side, other=W)
-    assert "m.npz: note: holds no array with this SHA-256" in fault(path)
+    assert "m.snnir.npz: note: holds no array with this SHA-256" in fault(path)
     side.unlink()
-    assert "error[E0154]: resource @w0: not found in m.npz or resources.npz" in fault(path)
+    assert (
+        "error[E0154]: resource @w0: not found in m.snnir.npz or m.npz or resources.npz"
+        in fault(path)
+    )
     with pytest.raises(CompileError, match="E0154"):
         parse_module(text)
     side.write_bytes(good)
