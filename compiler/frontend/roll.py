@@ -28,6 +28,7 @@ from snncc.compiler.frontend.timing import (
     Layouts,
     index_of,
     is_stack,
+    mixes,
     operand_layouts,
     step_shape,
 )
@@ -283,6 +284,14 @@ class Roller:
         ):
             p.alias = self.tuple_(0, [node.val(i) for i in range(self.steps)])
             return
+        if mixes(node, lay):
+            fail(
+                "E0107",
+                f"{node.op} works across axis {lay.axis} of its result, which holds the time steps",
+                self.where(v),
+                notes=["every step of the model is computed by itself, from what came before it"],
+                help="apply it to each step, or outside the model before or after it runs",
+            )
         lays = dict(operand_layouts(v, lay, self.steps))
         if node.op in ("Expand", "Tile"):
             src = node.val(0)

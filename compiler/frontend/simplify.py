@@ -59,12 +59,8 @@ def _rewrite(node: RNode) -> bool:
         if x.op == "Const" and x.const is not None:
             return _constant(node, np.broadcast_to(x.const, node.shape))
     if op == "Slice":
-        whole = not any(attr_ints(node.attrs, "starts")) and all(
-            e == -1 for e in attr_ints(node.attrs, "ends")
-        )
-        whole = whole or node.ins[0].shape == node.shape
         size = int(np.prod(node.shape)) == int(np.prod(ins[0].shape))
-        if size and (whole or all(s == 1 for s in attr_ints(node.attrs, "strides"))):
+        if size and all(s == 1 for s in attr_ints(node.attrs, "strides")):
             node.op, node.attrs = "View", {}
             return True
     if op == "TimeReduce" and ins[0].op == "Add" and node.attrs.get("kind") == "last":

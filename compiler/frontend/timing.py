@@ -10,6 +10,8 @@ import numpy as np
 from snncc.compiler.frontend.axes import (
     axes_of,
     norm_axis,
+    pad_widths,
+    padding,
 )
 from snncc.compiler.frontend.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat import FlatGraph, Node, Shape, Val, attr_int, attr_ints, prod
@@ -102,6 +104,56 @@ BATCHED = frozenset(
 SAMEAXES = frozenset({"Softmax", "Dropout", "LayerNormalization", "Pad"})
 
 
+def mixes(node: Node, lay: Lay) -> bool:
+    """Whether an operator computes an entry of an axis of its result from several of its operand.
+
+    ``lay`` is that axis of the result, which must hold time: such an operator is no step.
+    """
+    op, x = node.op, node.val(0)
+    rank, axis = len(node.outs[0].shape), lay.axis
+    if op in BATCHED and axis:
+        return _window_mixes(node, axis)
+    if op == "Softmax":
+        return norm_axis(attr_int(node.attrs, "axis", -1), rank) == axis
+    if op == "LayerNormalization":
+        return axis >= norm_axis(attr_int(node.attrs, "axis", -1), rank)
+    if op == "Pad":
+        low, high = pad_widths(node)
+        return bool(low[axis] or high[axis])
+    if op == "Gemm":
+        return axis != 0 or bool(attr_int(node.attrs, "transA", 0))
+    if op == "Slice":
+        spec = slice_spec(node)[axis]
+        return spec != (0, x.shape[axis], 1)
+    if op in ("Split", "Concat"):
+        return norm_axis(attr_int(node.attrs, "axis", 0), rank) == axis
+    if op == "Gather":
+        at = norm_axis(attr_int(node.attrs, "axis", 0), len(x.shape))
+        return at <= axis < at + len(node.val(1).shape)
+    if op == "Tile":
+        operand = axis - (rank - len(x.shape))
+        return operand >= 0 and x.shape[operand] not in (1, node.outs[0].shape[axis])
+    return False
+
+
+def _window_mixes(node: Node, axis: int) -> bool:
+    """Whether convolution, pooling or normalisation mixes entries of an axis beyond the first."""
+    op, at = node.op, node.attrs
+    if op == "BatchNormalization":
+        return axis == 1  # its channels
+    if op in ("Conv", "ConvTranspose", "InstanceNormalization") and axis == 1:
+        return True
+    if axis == 1:
+        return False  # pooling treats every channel alone
+    if op not in ("Conv", "MaxPool", "AveragePool"):
+        return True
+    kernel = node.val(1).shape[2:] if op == "Conv" else attr_ints(at, "kernel_shape")
+    n, i = len(kernel), axis - 2
+    pads = padding(node, kernel)
+    moves = attr_ints(at, "strides", (1,) * n)[i] != 1 or pads[i] or pads[n + i]
+    return kernel[i] != 1 or bool(moves)
+
+
 class Layouts:
     """Finds the time axis of values, forward from what is certainly stacked over time."""
 
@@ -184,7 +236,12 @@ def is_stack(node: Node, steps: int) -> bool:
 
 
 def forward(node: Node, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
-    """Return the time axis of an output, given that of operand ``i``."""
+    """Return the time axis of an output, given that of operand ``i``; None if steps mix."""
+    found = _forward(node, i, lay, out, steps)
+    return None if found is None or mixes(node, found) else found
+
+
+def _forward(node: Node, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
     x, op, rank = node.val(i), node.op, len(out.shape)
     if op in ELEMENTWISE:
         return Lay(lay.axis + rank - len(x.shape), lay.outer, lay.inner)
