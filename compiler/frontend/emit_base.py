@@ -18,7 +18,9 @@ from snncc.compiler.frontend.flat import Arr, Val, attr_float, attr_int
 from snncc.compiler.frontend.fuse import Layer
 from snncc.compiler.frontend.metadata import Namer
 from snncc.compiler.frontend.neuron_attrs import guess_framework
+from snncc.compiler.frontend.parameters import holds_parameter
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
+from snncc.compiler.frontend.scc import components
 from snncc.compiler.frontend.timing import RESHAPES
 from snncc.compiler.frontend.unroll import Output, Rolled
 from snncc.compiler.ir.build import Builder
@@ -65,6 +67,10 @@ class Emitter:
     dropouts: int = 0
     use_count: dict[int, int] = field(default_factory=dict[int, int])
     user_of: dict[int, RNode] = field(default_factory=dict[int, RNode])
+    recurrent: set[int] = field(default_factory=set[int])
+    """Nodes that lie on a cycle through a delay."""
+    fixed: set[int] = field(default_factory=set[int])
+    """Nodes that are computed from constants and parameters alone."""
     framework: str = ""
     """What most neurons look like; it decides about spikes that belong to no neuron."""
 
@@ -119,7 +125,12 @@ class Emitter:
         return value.result
 
     def operand(self, node: RNode, role: str, slot: int, transpose: bool = False) -> Value:
-        """Return the value of a constant operand: a parameter where the file has a name for it."""
+        """Return the value of a constant operand: a parameter where the file has a name for it.
+
+        What is computed from parameters is a value like any other.
+        """
+        if node.op not in ("Const", "SeqConst"):
+            return self.value(node)
         assert node.const is not None
         array = np.asarray(node.const)
         v = node.val
@@ -176,7 +187,8 @@ class Emitter:
         """Return the IR value of a node that was emitted, or of a constant."""
         node = resolve(node)
         if node.op in ("Const", "SeqConst"):
-            return self.operand(node, "const", 1)
+            inside = self.user is not None and self.user.id in self.fixed
+            return self.operand(node, "weight" if inside and holds_parameter(node) else "const", 1)
         return self.done[node.id]
 
     def run(self, outputs: Sequence[Output]) -> None:
@@ -188,6 +200,11 @@ class Emitter:
         shown = {resolve(o.node).id for o in outputs}
         self.use_count = {i: len(u) + (i in shown) for i, u in users(order).items()}
         self.user_of = {i: u[0] for i, u in users(order).items()}
+        self.recurrent = {n.id for group in components(order, lambda _: True) for n in group}
+        for n in order:
+            moving = n.op in ("Input", "SeqInput", "SeqConst", "Delay")
+            if not moving and all(i.id in self.fixed for i in map(resolve, n.ins)):
+                self.fixed.add(n.id)
         self._inputs(order)
         self._framework()
         for node in order:

@@ -8,8 +8,8 @@ from snncc.compiler.frontend.emit_layers import linear
 from snncc.compiler.frontend.flat import attr_float, attr_int, attr_ints
 from snncc.compiler.frontend.identify import strip
 from snncc.compiler.frontend.metadata import framework_defaults
+from snncc.compiler.frontend.parameters import holds_parameter
 from snncc.compiler.frontend.rolled import RNode, resolve
-from snncc.compiler.frontend.simplify import scales_norm
 from snncc.compiler.ir.core import Attribute, Value
 
 UNARY = {
@@ -46,9 +46,8 @@ def binary(e: Emitter, node: RNode) -> Value:
     operands: list[Value] = []
     for slot, i in enumerate(node.ins):
         if i.op == "Const":
-            named = i.val is not None and bool(i.val.param) and i.uniform is None
-            named = named or scales_norm(node.ins[1 - slot], i)
-            operands.append(e.operand(i, role if named else "const", slot))
+            trained = holds_parameter(i) and not (i.shape == () and node.id in e.recurrent)
+            operands.append(e.operand(i, role if trained else "const", slot))
         else:
             operands.append(e.value(i))
     return e.builder(node).one(f"graph.{BINARY[node.op]}", *operands)

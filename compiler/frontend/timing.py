@@ -170,7 +170,7 @@ class Layouts:
         seen: set[tuple[int, Lay]] = set()
         while todo:
             v, lay = todo.pop()
-            if (v.id, lay) in seen or v.const is not None:
+            if (v.id, lay) in seen or v.fixed:
                 continue
             seen.add((v.id, lay))
             if v.node is None:
@@ -203,11 +203,11 @@ class Layouts:
         return self.known[v.id]
 
     def _sources(self, v: Val) -> list[Val]:
-        if v.id in self.inputs or v.id in self.created or v.const is not None or v.node is None:
+        if v.id in self.inputs or v.id in self.created or v.fixed or v.node is None:
             return []
         if is_stack(v.node, self.steps):
             return []
-        return [i for i in v.node.ins if i is not None and i.const is None]
+        return [i for i in v.node.ins if i is not None and not i.fixed]
 
     def _find(self, v: Val) -> Lay | None:
         if v.id in self.inputs:
@@ -215,7 +215,7 @@ class Layouts:
         if v.id in self.created:
             return self.created[v.id]
         node = v.node
-        if node is None or v.const is not None:
+        if node is None or v.fixed:
             return None
         if is_stack(node, self.steps):
             axis = norm_axis(attr_int(node.attrs, "axis", 0), len(v.shape))
@@ -232,7 +232,7 @@ def is_stack(node: Node, steps: int) -> bool:
     if node.op != "Concat" or len(node.ins) != steps or steps < 2:
         return False
     vals = [node.val(i) for i in range(steps)]
-    return all(v.shape == vals[0].shape for v in vals) and any(v.const is None for v in vals)
+    return all(v.shape == vals[0].shape for v in vals) and not all(v.fixed for v in vals)
 
 
 def forward(node: Node, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
@@ -339,7 +339,7 @@ def cut_values(flat: FlatGraph, steps: int) -> dict[int, tuple[Val, Lay]]:
     for node in flat.nodes:
         for v in node.outs:
             index = index_of(v)
-            if index is None or index.base.const is not None:
+            if index is None or index.base.fixed:
                 continue
             vals[index.base.id] = index.base
             pieces.setdefault((index.base.id, index.axis), set()).add((index.start, index.length))
@@ -358,7 +358,7 @@ def count_steps(flat: FlatGraph, hint: int | None) -> int:
     pieces: dict[tuple[int, int], set[int]] = {}
     dims: dict[tuple[int, int], int] = {}
     for node in flat.nodes:
-        if node.op == "Concat" and node.outs[0].const is None:
+        if node.op == "Concat" and not node.outs[0].fixed:
             first = node.val(0)
             axis = norm_axis(attr_int(node.attrs, "axis", 0), len(first.shape))
             n = len(node.ins)
@@ -367,7 +367,7 @@ def count_steps(flat: FlatGraph, hint: int | None) -> int:
                 votes[n] += 1
         for v in node.outs:
             index = index_of(v)
-            if index is not None and index.length == 1 and index.base.const is None:
+            if index is not None and index.length == 1 and not index.base.fixed:
                 key = (index.base.id, index.axis)
                 pieces.setdefault(key, set()).add(index.start)
                 dims[key] = index.base.shape[index.axis]

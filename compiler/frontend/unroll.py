@@ -283,7 +283,7 @@ def _spine(v: Val, steps: int, op: str) -> list[Val] | None:
                     x = x.node.val(1 - i)  # the sum starts from zero
                     break
         terms.append(x)
-        if len({t.shape for t in terms}) == 1 and all(t.const is None for t in terms):
+        if len({t.shape for t in terms}) == 1 and not any(t.fixed for t in terms):
             return terms[::-1]
     return None
 
