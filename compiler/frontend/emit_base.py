@@ -21,6 +21,7 @@ from snncc.compiler.frontend.neuron_attrs import guess_framework
 from snncc.compiler.frontend.parameters import holds_parameter
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
 from snncc.compiler.frontend.scc import components
+from snncc.compiler.frontend.shared_parameters import ParameterUse, share_parameters
 from snncc.compiler.frontend.timing import RESHAPES
 from snncc.compiler.frontend.unroll import Output, Rolled
 from snncc.compiler.ir.build import Builder
@@ -39,13 +40,6 @@ TRAINED = ("weight", "bias", "scale", "shift")
 
 
 @dataclass(slots=True)
-class _Use:
-    op: Op
-    name: str
-    order: tuple[int, int]
-
-
-@dataclass(slots=True)
 class Emitter:
     """Writes one module."""
 
@@ -60,7 +54,7 @@ class Emitter:
     block: Block = field(default_factory=Block)
     done: dict[int, Value] = field(default_factory=dict[int, Value])
     results: dict[int, Op] = field(default_factory=dict[int, Op])
-    uses: list[_Use] = field(default_factory=list[_Use])
+    uses: list[ParameterUse] = field(default_factory=list[ParameterUse])
     resources: dict[int, str] = field(default_factory=dict[int, str])
     delays: list[tuple[RNode, str]] = field(default_factory=list[tuple[RNode, str]])
     user: RNode | None = None
@@ -121,7 +115,7 @@ class Emitter:
         )
         at = self.user.val if self.user is not None else None
         order = at.node.order if at is not None and at.node is not None else 0
-        self.uses.append(_Use(value, name, (order, slot)))
+        self.uses.append(ParameterUse(value, name, (order, slot)))
         return value.result
 
     def operand(self, node: RNode, role: str, slot: int, transpose: bool = False) -> Value:
@@ -231,7 +225,7 @@ class Emitter:
         for out in outputs:
             self.output(out)
         self._drop_dead()
-        self._name_params()
+        share_parameters(self.module, self.block, self.uses)
 
     def _waits_for_bias(self, node: RNode) -> bool:
         """Whether a product is emitted together with the addition of its bias."""
@@ -311,17 +305,6 @@ class Emitter:
             if op.results and not any(r.uses for r in op.results):
                 op.erase()
         self.uses = [u for u in self.uses if u.op.parent is not None]
-        held = {str(op.attrs.get("resource")) for op in self.block.ops}
-        for name in [n for n in self.module.resources if n not in held]:
-            del self.module.resources[name]
-
-    def _name_params(self) -> None:
-        """Number the roles of initializers that serve several: NAME, NAME#2, ... in file order."""
-        count: dict[str, int] = {}
-        for use in sorted(self.uses, key=lambda u: u.order):
-            count[use.name] = count.get(use.name, 0) + 1
-            if count[use.name] > 1:
-                use.op.attrs["name"] = f"{use.name}#{count[use.name]}"
 
 
 Writer: TypeAlias = Callable[[Emitter, RNode], "Value | None"]

@@ -46,28 +46,24 @@ class Neuron:
 
 
 def strip(node: RNode) -> tuple[RNode, Arr, str] | None:
-    """Read a comparison as (h, theta, strict or non_strict), or None."""
+    """Read a comparison as (h, theta, strict or non_strict), or None.
+
+    What is compared is not divided or multiplied: the surrogate's argument is ``h - theta``.
+    """
     if node.op not in COMPARE:
         return None
     left, right = resolve(node.ins[0]), resolve(node.ins[1])
     if left.op == "Const" or right.op != "Const" or right.const is None:
         return None
     theta = np.asarray(right.const, np.float64)
-    while left.op in ("Sub", "Add", "Div"):
+    while left.op in ("Sub", "Add"):
         a, b = resolve(left.ins[0]), resolve(left.ins[1])
         if left.op == "Add" and a.op == "Const":
             a, b = b, a
         if b.op != "Const" or b.const is None or a.op == "Const":
             break
         k = np.asarray(b.const, np.float64)
-        if left.op == "Sub":
-            theta = theta + k
-        elif left.op == "Add":
-            theta = theta - k
-        elif (k > 0).all():
-            theta = theta * k
-        else:
-            break
+        theta = theta + k if left.op == "Sub" else theta - k
         left = a
     return left, theta, "strict" if node.op == "Greater" else "non_strict"
 
