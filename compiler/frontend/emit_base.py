@@ -18,7 +18,7 @@ from snncc.compiler.frontend.flat import Arr, Val, attr_float, attr_int
 from snncc.compiler.frontend.fuse import Layer
 from snncc.compiler.frontend.metadata import Namer
 from snncc.compiler.frontend.neuron_attrs import guess_framework
-from snncc.compiler.frontend.parameters import holds_parameter
+from snncc.compiler.frontend.parameters import holds_parameter, per_step_names
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
 from snncc.compiler.frontend.scc import components
 from snncc.compiler.frontend.shared_parameters import ParameterUse, share_parameters
@@ -126,6 +126,11 @@ class Emitter:
         if node.op not in ("Const", "SeqConst"):
             return self.value(node)
         assert node.const is not None
+        if node.op == "SeqConst":
+            if role != "const":
+                named = ", ".join(str(n) for n in per_step_names(node)[:3])
+                self.unsupported(node, f"a {role} of its own at every step ({named}, ...)")
+            return self.const(node)
         array = np.asarray(node.const)
         v = node.val
         if v is not None and not v.param and v.node is not None:
@@ -163,7 +168,7 @@ class Emitter:
         """Emit a constant that is no parameter."""
         assert node.const is not None
         number = node.uniform
-        if number is not None:
+        if number is not None and not per_step_names(node):
             return self.number(number)
         array = np.asarray(node.const)
         name = node.val.name if node.val is not None and node.val.name else f"const{node.id}"
@@ -175,6 +180,8 @@ class Emitter:
         else:
             types = [tensor(shape)]
         attrs: dict[str, Attribute] = {"resource": self.resource(array, name)}
+        if per_step_names(node):
+            attrs["parameters"] = per_step_names(node)
         return self.builder().op("graph.const", types=types, attrs=attrs).result
 
     def value(self, node: RNode) -> Value:

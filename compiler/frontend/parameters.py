@@ -9,6 +9,7 @@ array filled with one number, is a constant (the state before the first step, a 
 from __future__ import annotations
 
 import re
+from typing import cast
 
 from snncc.compiler.frontend.flat import Val
 from snncc.compiler.frontend.rolled import RNode
@@ -39,6 +40,13 @@ def is_parameter(v: Val | None) -> bool:
 def holds_parameter(node: RNode) -> bool:
     """Whether a node of the rolled graph is a parameter."""
     return node.op in ("Const", "SeqConst") and is_parameter(node.val)
+
+
+def per_step_names(node: RNode) -> tuple[str, ...]:
+    """Return the parameters that a constant takes its values from, another one at every step."""
+    names = node.attrs.get("parameters", ())
+    assert isinstance(names, tuple)
+    return tuple(str(n) for n in cast("tuple[object, ...]", names))
 
 
 def number(node: RNode) -> float | None:

@@ -20,6 +20,7 @@ from snncc.compiler.frontend.axes import (
 )
 from snncc.compiler.frontend.elementwise import COMMUTATIVE, ELEMENTWISE
 from snncc.compiler.frontend.flat import Arr, FlatGraph, Node, Val, attr_int, attr_key
+from snncc.compiler.frontend.parameters import is_parameter
 from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.frontend.stepops import convert, data_operands
 from snncc.compiler.frontend.timing import (
@@ -194,12 +195,15 @@ class Roller:
 
     def _const_tuple(self, p: RNode, a: int, vals: tuple[Val, ...]) -> None:
         arrays = [np.asarray(v.const) for v in vals]
-        if all(np.array_equal(x, arrays[-1]) for x in arrays[:-1]):
+        names = list(dict.fromkeys(v.param for v in vals if is_parameter(v)))
+        if len(names) < 2 and all(np.array_equal(x, arrays[-1]) for x in arrays[:-1]):
             p.op, p.const = "Const", arrays[-1]
             return
-        late = self.steps - a - len(vals)
-        arrays = [*([arrays[0]] * a), *arrays, *([arrays[-1]] * late)]
+        first, last = a, a + len(vals)
+        # what stands at the other steps is not in the file; checks.py finds it where it matters
+        arrays = [*([arrays[0]] * a), *arrays, *([arrays[-1]] * (self.steps - last))]
         p.op, p.const = "SeqConst", np.stack(arrays)
+        p.attrs = {"first": first, "last": last, "parameters": tuple(names)}
 
     def _input(self, p: RNode, v: Val) -> None:
         if v.id in self.states:
@@ -324,10 +328,13 @@ class Roller:
             *shape[: lay.axis], lay.outer, self.steps, lay.inner, *shape[lay.axis + 1 :]
         )
         each = np.moveaxis(split, lay.axis + 1, 0).reshape(self.steps, *p.shape)
-        if all(np.array_equal(each[0], each[t]) for t in range(1, self.steps)):
+        held = is_parameter(p.val)
+        if not held and all(np.array_equal(each[0], each[t]) for t in range(1, self.steps)):
             p.op, p.const = "Const", each[0]
-        else:
-            p.op, p.const = "SeqConst", each
+            return
+        names = (p.val.param,) if held and p.val is not None else ()
+        p.op, p.const = "SeqConst", each
+        p.attrs = {"first": 0, "last": self.steps, "parameters": names}
 
     def _stacked_input(self, p: RNode, v: Val, lay: Lay) -> None:
         known = self.time_inputs.get(v.id)

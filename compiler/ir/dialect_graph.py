@@ -70,7 +70,11 @@ def _values(name: str, doc: str) -> None:
             "train": AttrDef("bool", doc="gets a gradient and an update"),
             "transpose": AttrDef("bool", doc="the file holds the transpose"),
         },
-        "const": {"value": AttrDef("number"), "resource": AttrDef("str")},
+        "const": {
+            "value": AttrDef("number"),
+            "resource": AttrDef("str"),
+            "parameters": AttrDef("strs", doc="what the file calls its values, one for every step"),
+        },
     }[name]
     register(OpDef(f"graph.{name}", doc, (0, 0), (1, 1), attrs, open_attrs=True))
 
