@@ -8,6 +8,7 @@ sides use the same map), so a check costs little whatever the layers are.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from zlib import crc32
 
 import numpy as np
 
@@ -20,11 +21,13 @@ from snncc.compiler.frontend.flat import (
     Arr,
     Attrs,
     DType,
+    Node,
     Shape,
     Val,
     attr_float,
     attr_int,
     attr_ints,
+    attr_key,
     attr_str,
     prod,
 )
@@ -58,6 +61,12 @@ def row_map(x: Arr, shape: Shape, key: int) -> Arr:
     outside = noise((key, 2), (RANK, prod(shape[1:])), np.dtype(np.float64))
     scale = 1.0 / np.sqrt(max(1, flat.shape[1]))
     return np.asarray(((flat @ inside.T) * scale @ outside).reshape(shape))
+
+
+def _layer_key(node: Node) -> int:
+    """Return what the stand-in of a layer depends on: its weights and attributes, at no step."""
+    weights = node.ins[1].id if len(node.ins) > 1 and node.ins[1] is not None else 0
+    return crc32(repr((node.op, weights, attr_key(node.attrs))).encode())
 
 
 def _affine(op: str, ins: Sequence[Arr], at: Attrs) -> Arr:
@@ -167,7 +176,7 @@ class Probe:
         if op in ELEMENTWISE:
             return [_ew(op, ins, at)]
         if op in RANDOM_OPS:
-            return [row_map(ins[0], v.shape, node.val(len(node.ins[:2]) - 1).id)]
+            return [row_map(ins[0], v.shape, _layer_key(node))]
         if op in MOVES:
             return move(node, ins[0])
         if op == "Gather":
@@ -241,8 +250,7 @@ class Probe:
         if op in RANDOM_OPS:
             assert n.val is not None
             assert n.val.node is not None
-            source = n.val.node
-            return row_map(ins[0], n.shape, source.val(len(source.ins[:2]) - 1).id)
+            return row_map(ins[0], n.shape, _layer_key(n.val.node))
         if op == "Reduce":
             fn = REDUCERS[attr_str(at, "kind", "sum")]
             keep = bool(attr_int(at, "keepdims", 1))

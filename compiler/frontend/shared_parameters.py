@@ -1,8 +1,8 @@
 """One initializer is one parameter, whatever number of operators uses it.
 
-The exception: exporters merge equal tensors, so an initializer of which all elements are equal (zero
-biases, unit gains) and that serves several roles was several parameters before.  Each role is then a
-parameter of its own: ``NAME``, ``NAME#2``, ... in the order of the file.
+The exception: exporters merge equal tensors, so an initializer of which all elements are equal
+(zero biases, unit gains) and that serves several roles was several parameters before.  Each role is
+then a parameter of its own: ``NAME``, ``NAME#2``, ... in the order of the file.
 """
 
 from __future__ import annotations

@@ -133,10 +133,9 @@ def _piece(p: RNode, v: Val, node: Node) -> None:
     x = node.val(0)
     if node.op == "Slice":
         spec = [list(s) for s in slice_spec(node)]
-        back = [a for a, (_, _, stride) in enumerate(spec) if stride < 0]
-        if len(back) == 1 and all(
-            s == [0, d, 1] for a, (s, d) in enumerate(zip(spec, x.shape, strict=True)) if a != back[0]
-        ):
+        cut = [a for a, d in enumerate(x.shape) if spec[a] != [0, d, 1]]
+        back = [a for a in cut if spec[a][2] < 0]
+        if back and back == cut[:1] == cut:
             p.op, p.attrs = "Take", {"axis": back[0], "indices": tuple(range(*spec[back[0]]))}
             return
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snncc.compiler.diag import DiagnosticSink, fail
+from snncc.compiler.diag import CompileError, DiagnosticSink, fail
 from snncc.compiler.frontend.axes import (
     axes_of,
     norm_axis,
@@ -26,6 +26,8 @@ from snncc.compiler.ir.core import Value
 
 MAX_DEPTH = 64
 MAX_EXACT = 10
+DEPTHS = (1, 3)
+"""How deep steps are compared: deeper where a step that looks alike does not compute the same."""
 
 
 @dataclass(slots=True)
@@ -79,9 +81,23 @@ def roll_model(
             time_inputs[x.id] = Lay(0, x.shape[0] // held, 1)
         elif time_axis < len(x.shape) and x.shape[time_axis] == held:
             time_inputs[x.id] = Lay(time_axis)
-    cut = cut_values(flat, held) if held > 1 else {}
-    layouts = Layouts(held, time_inputs, cut)
-    roller = Roller(flat, held, layouts, states, time_inputs, merged)
+    problem: CompileError | None = None
+    for depth in DEPTHS if held > 1 else DEPTHS[:1]:
+        layouts = Layouts(held, time_inputs, cut_values(flat, held) if held > 1 else {})
+        roller = Roller(flat, held, layouts, states, time_inputs, merged, depth)
+        try:
+            return _roll(roller)
+        except CompileError as error:
+            problem = problem or error
+            if all(d.code != "E0107" for d in error.diagnostics):
+                break
+    assert problem is not None
+    raise problem
+
+
+def _roll(roller: Roller) -> Rolled:
+    flat, held, layouts = roller.flat, roller.steps, roller.layouts
+    states, time_inputs = roller.states, roller.time_inputs
     result = Rolled(held, time_inputs=time_inputs, states=states, step_graph=bool(states))
     final = _Final(roller)
     wanted = set(v.id for v in states.values())
