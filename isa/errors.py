@@ -330,6 +330,12 @@ define(
     "layer in a recurrent connection",
     "A layer that needs more than its own step, or has no step form, lies on a cycle through time.",
 )
+define(
+    "E0376",
+    "equal maxima",
+    "A maximum over spikes: many entries are the largest, and frameworks differ in which of them "
+    "gets the gradient. `maximum` in `[gradient]` says it (warning).",
+)
 
 # --- E04xx tiling -----------------------------------------------------------------------------
 define(

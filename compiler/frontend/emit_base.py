@@ -287,7 +287,7 @@ class Emitter:
         if out.lay is None or (value.type.kind != "seq" and self.rolled.steps > 1):
             attrs["axis"] = -1 if value.type.kind != "seq" else 0
         elif self.rolled.steps == 1:
-            attrs["axis"] = 0 if value.type.kind == "seq" else -1
+            attrs["axis"] = out.lay.axis if value.type.kind == "seq" else -1
         elif self._merged(out, node):
             attrs["axis"], attrs["batch_in_time"] = 0, True
         else:

@@ -74,6 +74,8 @@ class Roller:
     """Samples and steps share axis 0 of the input."""
     depth: int = 1
     """How deep steps are compared before they are taken as alike (``alike.signature``)."""
+    single: bool = False
+    """The file holds one step, and its input an axis of size one for it."""
     memo: dict[tuple[object, ...], RNode] = field(default_factory=dict[tuple[object, ...], RNode])
     places: dict[int, list[_Entry]] = field(default_factory=dict[int, list[_Entry]])
     queue: list[tuple[int, int, _Work]] = field(default_factory=list[tuple[int, int, _Work]])
@@ -218,6 +220,9 @@ class Roller:
         if v.id in self.states:
             p.op = "Delay"
             p.ins = [self.tuple_(0, (self.states[v.id],))]
+            return
+        if self.single and v.id in self.time_inputs:
+            self._stacked_input(p, v, self.time_inputs[v.id])
             return
         p.op = "SeqInput" if v.id in self.time_inputs else "Input"
         p.attrs = {"name": v.name}

@@ -102,13 +102,17 @@ SLICE = {
     "strides": AttrDef("ints"),
 }
 PAD = {"low": AttrDef("ints", True), "high": AttrDef("ints", True), "value": AttrDef("number")}
+TIES = AttrDef(
+    "str", doc="max: equal maxima share the gradient, or the first has it", choices=("even", "first")
+)
 REDUCE = {
     "kind": AttrDef("str", True, choices=("sum", "mean", "max")),
     "axes": AttrDef("ints", True),
     "keepdims": AttrDef("bool"),
     "wide": AttrDef("bool", doc="f32 result"),
+    "ties": TIES,
 }
-TIME = {"kind": AttrDef("str", True, choices=("sum", "mean", "max", "last"))}
+TIME = {"kind": AttrDef("str", True, choices=("sum", "mean", "max", "last")), "ties": TIES}
 MATMUL = {"transpose_a": AttrDef("bool"), "transpose_b": AttrDef("bool")}
 OUTPUT = {
     "name": AttrDef("str", True),

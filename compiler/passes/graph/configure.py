@@ -36,6 +36,8 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     config = context.config or Config()
     packed = config.flag("input.spikes") and spike_input(module)
     configure(module, config, context.mode)
+    if context.mode == "train" and not config.said("gradient.maximum"):
+        _warn_of_equal_maxima(module, context.diagnostics)
     return packed or _attributes(module) != before
 
 
@@ -52,6 +54,9 @@ def configure(module: Module, config: Config, mode: str = "train") -> None:
         if op.attrs.get("compare") != "none":
             _surrogate(op, config)
             _reset_gradient(op, config)
+    for op in module.walk():
+        if op.name in ("graph.reduce", "graph.reduce_time") and op.attrs.get("kind") == "max":
+            op.attrs["ties"] = config.text("gradient.maximum")
     for function in module.funcs.values():
         detach_resets(function.body, lambda op: op.attrs.get("reset_gradient") == "detached")
     _parameters(module, config, sink)
@@ -67,6 +72,19 @@ def configure(module: Module, config: Config, mode: str = "train") -> None:
         sink.error("E0354", text, config.get("training.microbatch").where)
     sink.raise_if_errors()
     module.attrs["training"] = training
+
+
+def _warn_of_equal_maxima(module: Module, sink: DiagnosticSink) -> None:
+    """Say what is assumed of a maximum of spikes, of which many are equal at every step."""
+    for op in module.walk():
+        if "ties" in op.attrs and op.operands[0].type.dtype == "bit":
+            sink.warning(
+                "E0376",
+                "the largest of several spikes: those that are equal share its gradient",
+                str(op.loc),
+                help='torch.amax does that; for torch.max(x, dim): [gradient] maximum = "first"',
+            )
+            return
 
 
 def training_attributes(config: Config, mode: str) -> dict[str, Attribute]:
