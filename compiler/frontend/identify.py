@@ -16,6 +16,11 @@ from snncc.compiler.frontend.elementwise import COMPARE
 from snncc.compiler.frontend.flat import Arr
 from snncc.compiler.frontend.rolled import RNode, resolve
 
+PLACES = (-1e4, -331.7, -47.1, -9.3, -4.1, -2.3, -1.7, -1.1, -0.83, -0.6, -0.37, -0.11, -0.013,
+          0.017, 0.13, 0.41, 0.77, 0.93, 1.21, 1.73, 2.9, 5.3, 11.9, 53.3, 407.9, 1e4)  # fmt: skip
+"""Membranes, in thresholds from the threshold, on which a match is checked; none is a spike more
+or less at the next rounding."""
+
 
 @dataclass(slots=True)
 class Constants:
@@ -95,8 +100,35 @@ def identify(core: Core, theta: Arr | None, multi: bool, compare: str) -> Neuron
         found.constants.values["threshold"] = theta
     _match_dynamics(core, found, a, c, gains)
     _match_floor(core, found, a, c, d)
+    _verify(core, found, a, c, gains)
     _name_constants(core, found)
     return found
+
+
+def _verify(core: Core, found: Neuron, a: Arr, c: Arr, gains: list[Arr]) -> None:
+    """Compare the cycle with the neuron on many membranes and inputs; raise Unfit."""
+    values = found.constants.values
+    base = values.get("threshold", np.ones(()))
+    unit = np.maximum(np.abs(base), 1e-2)
+    hard, subtract = found.reset == "hard", found.reset == "subtract"
+    amount = base if found.delay else a * base
+    rng = np.random.default_rng(1)
+    for k in PLACES:
+        p = base + unit * k
+        spikes = np.zeros(()) if found.compare == "none" else np.asarray(p > base, np.float64)
+        if found.compare == "multi":
+            spikes = np.where(p > 0, np.trunc(p / base), 0.0)
+        low = p if not hard else np.where(spikes != 0, values["reset_value"], p)
+        if "v_min" in values and not hard:
+            low = np.maximum(low - (spikes * base if subtract and not found.delay else 0.0),
+                             values["v_min"])  # fmt: skip
+            low = low + (spikes * base if subtract and not found.delay else 0.0)
+        expected = a * low + c - (spikes * amount if subtract else 0.0)
+        xs = [float(x) for x in rng.normal(0.0, 10.0 ** rng.integers(-1, 3), len(gains))]
+        for x, gain in zip(xs, gains, strict=True):
+            expected = expected + gain * x
+        if not close(core.next(p, xs), expected):
+            raise Unfit("the recurrence is not the neuron that it looks like")
 
 
 def _check_gains(core: Core, base: Arr, d: Arr, gains: list[Arr]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snncc.compiler.frontend.elementwise import ELEMENTWISE, evaluate
+from snncc.compiler.frontend.elementwise import COMPARE, ELEMENTWISE, evaluate
 from snncc.compiler.frontend.flat import BOOL, Arr, attr_ints
 from snncc.compiler.frontend.merge_nodes import merge_nodes
 from snncc.compiler.frontend.parameters import holds_parameter, number
@@ -111,8 +111,18 @@ def _elementwise(node: RNode) -> bool:
         node.op, node.ins = "Not", [_mask(x)]
         return True
     if len(ins) != 2:
-        return False
+        return op == "Not" and x.op == "Not" and _become(node, resolve(x.ins[0]))
     a, b = ins
+    if op in COMPARE and a.op == "Const" and b.op != "Const":  # 0 > u is not (u >= 0)
+        opposite = "GreaterOrEqual" if op == "Greater" else "Greater"
+        turned = RNode(opposite, node.shape, node.dtype, [b, a], val=node.val)
+        node.op, node.ins = "Not", [turned]
+        return True
+    if op == "Sub" and number(a) == 1.0 and b.op == "Cast" and resolve(b.ins[0]).op == "Not":
+        mask = resolve(resolve(b.ins[0]).ins[0])  # 1 - (not s) is s
+        if mask.shape == node.shape:
+            node.op, node.ins, node.attrs = "Cast", [mask], {"to": node.dtype}
+            return True
     if op == "Mul" and _scale_chain(node, a, b):
         return True
     for k, other, left in ((a, b, True), (b, a, False)):
