@@ -103,7 +103,9 @@ SLICE = {
 }
 PAD = {"low": AttrDef("ints", True), "high": AttrDef("ints", True), "value": AttrDef("number")}
 TIES = AttrDef(
-    "str", doc="max: equal maxima share the gradient, or the first gets it", choices=("even", "first")
+    "str",
+    doc="max: equal maxima share the gradient, or the first gets it",
+    choices=("even", "first"),
 )
 REDUCE = {
     "kind": AttrDef("str", True, choices=("sum", "mean", "max")),
