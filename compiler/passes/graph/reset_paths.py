@@ -23,8 +23,10 @@ from collections.abc import Callable, Iterable
 from snncc.compiler.ir.core import Block, Op, Value, op
 from snncc.compiler.ir.elementwise import is_elementwise
 
-_MOVED = frozenset(f"graph.{n}" for n in
-                   ("cast", "reshape", "transpose", "expand", "slice", "concat", "pad"))  # fmt: skip
+_MOVED = frozenset(
+    f"graph.{name}"
+    for name in ("cast", "reshape", "transpose", "expand", "slice", "concat", "pad")
+)
 Edge = tuple[Op, int]
 
 
@@ -182,6 +184,8 @@ class _Paths:
                 continue
             for index, v in enumerate(o.operands):
                 own = self.made.get(v, frozenset())
+                if isinstance(v.owner, Op) and v.owner.name == "graph.stop_gradient":
+                    continue
                 if any(map(detached, own)) and self._is_reset(o, index, v, own):
                     yield self._kept_first(o, index, v)
 
@@ -242,8 +246,8 @@ class _Paths:
         """Return where to cut: in a spike less an earlier one, only the earlier one."""
         while (ins := self._operands(v)) is not None and isinstance(v.owner, Op):
             if v.owner.name == "graph.sub" and len(ins) == 2:
-                first, second = ins
-                return (v.owner, 1) if self.age[first] < self.age[second] else (o, index)
+                earlier = self.age[ins[1]] > self.age[ins[0]]
+                return (v.owner, 1) if earlier else (o, index)
             if len(ins) != 1 or v.owner.name == "graph.delay":
                 break
             v = ins[0]
