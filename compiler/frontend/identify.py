@@ -7,6 +7,7 @@ scalars or arrays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from snncc.compiler.frontend.core import Core, Unfit, close, line
 from snncc.compiler.frontend.elementwise import COMPARE
 from snncc.compiler.frontend.flat import Arr
+from snncc.compiler.frontend.parameters import holds_parameter
 from snncc.compiler.frontend.rolled import RNode, resolve
 
 PLACES = (-1e4, -331.7, -47.1, -9.3, -4.1, -2.3, -1.7, -1.1, -0.83, -0.6, -0.37, -0.11, -0.013,
@@ -73,8 +75,26 @@ def strip(node: RNode) -> tuple[RNode, Arr, str] | None:
     return left, theta, "strict" if node.op == "Greater" else "non_strict"
 
 
-def identify(core: Core, theta: Arr | None, multi: bool, compare: str) -> Neuron:
-    """Match a core to the parametrised neuron; raise Unfit."""
+def levels(node: RNode) -> list[RNode]:
+    """Return the parameters that a comparison takes its threshold from."""
+    found: list[RNode] = []
+    stack = [resolve(i) for i in node.ins]
+    while stack:
+        n = stack.pop()
+        if holds_parameter(n):
+            found.append(n)
+        elif n.op in ("Sub", "Add") and any(resolve(i).op == "Const" for i in n.ins):
+            stack.extend(resolve(i) for i in n.ins)
+    return found
+
+
+def identify(
+    core: Core, theta: Arr | None, multi: bool, compare: str, levels: Sequence[RNode] = ()
+) -> Neuron:
+    """Match a core to the parametrised neuron; raise Unfit.
+
+    ``levels``: the parameters from which the threshold comes.
+    """
     base = np.zeros(()) if theta is None else theta
     d = 0.2 * np.maximum(np.abs(base), 1e-2)
     a, c = line(core, [base - d, base - 2 * d, base - 0.5 * d])
@@ -101,7 +121,7 @@ def identify(core: Core, theta: Arr | None, multi: bool, compare: str) -> Neuron
     _match_dynamics(core, found, a, c, gains)
     _match_floor(core, found, a, c, d)
     _verify(core, found, a, c, gains)
-    _name_constants(core, found)
+    _name_constants(core, found, levels)
     return found
 
 
@@ -263,9 +283,16 @@ def _match_floor(core: Core, found: Neuron, a: Arr, c: Arr, d: Arr) -> None:
     found.constants.values["v_min"] = (low - c) / a
 
 
-def _name_constants(core: Core, found: Neuron) -> None:
+def trained(n: RNode) -> bool:
+    """Whether a constant is a parameter of several elements."""
+    return n.val is not None and n.val.trained
+
+
+def _name_constants(core: Core, found: Neuron, levels: Sequence[RNode]) -> None:
     """Replace computed constants by the exact ones of the file where they agree."""
     known = core.consts()
+    if len({n.val.id for n in levels if n.val is not None}) == 1:
+        found.constants.nodes["threshold"] = levels[0]
     for key, value in found.constants.values.items():
         middle = float(np.mean(value))
         if np.all(np.abs(value - middle) <= 1e-9 + 1e-12 * abs(middle)):
@@ -274,13 +301,18 @@ def _name_constants(core: Core, found: Neuron) -> None:
         for n in known:
             if n.const is None or n.const.dtype.kind != "f":
                 continue
+            if n in levels or (key == "threshold" and key in found.constants.nodes):
+                continue
             array = np.asarray(n.const, np.float64)
             if close(array, value) and np.broadcast_shapes(array.shape, value.shape) in (
                 array.shape,
                 value.shape,
             ):
                 better = n.val is not None and bool(n.val.param)
-                if key not in found.constants.nodes or better:
+                held = found.constants.nodes.get(key)
+                if better and held is not None and held is not n and trained(held) and trained(n):
+                    raise Unfit("two parameters of equal values, of which either could be meant")
+                if held is None or better:
                     found.constants.nodes[key] = n
         if key in found.constants.nodes:
             exact = found.constants.nodes[key].const
