@@ -212,6 +212,15 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("weights.seed", "int", 0, "seed of stochastic rounding and dropout", low=0, high=2**31 - 1),
     Key(
+        "gradient.maximum",
+        "str",
+        "even",
+        "several entries that are the maximum of a reduction (`ReduceMax`): even: they share its "
+        "gradient equally, as `torch.amax` does; first: the first along the axis has it, as with "
+        "`torch.max(x, dim)` (over several axes at once it is shared)",
+        ("even", "first"),
+    ),
+    Key(
         "batchnorm.statistics",
         "str",
         None,

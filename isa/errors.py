@@ -352,6 +352,12 @@ define(
     "The training samples hold whole numbers as bytes do, 0 to 255; nobody scaled them, it seems "
     "(warning).",
 )
+define(
+    "E0377",
+    "equal maxima",
+    "A maximum over spikes: many entries are the largest, and frameworks differ in which of them "
+    "gets the gradient. `maximum` in `[gradient]` says it (warning).",
+)
 
 # --- E04xx tiling -----------------------------------------------------------------------------
 define(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.flat import Arr
-from snncc.compiler.frontend.probe import Probe
+from snncc.compiler.frontend.flat import Arr, Val, attr_int
+from snncc.compiler.frontend.probe import SCALES, Probe
 from snncc.compiler.frontend.roll import Check, Roller
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
 from snncc.compiler.frontend.scc import components
+from snncc.compiler.frontend.stepops import data_operands
 
 MAX_STATES = 12
 MAX_NUMBERS = 16
+MAX_REDRAWN = 200_000
+"""Elements of checked values up to which they are compared on several inputs."""
 
 
 def run_checks(roller: Roller) -> None:
@@ -28,13 +31,19 @@ def run_checks(roller: Roller) -> None:
                 node.init = array
             continue
         left.append(c)
-    probe = Probe(roller.steps, roller.time_inputs)
+    for c in left:
+        _early_constants(resolve(c.node), c.t, c.val)
     data = [v for v in roller.flat.inputs if v.id not in roller.states]
     rest = {v.id for v in roller.flat.inputs if v.id not in roller.time_inputs}
-    probe.states = rest - {v.id for v in data[:1]}
-    failing = _failing(probe, left)
+    probes = [Probe(roller.steps, roller.time_inputs, draw) for draw in range(len(SCALES))]
+    for probe in probes:
+        probe.states = rest - {v.id for v in data[:1]}
+    failing = _failing(probes[0], left)
     if failing:
-        failing = _explain(probe, left, known)
+        failing = _explain(probes[0], left, known)
+    if sum(c.val.size for c in left) <= MAX_REDRAWN:
+        for probe in probes[1:]:
+            failing = failing or _failing(probe, left)
     for c in failing[:1]:
         node = resolve(c.node)
         fail(
@@ -44,6 +53,27 @@ def run_checks(roller: Roller) -> None:
             notes=[f"the later steps compute it with {node.op}"],
             help="check timesteps in the configuration, and that all steps of the model are alike",
         )
+
+
+def _early_constants(node: RNode, t: int, v: Val) -> None:
+    """Read per-step constants at steps at which the file computes the step in another form."""
+    stack = [(node, t, v)]
+    while stack:
+        n, s, x = stack.pop()
+        n = resolve(n)
+        if n.op == "SeqConst" and n.const is not None and x.const is not None:
+            if s == attr_int(n.attrs, "first", 0) - 1 and x.const.shape == n.const.shape[1:]:
+                n.const[s] = x.const
+                n.attrs["first"] = s
+        elif n.op == "Delay":
+            if s > 0:
+                stack.append((n.ins[0], s - 1, x))
+        elif x.node is not None and x.node.op == n.op and x.const is None:
+            operands = [x.node.val(i) for i in data_operands(x.node)]
+            if len(operands) == len(n.ins):
+                stack.extend((i, s, o) for i, o in zip(n.ins, operands, strict=True))
+        elif x.node is not None and n.op in ("Add", "Sub"):  # to a state of zero
+            stack.extend((i, s, x) for i in n.ins if resolve(i).op == x.node.op)
 
 
 def _failing(probe: Probe, checks: list[Check]) -> list[Check]:

@@ -19,8 +19,11 @@ from snncc.compiler.frontend.flat import Arr, Val, attr_float, attr_int
 from snncc.compiler.frontend.fuse import Layer
 from snncc.compiler.frontend.metadata import Namer
 from snncc.compiler.frontend.neuron_attrs import guess_framework
+from snncc.compiler.frontend.parameters import holds_parameter, per_step_names
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
 from snncc.compiler.frontend.rules import broken_rules_are_diagnostics
+from snncc.compiler.frontend.scc import components
+from snncc.compiler.frontend.shared_parameters import ParameterUse, share_parameters
 from snncc.compiler.frontend.timing import RESHAPES
 from snncc.compiler.frontend.unroll import Output, Rolled
 from snncc.compiler.ir.build import Builder
@@ -39,13 +42,6 @@ TRAINED = ("weight", "bias", "scale", "shift")
 
 
 @dataclass(slots=True)
-class _Use:
-    op: Op
-    name: str
-    order: tuple[int, int]
-
-
-@dataclass(slots=True)
 class Emitter:
     """Writes one module."""
 
@@ -60,13 +56,17 @@ class Emitter:
     block: Block = field(default_factory=Block)
     done: dict[int, Value] = field(default_factory=dict[int, Value])
     results: dict[int, Op] = field(default_factory=dict[int, Op])
-    uses: list[_Use] = field(default_factory=list[_Use])
+    uses: list[ParameterUse] = field(default_factory=list[ParameterUse])
     resources: dict[int, str] = field(default_factory=dict[int, str])
     delays: list[tuple[RNode, str]] = field(default_factory=list[tuple[RNode, str]])
     user: RNode | None = None
     dropouts: int = 0
     use_count: dict[int, int] = field(default_factory=dict[int, int])
     user_of: dict[int, RNode] = field(default_factory=dict[int, RNode])
+    recurrent: set[int] = field(default_factory=set[int])
+    """Nodes that lie on a cycle through a delay."""
+    fixed: set[int] = field(default_factory=set[int])
+    """Nodes that are computed from constants and parameters alone."""
     framework: str = ""
     """What most neurons look like; it decides about spikes that belong to no neuron."""
 
@@ -120,12 +120,22 @@ class Emitter:
         )
         at = self.user.val if self.user is not None else None
         order = at.node.order if at is not None and at.node is not None else 0
-        self.uses.append(_Use(value, name, (order, slot)))
+        self.uses.append(ParameterUse(value, name, (order, slot)))
         return value.result
 
     def operand(self, node: RNode, role: str, slot: int, transpose: bool = False) -> Value:
-        """Return the value of a constant operand: a parameter where the file has a name for it."""
+        """Return the value of a constant operand: a parameter where the file has a name for it.
+
+        What is computed from parameters is a value like any other.
+        """
+        if node.op not in ("Const", "SeqConst"):
+            return self.value(node)
         assert node.const is not None
+        if node.op == "SeqConst":
+            if role != "const":
+                named = ", ".join(str(n) for n in per_step_names(node)[:3])
+                self.unsupported(node, f"a {role} of its own at every step ({named}, ...)")
+            return self.const(node)
         array = np.asarray(node.const)
         v = node.val
         if v is not None and not v.param and v.node is not None:
@@ -163,7 +173,7 @@ class Emitter:
         """Emit a constant that is no parameter."""
         assert node.const is not None
         number = node.uniform
-        if number is not None:
+        if number is not None and not per_step_names(node):
             return self.number(number)
         array = np.asarray(node.const)
         name = node.val.name if node.val is not None and node.val.name else f"const{node.id}"
@@ -175,13 +185,16 @@ class Emitter:
         else:
             types = [tensor(shape)]
         attrs: dict[str, Attribute] = {"resource": self.resource(array, name)}
+        if per_step_names(node):
+            attrs["parameters"] = per_step_names(node)
         return self.builder().op("graph.const", types=types, attrs=attrs).result
 
     def value(self, node: RNode) -> Value:
         """Return the IR value of a node that was emitted, or of a constant."""
         node = resolve(node)
         if node.op in ("Const", "SeqConst"):
-            return self.operand(node, "const", 1)
+            inside = self.user is not None and self.user.id in self.fixed
+            return self.operand(node, "weight" if inside and holds_parameter(node) else "const", 1)
         return self.done[node.id]
 
     def run(self, outputs: Sequence[Output]) -> None:
@@ -193,6 +206,11 @@ class Emitter:
         shown = {resolve(o.node).id for o in outputs}
         self.use_count = {i: len(u) + (i in shown) for i, u in users(order).items()}
         self.user_of = {i: u[0] for i, u in users(order).items()}
+        self.recurrent = {n.id for group in components(order, lambda _: True) for n in group}
+        for n in order:
+            moving = n.op in ("Input", "SeqInput", "SeqConst", "Delay")
+            if not moving and all(i.id in self.fixed for i in map(resolve, n.ins)):
+                self.fixed.add(n.id)
         self._inputs(order)
         self._framework()
         for node in order:
@@ -221,7 +239,7 @@ class Emitter:
         for out in outputs:
             self.output(out)
         self._drop_dead()
-        self._name_params()
+        share_parameters(self.module, self.block, self.uses)
 
     def _waits_for_bias(self, node: RNode) -> bool:
         """Whether a product is emitted together with the addition of its bias."""
@@ -276,7 +294,7 @@ class Emitter:
         if out.lay is None or (value.type.kind != "seq" and self.rolled.steps > 1):
             attrs["axis"] = -1 if value.type.kind != "seq" else 0
         elif self.rolled.steps == 1:
-            attrs["axis"] = 0 if value.type.kind == "seq" else -1
+            attrs["axis"] = out.lay.axis if value.type.kind == "seq" else -1
         elif self._merged(out, node):
             attrs["axis"], attrs["batch_in_time"] = 0, True
         else:
@@ -301,17 +319,6 @@ class Emitter:
             if op.results and not any(r.uses for r in op.results):
                 op.erase()
         self.uses = [u for u in self.uses if u.op.parent is not None]
-        held = {str(op.attrs.get("resource")) for op in self.block.ops}
-        for name in [n for n in self.module.resources if n not in held]:
-            del self.module.resources[name]
-
-    def _name_params(self) -> None:
-        """Number the roles of initializers that serve several: NAME, NAME#2, ... in file order."""
-        count: dict[str, int] = {}
-        for use in sorted(self.uses, key=lambda u: u.order):
-            count[use.name] = count.get(use.name, 0) + 1
-            if count[use.name] > 1:
-                use.op.attrs["name"] = f"{use.name}#{count[use.name]}"
 
 
 Writer: TypeAlias = Callable[[Emitter, RNode], "Value | None"]

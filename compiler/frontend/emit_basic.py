@@ -6,10 +6,10 @@ from snncc.compiler.frontend.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits
 from snncc.compiler.frontend.emit_layers import linear
 from snncc.compiler.frontend.flat import attr_float, attr_int, attr_ints
-from snncc.compiler.frontend.identify import strip
+from snncc.compiler.frontend.identify import levels, strip
 from snncc.compiler.frontend.metadata import framework_defaults
+from snncc.compiler.frontend.parameters import holds_parameter, number
 from snncc.compiler.frontend.rolled import RNode, resolve
-from snncc.compiler.frontend.simplify import scales_norm
 from snncc.compiler.ir.core import Attribute, Value
 
 UNARY = {
@@ -46,9 +46,8 @@ def binary(e: Emitter, node: RNode) -> Value:
     operands: list[Value] = []
     for slot, i in enumerate(node.ins):
         if i.op == "Const":
-            named = i.val is not None and bool(i.val.param) and i.uniform is None
-            named = named or scales_norm(node.ins[1 - slot], i)
-            operands.append(e.operand(i, role if named else "const", slot))
+            trained = holds_parameter(i) and not (i.shape == () and node.id in e.recurrent)
+            operands.append(e.operand(i, role if trained else "const", slot))
         else:
             operands.append(e.value(i))
     return e.builder(node).one(f"graph.{BINARY[node.op]}", *operands)
@@ -68,9 +67,11 @@ def _bias(e: Emitter, node: RNode, x: RNode, k: RNode) -> Value | None:
 @emits(*COMPARE)
 def spike(e: Emitter, node: RNode) -> Value:
     """A comparison that belongs to no recognised neuron: a threshold of its own."""
-    found = strip(node)
+    found = None if levels(node) else strip(node)
     if found is None:
         base, theta = (resolve(i) for i in node.ins)
+        if number(theta) == 0.0 and base.op == "Sub" and resolve(base.ins[0]).op != "Const":
+            base, theta = (resolve(i) for i in base.ins)
     else:
         base, theta = found[0], constant_node(found[1])
         moving = base.op == "Sub" and resolve(base.ins[0]).op != "Const"
@@ -107,7 +108,8 @@ def _spike(e: Emitter, node: RNode, base: RNode, theta: RNode, compare: str) -> 
         attrs["origin"] = dict.fromkeys(("surrogate", "reset_gradient"), guess.origin)
     b = e.builder(node)
     h = e.value(base)
-    level = e.const(theta) if theta.op == "Const" else e.value(theta)
+    fixed = theta.op == "Const" and not (holds_parameter(theta) and theta.shape)
+    level = e.const(theta) if fixed else e.value(theta)
     if theta.op != "Const" and guess is not None and guess.framework == "sinabs":
         # a convention of that framework, which the file does not say: its spikes pass nothing to
         # their threshold

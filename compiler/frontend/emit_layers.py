@@ -40,14 +40,22 @@ def linear(
 
 
 def _masked(e: Emitter, x: RNode, w: RNode, trans_b: bool) -> Value:
-    """Return a weight; a recurrent one without self-connections keeps them zero."""
+    """Return a weight; norse's recurrent ones without self-connections keep them zero.
+
+    The file does not hold the hook that does it; a warning says what is assumed.
+    """
     value = e.operand(w, "weight", 1, trans_b)
     array = np.asarray(w.const)
     n = array.shape[0]
-    if x.op != "Delay" or array.shape != (n, n) or n < 3 or np.diagonal(array).any():
+    if e.framework != "norse" or x.op != "Delay" or array.shape != (n, n) or n < 3:
         return value
-    if np.count_nonzero(array) < n * (n - 1) // 2:
+    if np.diagonal(array).any() or np.count_nonzero(array) < n * (n - 1) // 2:
         return value
+    e.sink.warning(
+        "E0111",
+        "recurrent weights without self-connections: they stay zero, as norse keeps them",
+        e.where(w),
+    )
     mask = constant_node(1.0 - np.eye(n, dtype=np.float32))
     return e.builder().one("graph.mul", value, e.const(mask))
 

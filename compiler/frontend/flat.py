@@ -38,6 +38,10 @@ class Val:
     name: str = ""
     const: Arr | None = None
     param: str = ""
+    fixed: bool = False
+    """The same for every input: a constant, or computed from parameters alone."""
+    trained: bool = False
+    """Computed from a parameter of several elements: kept as it is computed."""
 
     @property
     def size(self) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snncc.compiler.frontend.counts import mark_counts
+from snncc.compiler.frontend.counts import mark_counts, split_signs
 from snncc.compiler.frontend.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat import Arr, prod
 from snncc.compiler.frontend.identify import Neuron
@@ -48,6 +48,7 @@ def place_neurons(outputs: list[Output]) -> list[Layer]:
     hoist_delays([o.node for o in outputs])
     _tidy(outputs)
     mark_counts([o.node for o in outputs])
+    split_signs([o.node for o in outputs])
     alive = {n.id for n in reachable(o.node for o in outputs)}
     return [layer for layer in layers if layer.node.id in alive]
 

@@ -7,6 +7,7 @@ scalars or arrays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,13 @@ import numpy as np
 from snncc.compiler.frontend.core import Core, Unfit, close, line
 from snncc.compiler.frontend.elementwise import COMPARE
 from snncc.compiler.frontend.flat import Arr
+from snncc.compiler.frontend.parameters import holds_parameter
 from snncc.compiler.frontend.rolled import RNode, resolve
+
+PLACES = (-1e4, -331.7, -47.1, -9.3, -4.1, -2.3, -1.7, -1.1, -0.83, -0.6, -0.37, -0.11, -0.013,
+          0.017, 0.13, 0.41, 0.77, 0.93, 1.21, 1.73, 2.9, 5.3, 11.9, 53.3, 407.9, 1e4)  # fmt: skip
+"""Membranes, in thresholds from the threshold, on which a match is checked; none is a spike more
+or less at the next rounding."""
 
 
 @dataclass(slots=True)
@@ -46,34 +53,48 @@ class Neuron:
 
 
 def strip(node: RNode) -> tuple[RNode, Arr, str] | None:
-    """Read a comparison as (h, theta, strict or non_strict), or None."""
+    """Read a comparison as (h, theta, strict or non_strict), or None.
+
+    What is compared is not divided or multiplied: the surrogate's argument is ``h - theta``.
+    """
     if node.op not in COMPARE:
         return None
     left, right = resolve(node.ins[0]), resolve(node.ins[1])
     if left.op == "Const" or right.op != "Const" or right.const is None:
         return None
     theta = np.asarray(right.const, np.float64)
-    while left.op in ("Sub", "Add", "Div"):
+    while left.op in ("Sub", "Add"):
         a, b = resolve(left.ins[0]), resolve(left.ins[1])
         if left.op == "Add" and a.op == "Const":
             a, b = b, a
         if b.op != "Const" or b.const is None or a.op == "Const":
             break
         k = np.asarray(b.const, np.float64)
-        if left.op == "Sub":
-            theta = theta + k
-        elif left.op == "Add":
-            theta = theta - k
-        elif (k > 0).all():
-            theta = theta * k
-        else:
-            break
+        theta = theta + k if left.op == "Sub" else theta - k
         left = a
     return left, theta, "strict" if node.op == "Greater" else "non_strict"
 
 
-def identify(core: Core, theta: Arr | None, multi: bool, compare: str) -> Neuron:
-    """Match a core to the parametrised neuron; raise Unfit."""
+def levels(node: RNode) -> list[RNode]:
+    """Return the parameters that a comparison takes its threshold from."""
+    found: list[RNode] = []
+    stack = [resolve(i) for i in node.ins]
+    while stack:
+        n = stack.pop()
+        if holds_parameter(n):
+            found.append(n)
+        elif n.op in ("Sub", "Add") and any(resolve(i).op == "Const" for i in n.ins):
+            stack.extend(resolve(i) for i in n.ins)
+    return found
+
+
+def identify(
+    core: Core, theta: Arr | None, multi: bool, compare: str, levels: Sequence[RNode] = ()
+) -> Neuron:
+    """Match a core to the parametrised neuron; raise Unfit.
+
+    ``levels``: the parameters from which the threshold comes.
+    """
     base = np.zeros(()) if theta is None else theta
     d = 0.2 * np.maximum(np.abs(base), 1e-2)
     a, c = line(core, [base - d, base - 2 * d, base - 0.5 * d])
@@ -99,8 +120,35 @@ def identify(core: Core, theta: Arr | None, multi: bool, compare: str) -> Neuron
         found.constants.values["threshold"] = theta
     _match_dynamics(core, found, a, c, gains)
     _match_floor(core, found, a, c, d)
-    _name_constants(core, found)
+    _verify(core, found, a, c, gains)
+    _name_constants(core, found, levels)
     return found
+
+
+def _verify(core: Core, found: Neuron, a: Arr, c: Arr, gains: list[Arr]) -> None:
+    """Compare the cycle with the neuron on many membranes and inputs; raise Unfit."""
+    values = found.constants.values
+    base = values.get("threshold", np.ones(()))
+    unit = np.maximum(np.abs(base), 1e-2)
+    hard, subtract = found.reset == "hard", found.reset == "subtract"
+    amount = base if found.delay else a * base
+    rng = np.random.default_rng(1)
+    for k in PLACES:
+        p = base + unit * k
+        spikes = np.zeros(()) if found.compare == "none" else np.asarray(p > base, np.float64)
+        if found.compare == "multi":
+            spikes = np.where(p > 0, np.trunc(p / base), 0.0)
+        low = p if not hard else np.where(spikes != 0, values["reset_value"], p)
+        if "v_min" in values and not hard:
+            low = np.maximum(low - (spikes * base if subtract and not found.delay else 0.0),
+                             values["v_min"])  # fmt: skip
+            low = low + (spikes * base if subtract and not found.delay else 0.0)
+        expected = a * low + c - (spikes * amount if subtract else 0.0)
+        xs = [float(x) for x in rng.normal(0.0, 10.0 ** rng.integers(-1, 3), len(gains))]
+        for x, gain in zip(xs, gains, strict=True):
+            expected = expected + gain * x
+        if not close(core.next(p, xs), expected):
+            raise Unfit("the recurrence is not the neuron that it looks like")
 
 
 def _check_gains(core: Core, base: Arr, d: Arr, gains: list[Arr]) -> None:
@@ -235,9 +283,16 @@ def _match_floor(core: Core, found: Neuron, a: Arr, c: Arr, d: Arr) -> None:
     found.constants.values["v_min"] = (low - c) / a
 
 
-def _name_constants(core: Core, found: Neuron) -> None:
+def trained(n: RNode) -> bool:
+    """Whether a constant is a parameter of several elements."""
+    return n.val is not None and n.val.trained
+
+
+def _name_constants(core: Core, found: Neuron, levels: Sequence[RNode]) -> None:
     """Replace computed constants by the exact ones of the file where they agree."""
     known = core.consts()
+    if len({n.val.id for n in levels if n.val is not None}) == 1:
+        found.constants.nodes["threshold"] = levels[0]
     for key, value in found.constants.values.items():
         middle = float(np.mean(value))
         if np.all(np.abs(value - middle) <= 1e-9 + 1e-12 * abs(middle)):
@@ -246,13 +301,18 @@ def _name_constants(core: Core, found: Neuron) -> None:
         for n in known:
             if n.const is None or n.const.dtype.kind != "f":
                 continue
+            if n in levels or (key == "threshold" and key in found.constants.nodes):
+                continue
             array = np.asarray(n.const, np.float64)
             if close(array, value) and np.broadcast_shapes(array.shape, value.shape) in (
                 array.shape,
                 value.shape,
             ):
                 better = n.val is not None and bool(n.val.param)
-                if key not in found.constants.nodes or better:
+                held = found.constants.nodes.get(key)
+                if better and held is not None and held is not n and trained(held) and trained(n):
+                    raise Unfit("two parameters of equal values, of which either could be meant")
+                if held is None or better:
                     found.constants.nodes[key] = n
         if key in found.constants.nodes:
             exact = found.constants.nodes[key].const

@@ -41,8 +41,9 @@ def _kind(n: RNode) -> tuple[object, ...]:
     """Return what equal nodes have in common, operands aside."""
     content: object = None
     if n.op in ("Const", "SeqConst", "Input", "SeqInput"):
-        content = n.val.id if n.val is not None and (n.val.param or n.op != "Const") else None
-        if content is None and n.const is not None:
+        named = n.val is not None and (n.val.param or n.val.trained or n.op != "Const")
+        content = n.val.id if named and n.val is not None else None
+        if n.const is not None and (content is None or n.op == "SeqConst"):
             content = n.const.tobytes() if n.const.size <= SMALL_CONSTANT else n.id
     if n.op == "?":
         content = n.id

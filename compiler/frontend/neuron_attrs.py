@@ -59,7 +59,8 @@ def neuron_attributes(
         source = node.val.param if node is not None and node.val is not None else ""
         origin[key] = "pattern"
         first = float(array.reshape(-1)[0])
-        if array.size == 1 or bool(np.all(array == first)):
+        learnt = node is not None and node.val is not None and node.val.trained
+        if array.size == 1 or (not learnt and bool(np.all(array == first))):
             attrs[key] = first
         else:
             arrays.append((key, _trailing(array, n.h.shape).astype(np.float32), source))

@@ -13,7 +13,7 @@ import numpy as np
 from snncc.compiler.frontend.core import Core, Graph, Unfit, close
 from snncc.compiler.frontend.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.flat import Arr
-from snncc.compiler.frontend.identify import Neuron, identify, strip
+from snncc.compiler.frontend.identify import Neuron, identify, levels, strip
 from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.frontend.scc import components
 
@@ -80,7 +80,10 @@ def _spiking(
         theta = multi
     elif any(not close(t, theta) or s[1][2] != compare for s in heads for t in [s[1][1]]):
         return None
-    found = identify(core, theta, multi is not None, compare)
+    taken = [level for n, _ in heads for level in levels(n)]
+    if len({n.id for n in taken}) > 1 or any(not close(np.asarray(n.const), theta) for n in taken):
+        return None  # a parameter besides the threshold enters what is compared
+    found = identify(core, theta, multi is not None, compare, taken)
     _match_initial(core, found)
     return _results(core, found, graph, outputs)
 

@@ -31,8 +31,10 @@ from snncc.compiler.frontend.flat import (
 from snncc.compiler.frontend.onnx_calls import check_calls
 from snncc.compiler.frontend.onnx_file import TensorReader
 from snncc.compiler.frontend.onnx_order import ordered
+from snncc.compiler.frontend.parameters import is_parameter
 from snncc.compiler.frontend.rules import check_inputs
 from snncc.compiler.frontend.surrogate_hints import SURROGATE_HINTS
+from snncc.compiler.frontend.timing import RESHAPES
 
 MAX_NODES = 400_000
 MAX_DEPTH = 40
@@ -137,6 +139,14 @@ def rule(op: str) -> Callable[[Rule], Rule]:
     return add
 
 
+def _traceable(node: Node) -> bool:
+    """Whether a folded parameter is still found by its name: moved once, or asked for its shape."""
+    if node.op in ("Shape", "Size"):
+        return True
+    moved = node.op in RESHAPES or (node.op == "Transpose" and len(node.val(0).shape) == 2)
+    return moved and bool(node.val(0).param)
+
+
 class GraphBuilder:
     """Builds one flat graph."""
 
@@ -170,7 +180,8 @@ class GraphBuilder:
             if key in self.consts:
                 return self.consts[key]
         v = self.value(array.shape, array.dtype, name)
-        v.const, v.param = array, param
+        v.const, v.param, v.fixed = array, param, True
+        v.trained = v.size > 1 and is_parameter(v)
         if key:
             self.consts[key] = v
         return v
@@ -204,7 +215,9 @@ class GraphBuilder:
             check_inputs(op, ins)
             types = shapes.infer(node)
             node.outs = [self.value(s, d) for s, d in types]
-            arrays = shapes.fold(node)
+            trained = any(v is not None and v.trained for v in ins)
+            fixed = bool(ins) and all(v is None or v.fixed for v in ins)
+            arrays = None if trained and not _traceable(node) else shapes.fold(node)
         except KeyError:
             fail(
                 "E0104",
@@ -219,6 +232,7 @@ class GraphBuilder:
             fail("E0105", f"{op}: {error}", self.where(name))
         for i, v in enumerate(node.outs):
             v.node, v.index = node, i
+            v.fixed, v.trained = fixed or arrays is not None, fixed and trained
             if arrays is not None:
                 v.const = arrays[i].astype(v.dtype, copy=False)
         if len(self.flat.nodes) >= MAX_NODES:
@@ -386,6 +400,11 @@ class GraphBuilder:
         """Return a value in another type."""
         if x.dtype == to or (x.dtype.kind == "f" and to.kind == "f" and x.const is None):
             return x
+        if x.param and x.const is not None and x.dtype.kind == to.kind == "f":
+            key = ("cast", x.id, to.str)
+            if key not in self.consts:
+                self.consts[key] = self.const(x.const.astype(to), x.name, x.param)
+            return self.consts[key]
         if x.node is not None and x.node.op == "Cast" and x.const is None and to.kind == "f":
             inner = x.node.val(0)
             if x.dtype.kind in "iu" and inner.dtype.kind == "f":

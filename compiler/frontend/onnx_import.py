@@ -143,7 +143,7 @@ def _inputs(rolled: Rolled, merged: bool) -> dict[str, Attribute]:
 
 def _batch_of(x: Val, rolled: Rolled, time_axis: int | None, merged: bool) -> int:
     lay = rolled.time_inputs.get(x.id)
-    if lay is not None and rolled.steps > 1:
+    if lay is not None and (rolled.steps > 1 or rolled.single):
         rest = [d for i, d in enumerate(x.shape) if i != lay.axis]
         return lay.outer * lay.inner if not lay.pure or merged else rest[0] if rest else 1
     return x.shape[0] if x.shape else 1

@@ -16,11 +16,13 @@ from functools import partial
 import numpy as np
 
 from snncc.compiler.diag import fail
+from snncc.compiler.frontend.alike import align, describe, signature
 from snncc.compiler.frontend.axes import (
     norm_axis,
 )
 from snncc.compiler.frontend.elementwise import COMMUTATIVE, ELEMENTWISE
-from snncc.compiler.frontend.flat import Arr, FlatGraph, Node, Val, attr_int, attr_key
+from snncc.compiler.frontend.flat import Arr, FlatGraph, Node, Val, attr_int
+from snncc.compiler.frontend.parameters import is_parameter
 from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.frontend.rules import broken_rules_are_diagnostics
 from snncc.compiler.frontend.stepops import convert, data_operands
@@ -30,6 +32,7 @@ from snncc.compiler.frontend.timing import (
     Layouts,
     index_of,
     is_stack,
+    mixes,
     operand_layouts,
     step_shape,
 )
@@ -71,6 +74,10 @@ class Roller:
     time_inputs: dict[int, Lay]
     merged: bool = False
     """Samples and steps share axis 0 of the input."""
+    depth: int = 1
+    """How deep steps are compared before they are taken as alike (``alike.signature``)."""
+    single: bool = False
+    """The file holds one step, and its input an axis of size one for it."""
     memo: dict[tuple[object, ...], RNode] = field(default_factory=dict[tuple[object, ...], RNode])
     places: dict[int, list[_Entry]] = field(default_factory=dict[int, list[_Entry]])
     queue: list[tuple[int, int, _Work]] = field(default_factory=list[tuple[int, int, _Work]])
@@ -188,7 +195,7 @@ class Roller:
                 fail(
                     "E0107",
                     f"the last two of {n} steps compute different things "
-                    f"({_describe(vals[-2])} and {_describe(vals[-1])})",
+                    f"({describe(vals[-2])} and {describe(vals[-1])})",
                     self.where(vals[-1]),
                     help="check [timesteps] in the configuration against the exported model",
                 )
@@ -202,25 +209,37 @@ class Roller:
 
     def _const_tuple(self, p: RNode, a: int, vals: tuple[Val, ...]) -> None:
         arrays = [np.asarray(v.const) for v in vals]
-        if all(np.array_equal(x, arrays[-1]) for x in arrays[:-1]):
+        names = list(dict.fromkeys(v.param for v in vals if is_parameter(v)))
+        if len(names) < 2 and all(np.array_equal(x, arrays[-1]) for x in arrays[:-1]):
             p.op, p.const = "Const", arrays[-1]
             return
-        late = self.steps - a - len(vals)
-        arrays = [*([arrays[0]] * a), *arrays, *([arrays[-1]] * late)]
+        if len({x.shape for x in arrays}) > 1:
+            fail(
+                "E0107",
+                f"the {len(vals)} steps use constants of different shapes here",
+                self.where(vals[-1]),
+            )
+        first, last = a, a + len(vals)
+        # what stands at the other steps is not in the file; checks.py finds it where it matters
+        arrays = [*([arrays[0]] * a), *arrays, *([arrays[-1]] * (self.steps - last))]
         p.op, p.const = "SeqConst", np.stack(arrays)
+        p.attrs = {"first": first, "last": last, "parameters": tuple(names)}
 
     def _input(self, p: RNode, v: Val) -> None:
         if v.id in self.states:
             p.op = "Delay"
             p.ins = [self.tuple_(0, (self.states[v.id],))]
             return
+        if self.single and v.id in self.time_inputs:
+            self._stacked_input(p, v, self.time_inputs[v.id])
+            return
         p.op = "SeqInput" if v.id in self.time_inputs else "Input"
         p.attrs = {"name": v.name}
 
     def _regular_from(self, vals: tuple[Val, ...]) -> int:
-        last = _signature(vals[-1])
+        last = signature(vals[-1], self.depth)
         r = len(vals) - 1
-        while r > 0 and _signature(vals[r - 1]) == last:
+        while r > 0 and signature(vals[r - 1], self.depth) == last:
             r -= 1
         return r
 
@@ -260,7 +279,7 @@ class Roller:
         last = nodes[-1]
         columns = [[n.ins[i] for n in nodes] for i in data_operands(last)]
         if last.op in COMMUTATIVE and len(columns) == 2 and len(nodes) > 1:
-            columns = _align(columns)
+            columns = align(columns)
         ins: list[RNode] = []
         for column in columns:
             ins.append(self.tuple_(a, [x for x in column if x is not None]))
@@ -292,6 +311,14 @@ class Roller:
         ):
             p.alias = self.tuple_(0, [node.val(i) for i in range(self.steps)])
             return
+        if mixes(node, lay):
+            fail(
+                "E0107",
+                f"{node.op} works across axis {lay.axis} of its result, which holds the time steps",
+                self.where(v),
+                notes=["every step of the model is computed by itself, from what came before it"],
+                help="apply it to each step, or outside the model before or after it runs",
+            )
         lays = dict(operand_layouts(v, lay, self.steps))
         if node.op in ("Expand", "Tile"):
             src = node.val(0)
@@ -324,10 +351,13 @@ class Roller:
             *shape[: lay.axis], lay.outer, self.steps, lay.inner, *shape[lay.axis + 1 :]
         )
         each = np.moveaxis(split, lay.axis + 1, 0).reshape(self.steps, *p.shape)
-        if all(np.array_equal(each[0], each[t]) for t in range(1, self.steps)):
+        held = is_parameter(p.val)
+        if not held and all(np.array_equal(each[0], each[t]) for t in range(1, self.steps)):
             p.op, p.const = "Const", each[0]
-        else:
-            p.op, p.const = "SeqConst", each
+            return
+        names = (p.val.param,) if held and p.val is not None else ()
+        p.op, p.const = "SeqConst", each
+        p.attrs = {"first": 0, "last": self.steps, "parameters": names}
 
     def _stacked_input(self, p: RNode, v: Val, lay: Lay) -> None:
         known = self.time_inputs.get(v.id)
@@ -350,53 +380,3 @@ class Roller:
             node = RNode("SeqInput", shape, v.dtype, attrs={"name": v.name}, val=v)
             self.memo[key] = node
         p.op, p.ins = "View", [node]
-
-
-def _describe(v: Val) -> str:
-    if v.const is not None:
-        return "a constant"
-    return v.node.op if v.node is not None else f"input {v.name}"
-
-
-def _signature(v: Val) -> tuple[object, ...]:
-    """What two values at different steps must have in common."""
-    if v.const is not None:
-        return ("const",)
-    if v.node is None:
-        return ("input", v.id)
-    index = index_of(v)
-    if index is not None and (v.node.op != "Slice" or index.length < index.base.shape[index.axis]):
-        return ("index", index.axis, index.length, index.keep, len(v.shape))
-    node = v.node
-    data = data_operands(node)
-    rest = tuple(
-        None if x is None else (x.const.tobytes() if x.const is not None else x.id)
-        for i, x in enumerate(node.ins)
-        if i not in data
-    )
-    return (node.op, v.index, len(node.ins), v.shape, attr_key(node.attrs), rest)
-
-
-def _align(columns: list[list[Val | None]]) -> list[list[Val | None]]:
-    """Swap the operands of commutative nodes where that fits the last step better."""
-    a, b = columns
-    last = (_kind(a[-1]), _kind(b[-1]))
-    if last[0] == last[1]:
-        return columns
-    for j in range(len(a) - 1):
-        here = (_kind(a[j]), _kind(b[j]))
-        if here != last and (
-            here == (last[1], last[0])
-            or sum(x == y for x, y in zip(here, last, strict=True))
-            < sum(x == y for x, y in zip(here, reversed(last), strict=True))
-        ):
-            a[j], b[j] = b[j], a[j]
-    return [a, b]
-
-
-def _kind(v: Val | None) -> tuple[object, ...]:
-    if v is None or v.const is not None:
-        return ("const",)
-    if v.node is None:
-        return ("input", v.id)
-    return (v.node.op, v.shape)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snncc.compiler.frontend.elementwise import ELEMENTWISE, evaluate
+from snncc.compiler.frontend.elementwise import COMPARE, ELEMENTWISE, evaluate
 from snncc.compiler.frontend.flat import BOOL, Arr, attr_ints
 from snncc.compiler.frontend.merge_nodes import merge_nodes
+from snncc.compiler.frontend.parameters import holds_parameter, number
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve
 
 MAX_CONST = 1 << 22
@@ -56,15 +57,11 @@ def _rewrite(node: RNode) -> bool:
         x = ins[0]
         if x.shape == node.shape:
             return _become(node, x)
-        if x.op == "Const" and x.const is not None:
+        if x.op == "Const" and x.const is not None and not holds_parameter(x):
             return _constant(node, np.broadcast_to(x.const, node.shape))
     if op == "Slice":
-        whole = not any(attr_ints(node.attrs, "starts")) and all(
-            e == -1 for e in attr_ints(node.attrs, "ends")
-        )
-        whole = whole or node.ins[0].shape == node.shape
         size = int(np.prod(node.shape)) == int(np.prod(ins[0].shape))
-        if size and (whole or all(s == 1 for s in attr_ints(node.attrs, "strides"))):
+        if size and all(s == 1 for s in attr_ints(node.attrs, "strides")):
             node.op, node.attrs = "View", {}
             return True
     if op == "TimeReduce" and ins[0].op == "Add" and node.attrs.get("kind") == "last":
@@ -98,7 +95,8 @@ def _accumulator(node: RNode, add: RNode) -> bool:
 
 def _elementwise(node: RNode) -> bool:
     op, ins = node.op, node.ins
-    if all(i.op == "Const" for i in ins) and int(np.prod(node.shape)) <= MAX_CONST:
+    known = all(i.op == "Const" and (i.shape == () or not holds_parameter(i)) for i in ins)
+    if known and int(np.prod(node.shape)) <= MAX_CONST:
         arrays = [np.asarray(i.const) for i in ins]
         return _constant(node, evaluate(op, arrays, node.attrs).astype(node.dtype))
     x = ins[0]
@@ -106,19 +104,29 @@ def _elementwise(node: RNode) -> bool:
         if x.dtype.kind == node.dtype.kind or (x.dtype.kind != "b" and node.dtype.kind == "f"):
             return _become(node, x) if x.dtype.kind in "fb" else False
         return False
-    if op == "Where" and ins[1].uniform == 1.0 and ins[2].uniform == 0.0:
+    if op == "Where" and number(ins[1]) == 1.0 and number(ins[2]) == 0.0:
         node.op, node.ins, node.attrs = "Cast", [ins[0]], {"to": node.dtype}
         return ins[0].shape == node.shape
-    if op == "Equal" and ins[1].uniform == 0.0 and _is_spike(x):
+    if op == "Equal" and number(ins[1]) == 0.0 and _is_spike(x):
         node.op, node.ins = "Not", [_mask(x)]
         return True
     if len(ins) != 2:
-        return False
+        return op == "Not" and x.op == "Not" and _become(node, resolve(x.ins[0]))
     a, b = ins
+    if op in COMPARE and a.op == "Const" and b.op != "Const":  # 0 > u is not (u >= 0)
+        opposite = "GreaterOrEqual" if op == "Greater" else "Greater"
+        turned = RNode(opposite, node.shape, node.dtype, [b, a], val=node.val)
+        node.op, node.ins = "Not", [turned]
+        return True
+    if op == "Sub" and number(a) == 1.0 and b.op == "Cast" and resolve(b.ins[0]).op == "Not":
+        mask = resolve(resolve(b.ins[0]).ins[0])  # 1 - (not s) is s
+        if mask.shape == node.shape:
+            node.op, node.ins, node.attrs = "Cast", [mask], {"to": node.dtype}
+            return True
     if op == "Mul" and _scale_chain(node, a, b):
         return True
     for k, other, left in ((a, b, True), (b, a, False)):
-        value = k.uniform
+        value = number(k)
         if value is None or value not in (0.0, 1.0):
             continue
         if op == "Mul" and value == 0.0:
@@ -130,8 +138,6 @@ def _elementwise(node: RNode) -> bool:
             or (op == "Sub" and value == 0.0 and not left)
             or (op == "Div" and value == 1.0 and not left)
         )
-        if neutral and same and scales_norm(other, k):
-            continue  # scale and shift of a group norm, as they are before training
         if neutral and same and other.dtype.kind == node.dtype.kind:
             return _become(node, other)
         if op == "Sub" and value == 0.0 and left and same:
@@ -140,25 +146,17 @@ def _elementwise(node: RNode) -> bool:
     return False
 
 
-def scales_norm(x: RNode, k: RNode) -> bool:
-    """Whether named constants scale or shift what a normalisation gives."""
-    if k.val is None or not k.val.param or k.val.size < 2:
-        return False
-    while x.op in ("View", "Mul", "Add"):
-        x = resolve(x.ins[1] if resolve(x.ins[0]).op == "Const" else x.ins[0])
-    return x.op == "InstanceNormalization"
-
-
 def _scale_chain(node: RNode, a: RNode, b: RNode) -> bool:
     """Two multiplications by numbers are one."""
     for x, k in ((a, b), (b, a)):
-        outer = k.uniform
+        outer = number(k)
         if outer is None or x.op != "Mul" or x.shape != node.shape:
             continue
         for y, inner in ((x.ins[0], x.ins[1]), (x.ins[1], x.ins[0])):
             y, inner = resolve(y), resolve(inner)
-            if inner.uniform is not None and y.op != "Const" and y.shape == node.shape:
-                product = np.asarray(outer * inner.uniform, node.dtype)
+            factor = number(inner)
+            if factor is not None and y.op != "Const" and y.shape == node.shape:
+                product = np.asarray(outer * factor, node.dtype)
                 node.ins = [y, RNode("Const", (), node.dtype, const=product)]
                 return True
     return False

@@ -133,6 +133,11 @@ def _piece(p: RNode, v: Val, node: Node) -> None:
     x = node.val(0)
     if node.op == "Slice":
         spec = [list(s) for s in slice_spec(node)]
+        cut = [a for a, d in enumerate(x.shape) if spec[a] != [0, d, 1]]
+        back = [a for a in cut if spec[a][2] < 0]
+        if back and back == cut[:1] == cut:
+            p.op, p.attrs = "Take", {"axis": back[0], "indices": tuple(range(*spec[back[0]]))}
+            return
     else:
         index = index_of(v)
         if index is None:

@@ -10,6 +10,8 @@ import numpy as np
 from snncc.compiler.frontend.axes import (
     axes_of,
     norm_axis,
+    pad_widths,
+    padding,
 )
 from snncc.compiler.frontend.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat import FlatGraph, Node, Shape, Val, attr_int, attr_ints, prod
@@ -102,6 +104,56 @@ BATCHED = frozenset(
 SAMEAXES = frozenset({"Softmax", "Dropout", "LayerNormalization", "Pad"})
 
 
+def mixes(node: Node, lay: Lay) -> bool:
+    """Whether an operator computes an entry of an axis of its result from several of its operand.
+
+    ``lay`` is that axis of the result, which must hold time: such an operator is no step.
+    """
+    op, x = node.op, node.val(0)
+    rank, axis = len(node.outs[0].shape), lay.axis
+    if op in BATCHED and axis:
+        return _window_mixes(node, axis)
+    if op == "Softmax":
+        return norm_axis(attr_int(node.attrs, "axis", -1), rank) == axis
+    if op == "LayerNormalization":
+        return axis >= norm_axis(attr_int(node.attrs, "axis", -1), rank)
+    if op == "Pad":
+        low, high = pad_widths(node)
+        return bool(low[axis] or high[axis])
+    if op == "Gemm":
+        return axis != 0 or bool(attr_int(node.attrs, "transA", 0))
+    if op == "Slice":
+        spec = slice_spec(node)[axis]
+        return spec != (0, x.shape[axis], 1)
+    if op in ("Split", "Concat"):
+        return norm_axis(attr_int(node.attrs, "axis", 0), rank) == axis
+    if op == "Gather":
+        at = norm_axis(attr_int(node.attrs, "axis", 0), len(x.shape))
+        return at <= axis < at + len(node.val(1).shape)
+    if op == "Tile":
+        operand = axis - (rank - len(x.shape))
+        return operand >= 0 and x.shape[operand] not in (1, node.outs[0].shape[axis])
+    return False
+
+
+def _window_mixes(node: Node, axis: int) -> bool:
+    """Whether convolution, pooling or normalisation mixes entries of an axis beyond the first."""
+    op, at = node.op, node.attrs
+    if op == "BatchNormalization":
+        return axis == 1  # its channels
+    if op in ("Conv", "ConvTranspose", "InstanceNormalization") and axis == 1:
+        return True
+    if axis == 1:
+        return False  # pooling treats every channel alone
+    if op not in ("Conv", "MaxPool", "AveragePool"):
+        return True
+    kernel = node.val(1).shape[2:] if op == "Conv" else attr_ints(at, "kernel_shape")
+    n, i = len(kernel), axis - 2
+    pads = padding(node, kernel)
+    moves = attr_ints(at, "strides", (1,) * n)[i] != 1 or pads[i] or pads[n + i]
+    return kernel[i] != 1 or bool(moves)
+
+
 class Layouts:
     """Finds the time axis of values, forward from what is certainly stacked over time."""
 
@@ -118,7 +170,7 @@ class Layouts:
         seen: set[tuple[int, Lay]] = set()
         while todo:
             v, lay = todo.pop()
-            if (v.id, lay) in seen or v.const is not None:
+            if (v.id, lay) in seen or v.fixed:
                 continue
             seen.add((v.id, lay))
             if v.node is None:
@@ -151,11 +203,11 @@ class Layouts:
         return self.known[v.id]
 
     def _sources(self, v: Val) -> list[Val]:
-        if v.id in self.inputs or v.id in self.created or v.const is not None or v.node is None:
+        if v.id in self.inputs or v.id in self.created or v.fixed or v.node is None:
             return []
         if is_stack(v.node, self.steps):
             return []
-        return [i for i in v.node.ins if i is not None and i.const is None]
+        return [i for i in v.node.ins if i is not None and not i.fixed]
 
     def _find(self, v: Val) -> Lay | None:
         if v.id in self.inputs:
@@ -163,7 +215,7 @@ class Layouts:
         if v.id in self.created:
             return self.created[v.id]
         node = v.node
-        if node is None or v.const is not None:
+        if node is None or v.fixed:
             return None
         if is_stack(node, self.steps):
             axis = norm_axis(attr_int(node.attrs, "axis", 0), len(v.shape))
@@ -180,11 +232,16 @@ def is_stack(node: Node, steps: int) -> bool:
     if node.op != "Concat" or len(node.ins) != steps or steps < 2:
         return False
     vals = [node.val(i) for i in range(steps)]
-    return all(v.shape == vals[0].shape for v in vals) and any(v.const is None for v in vals)
+    return all(v.shape == vals[0].shape for v in vals) and not all(v.fixed for v in vals)
 
 
 def forward(node: Node, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
-    """Return the time axis of an output, given that of operand ``i``."""
+    """Return the time axis of an output, given that of operand ``i``; None if steps mix."""
+    found = _forward(node, i, lay, out, steps)
+    return None if found is None or mixes(node, found) else found
+
+
+def _forward(node: Node, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
     x, op, rank = node.val(i), node.op, len(out.shape)
     if op in ELEMENTWISE:
         return Lay(lay.axis + rank - len(x.shape), lay.outer, lay.inner)
@@ -282,7 +339,7 @@ def cut_values(flat: FlatGraph, steps: int) -> dict[int, tuple[Val, Lay]]:
     for node in flat.nodes:
         for v in node.outs:
             index = index_of(v)
-            if index is None or index.base.const is not None:
+            if index is None or index.base.fixed:
                 continue
             vals[index.base.id] = index.base
             pieces.setdefault((index.base.id, index.axis), set()).add((index.start, index.length))
@@ -301,7 +358,7 @@ def count_steps(flat: FlatGraph, hint: int | None) -> int:
     pieces: dict[tuple[int, int], set[int]] = {}
     dims: dict[tuple[int, int], int] = {}
     for node in flat.nodes:
-        if node.op == "Concat" and node.outs[0].const is None:
+        if node.op == "Concat" and not node.outs[0].fixed:
             first = node.val(0)
             axis = norm_axis(attr_int(node.attrs, "axis", 0), len(first.shape))
             n = len(node.ins)
@@ -310,7 +367,7 @@ def count_steps(flat: FlatGraph, hint: int | None) -> int:
                 votes[n] += 1
         for v in node.outs:
             index = index_of(v)
-            if index is not None and index.length == 1 and index.base.const is None:
+            if index is not None and index.length == 1 and not index.base.fixed:
                 key = (index.base.id, index.axis)
                 pieces.setdefault(key, set()).add(index.start)
                 dims[key] = index.base.shape[index.axis]

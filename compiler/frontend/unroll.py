@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snncc.compiler.diag import DiagnosticSink, fail
+from snncc.compiler.diag import CompileError, DiagnosticSink, fail
 from snncc.compiler.frontend.axes import (
     axes_of,
     norm_axis,
@@ -26,6 +26,8 @@ from snncc.compiler.ir.core import Value
 
 MAX_DEPTH = 64
 MAX_EXACT = 10
+DEPTHS = (1, 3)
+"""How deep steps are compared: deeper where a step that looks alike does not compute the same."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class Rolled:
     time_inputs: dict[int, Lay] = field(default_factory=dict[int, Lay])
     states: dict[int, Val] = field(default_factory=dict[int, Val])
     step_graph: bool = False
+    single: bool = False
+    """The file holds one step, and its input an axis of size one for it."""
     stands: list[tuple[RNode, int, tuple[int, ...]]] = field(
         default_factory=list[tuple[RNode, int, tuple[int, ...]]]
     )
@@ -71,18 +75,36 @@ def roll_model(
         held = _hidden_steps(flat, steps)
     data = [v for v in flat.inputs if v.id not in states]
     time_inputs: dict[int, Lay] = {}
+    single = False
     if time_axis is not None and data:
         x = data[0]
+        if held == 1 and not states and x.shape[time_axis : time_axis + 1] == (steps,):
+            held, single = steps or 1, steps == 1  # all steps at once, none of them cut out
         if held == 1:
             time_inputs[x.id] = Lay(time_axis)
         elif merged:
             time_inputs[x.id] = Lay(0, x.shape[0] // held, 1)
         elif time_axis < len(x.shape) and x.shape[time_axis] == held:
             time_inputs[x.id] = Lay(time_axis)
-    cut = cut_values(flat, held) if held > 1 else {}
-    layouts = Layouts(held, time_inputs, cut)
-    roller = Roller(flat, held, layouts, states, time_inputs, merged)
+    problem: CompileError | None = None
+    for depth in DEPTHS if held > 1 else DEPTHS[:1]:
+        layouts = Layouts(held, time_inputs, cut_values(flat, held) if held > 1 else {})
+        roller = Roller(flat, held, layouts, states, time_inputs, merged, depth, single)
+        try:
+            return _roll(roller)
+        except CompileError as error:
+            problem = problem or error
+            if all(d.code != "E0107" for d in error.diagnostics):
+                break
+    assert problem is not None
+    raise problem
+
+
+def _roll(roller: Roller) -> Rolled:
+    flat, held, layouts = roller.flat, roller.steps, roller.layouts
+    states, time_inputs = roller.states, roller.time_inputs
     result = Rolled(held, time_inputs=time_inputs, states=states, step_graph=bool(states))
+    result.single = roller.single
     final = _Final(roller)
     wanted = set(v.id for v in states.values())
     found: dict[int, Output] = {}
@@ -90,7 +112,9 @@ def roll_model(
     # results over time first: what they define helps to read those of the last step
     for k in sorted(range(len(places)), key=lambda k: places[k] is None):
         name, v, lay = flat.output_names[k], flat.outputs[k], places[k]
-        if held == 1:
+        if roller.single:
+            node, lay = _single_step(roller, v)
+        elif held == 1:
             node = roller.tuple_(0, (v,))
             lay = Lay(0)
         elif lay is not None:
@@ -108,6 +132,21 @@ def roll_model(
     ]
     result.stands += [(n, -1, (i,)) for i, n in final.memo.items()]
     return result
+
+
+def _single_step(roller: Roller, v: Val) -> tuple[RNode, Lay | None]:
+    """Return a result of a file that holds one step, and its time axis, of size one, if any.
+
+    That axis lies where the input has it, before what the samples have.
+    """
+    x, lay = next((x, roller.time_inputs[x.id]) for x in roller.flat.inputs
+                  if x.id in roller.time_inputs)  # fmt: skip
+    node, k = roller.tuple_(0, (v,)), lay.axis
+    samples = (*x.shape[:k], *x.shape[k + 1 :])[:1]
+    step = (*v.shape[:k], *v.shape[k + 1 :])
+    if v.shape[k : k + 1] == (1,) and step[:1] == samples:
+        return make("View", step, v.dtype, [node]), lay
+    return make("TimeReduce", v.shape, v.dtype, [node], kind="last"), None
 
 
 # ---------------------------------------------------------------------- states of step graphs
@@ -283,7 +322,7 @@ def _spine(v: Val, steps: int, op: str) -> list[Val] | None:
                     x = x.node.val(1 - i)  # the sum starts from zero
                     break
         terms.append(x)
-        if len({t.shape for t in terms}) == 1 and all(t.const is None for t in terms):
+        if len({t.shape for t in terms}) == 1 and not any(t.fixed for t in terms):
             return terms[::-1]
     return None
 

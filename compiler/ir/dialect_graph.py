@@ -70,7 +70,11 @@ def _values(name: str, doc: str) -> None:
             "train": AttrDef("bool", doc="gets a gradient and an update"),
             "transpose": AttrDef("bool", doc="the file holds the transpose"),
         },
-        "const": {"value": AttrDef("number"), "resource": AttrDef("str")},
+        "const": {
+            "value": AttrDef("number"),
+            "resource": AttrDef("str"),
+            "parameters": AttrDef("strs", doc="what the file calls its values, one for every step"),
+        },
     }[name]
     register(OpDef(f"graph.{name}", doc, (0, 0), (1, 1), attrs, open_attrs=True))
 
@@ -98,13 +102,19 @@ SLICE = {
     "strides": AttrDef("ints"),
 }
 PAD = {"low": AttrDef("ints", True), "high": AttrDef("ints", True), "value": AttrDef("number")}
+TIES = AttrDef(
+    "str",
+    doc="max: equal maxima share the gradient, or the first gets it",
+    choices=("even", "first"),
+)
 REDUCE = {
     "kind": AttrDef("str", True, choices=("sum", "mean", "max")),
     "axes": AttrDef("ints", True),
     "keepdims": AttrDef("bool"),
     "wide": AttrDef("bool", doc="f32 result"),
+    "ties": TIES,
 }
-TIME = {"kind": AttrDef("str", True, choices=("sum", "mean", "max", "last"))}
+TIME = {"kind": AttrDef("str", True, choices=("sum", "mean", "max", "last")), "ties": TIES}
 MATMUL = {"transpose_a": AttrDef("bool"), "transpose_b": AttrDef("bool")}
 OUTPUT = {
     "name": AttrDef("str", True),

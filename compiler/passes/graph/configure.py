@@ -17,8 +17,8 @@ from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.ir.neuron_constants import constants, promote
 from snncc.compiler.loss_scale import loss_scale
-from snncc.compiler.passes.graph._resets import detach_resets
 from snncc.compiler.passes.graph._spike_input import spike_input
+from snncc.compiler.passes.graph.reset_paths import detach_resets
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.registry import NoOptions, compiler_pass
 
@@ -36,6 +36,8 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     config = context.config or Config()
     packed = config.flag("input.spikes") and spike_input(module)
     configure(module, config, context.mode)
+    if context.mode == "train" and not config.said("gradient.maximum"):
+        _warn_of_equal_maxima(module, context.diagnostics)
     return packed or _attributes(module) != before
 
 
@@ -52,9 +54,14 @@ def configure(module: Module, config: Config, mode: str = "train") -> None:
         if op.attrs.get("compare") != "none":
             _surrogate(op, config)
             _reset_gradient(op, config)
+    for op in module.walk():
+        if op.name in ("graph.reduce", "graph.reduce_time") and op.attrs.get("kind") == "max":
+            op.attrs["ties"] = config.text("gradient.maximum")
     for function in module.funcs.values():
         detach_resets(function.body, lambda op: op.attrs.get("reset_gradient") == "detached")
     _parameters(module, config, sink)
+    if mode == "train":
+        _per_step(module, config, sink)
     training = training_attributes(config, mode)
     readout = _readout(module, config, sink)
     if mode == "train":
@@ -65,6 +72,19 @@ def configure(module: Module, config: Config, mode: str = "train") -> None:
         sink.error("E0354", text, config.get("training.microbatch").where)
     sink.raise_if_errors()
     module.attrs["training"] = training
+
+
+def _warn_of_equal_maxima(module: Module, sink: DiagnosticSink) -> None:
+    """Say what is assumed of a maximum of spikes, of which many are equal at every step."""
+    for op in module.walk():
+        if "ties" in op.attrs and op.operands[0].type.dtype == "bit":
+            sink.warning(
+                "E0377",
+                "the largest of several spikes: those that are equal share its gradient",
+                str(op.loc),
+                help='torch.amax does that; for torch.max(x, dim): [gradient] maximum = "first"',
+            )
+            return
 
 
 def training_attributes(config: Config, mode: str) -> dict[str, Attribute]:
@@ -214,15 +234,34 @@ def _fits(name: str, pattern: str) -> bool:
     )
 
 
+def _per_step(module: Module, config: Config, sink: DiagnosticSink) -> None:
+    """Refuse to train what has a value of its own at every step, unless it is frozen."""
+    frozen = config.texts("parameters.freeze")
+    for op in module.walk():
+        names = op.attrs.get("parameters")
+        if op.name != "graph.const" or not isinstance(names, tuple):
+            continue
+        open_ = [str(n) for n in names if not any(_fits(str(n), p) for p in frozen)]
+        if open_:
+            sink.error(
+                "E0104",
+                f"parameter {open_[0]!r} counts at some time steps only and cannot be trained",
+                str(op.loc),
+                help=f'freeze it: [parameters] freeze = ["{open_[0]}"]',
+            )
+
+
 def _parameters(module: Module, config: Config, sink: DiagnosticSink) -> None:
     wanted = config.texts("parameters.train")
     promote(module, lambda name: any(_fits(name, pattern) for pattern in wanted))
     params = [op for op in module.walk() if op.name == "graph.param"]
     names = [op.str_attr("name") for op in params] + [name for name, _, _ in constants(module)]
+    held = [op for op in module.walk() if op.name == "graph.const" and "parameters" in op.attrs]
+    fixed = [name for op in held for name in op.strs_attr("parameters")]
     for path, train in (("parameters.train", True), ("parameters.freeze", False)):
         for pattern in config.texts(path):
             fitting = [op for op in params if _fits(op.str_attr("name"), pattern)]
-            if not fitting:
+            if not fitting and not (not train and any(_fits(n, pattern) for n in fixed)):
                 sink.error(
                     "E0354",
                     f"{path} pattern {pattern!r} names no parameter",

@@ -3,7 +3,7 @@
 With y = f(a, b) and adjoint g of y, a rule gives the adjoints of the operands:
 
 * add: g, g; sub: g, -g; mul: g*b, g*a; div: g/b, -((g/b)*y); neg: -g
-* min, max: g where the operand was taken (the first operand when both are equal), else 0
+* min, max: g where the operand was taken, half of it to each of two equal operands, else 0
 * abs: g where a > 0, -g where a < 0, else 0; sqrt: g/(2*y); trunc, floor: none
 * table: exp g*y, exp2 g*y*ln2, log g/a, log2 g/(a*ln2), tanh g*(1-y*y), sigmoid g*(y*(1-y)),
   recip -(g*(y*y)), rsqrt g*(-1/2*(y*(y*y))), atan g/(1+a*a)
@@ -143,6 +143,12 @@ def _extreme(t: Tape, e: Emit, op: Op, g: Value) -> None:
     if {known(a), known(b)} == {0.0, None}:  # relu: no gradient at 0
         name = "ew.gt" if (op.name == "ew.max") == (known(b) == 0.0) else "ew.le"
     first = t.b.one(name, t.fwd(a), t.fwd(b))
+    if t.wants(a) and t.wants(b):
+        beyond = t.b.one("ew.gt" if op.name == "ew.max" else "ew.lt", t.fwd(a), t.fwd(b))
+        half = e.where(t.b.one("ew.eq", t.fwd(a), t.fwd(b)), e.mul(g, e.c(0.5)), None)
+        t.give(a, e.where(beyond, g, half))
+        t.give(b, e.where(first, half, g))
+        return
     if t.wants(a):
         t.give(a, e.where(first, g, None))
     if t.wants(b):

@@ -3,8 +3,8 @@
 * linear: ``linear_dx(g, w)``, ``linear_dw(x, g)``, ``sum_rows(g)``; convolutions likewise
 * conv_transpose: ``conv(g, w)``, ``conv_dw(g, x)``
 * matmul: products with the transposed other operand
-* pool: ``pool_dx``; reduce: the gradient repeated (mean: divided; max: to every maximum)
-* reduce_time: sum g at every step, mean g/T, last at the last step, max at the first maximum
+* pool: ``pool_dx``; reduce: the gradient repeated (mean: divided; max: ``equal_maxima``)
+* reduce_time: sum g at every step, mean g/T, last at the last step, max: ``equal_maxima``
 * reshape, transpose, expand, concat, slice, pad: the inverse movement
 * batchnorm: with sums S0 = sum g, S1 = sum g*n over n = (x - mean)*inv, N terms per channel (of
   all steps, or of each where the statistics are those of each step):
@@ -22,6 +22,7 @@ from snncc.compiler.ir.build import Builder, flag, integer, ints, text
 from snncc.compiler.ir.core import Attribute, Op, Value
 from snncc.compiler.passes.phases._ad_ew import Tape
 from snncc.compiler.passes.phases._emit import cast_map, map_one, region_const
+from snncc.compiler.passes.phases.equal_maxima import max_gradient, max_gradient_over_time
 
 Outer: TypeAlias = Callable[[Builder, Value | None, Value], Value]
 
@@ -131,17 +132,9 @@ def _reduce(t: PhaseTape, op: Op, gs: Sequence[Value | None]) -> None:
     if g.type.step_shape != kept:
         g = t.b.one("phase.reshape", g, shape=kept)
     if kind == "max":
-        y = t.fwd(op.result)
-        if y.type.step_shape != kept:
-            y = t.b.one("phase.reshape", y, shape=kept)
-        t.give(x, map_one(t.b, [t.fwd(x), y, g], _where_equal))
+        t.give(x, max_gradient(t, op, g, kept))
     else:
         t.give(x, t.b.one("phase.expand", g, shape=shape))
-
-
-def _where_equal(b: Builder, a: list[Value]) -> Value:
-    x, y = (b.one("ew.cast", v, to="f16") if v.type.dtype == "bit" else v for v in a[:2])
-    return b.one("ew.select", b.one("ew.eq", x, y), a[2], region_const(b, 0.0))
 
 
 def _reduce_time(t: PhaseTape, op: Op, gs: Sequence[Value | None]) -> None:
@@ -155,8 +148,7 @@ def _reduce_time(t: PhaseTape, op: Op, gs: Sequence[Value | None]) -> None:
         case "last":
             t.give(x, t.b.one("phase.select_time", g, steps=steps, at=steps - 1))
         case _:
-            found = t.b.op("phase.argmax_time", t.fwd(x))
-            t.give(x, t.b.one("phase.select_time", g, found.results[1], steps=steps))
+            t.give(x, max_gradient_over_time(t, op, g))
 
 
 def _reshape(t: PhaseTape, op: Op, gs: Sequence[Value | None]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.build import Builder
-from snncc.compiler.ir.core import Func, Module, Op, Value, tensor
+from snncc.compiler.ir.core import Attribute, Func, Module, Op, Value, tensor
 from snncc.compiler.ir.training import Training, training_of
 from snncc.compiler.passes.phases._emit import map_one
 from snncc.compiler.passes.phases._loss_scale import add_scale_state
@@ -65,7 +65,8 @@ def _readout(b: Builder, x: Value, training: Training, output: Op) -> Value:
             help="choose sum, mean, max or last, or a loss per step",
         )
     if x.type.kind == "seq":
-        return _number(b, b.one("phase.reduce_time", x, kind=kind))
+        more: dict[str, Attribute] = {"ties": "first"} if kind == "max" else {}
+        return _number(b, b.op("phase.reduce_time", x, attrs={"kind": kind, **more}).result)
     return _folded(b, x, training)
 
 
@@ -73,7 +74,9 @@ def _folded(b: Builder, x: Value, training: Training) -> Value:
     """Reduce an axis of an output whose time the model folded into its shape."""
     shape, axis = x.type.shape, training.axis
     if training.reduce in ("sum", "mean", "max"):
-        return _number(b, b.one("phase.reduce", x, kind=training.reduce, axes=(axis,)))
+        more: dict[str, Attribute] = {"ties": "first"} if training.reduce == "max" else {}
+        attrs: dict[str, Attribute] = {"kind": training.reduce, "axes": (axis,), **more}
+        return _number(b, b.op("phase.reduce", x, attrs=attrs).result)
     starts = tuple(shape[axis] - 1 if i == axis else 0 for i in range(len(shape)))
     last = b.one("phase.slice", x, starts=starts, ends=shape)
     return _number(b, b.one("phase.reshape", last, shape=shape[:axis] + shape[axis + 1 :]))

@@ -299,7 +299,7 @@ class _Split:
 
 def _kept(op: Op) -> dict[str, Attribute]:
     """Attributes that a structural op keeps."""
-    return {k: v for k, v in op.attrs.items() if k != "origin"}
+    return {k: v for k, v in op.attrs.items() if k not in ("origin", "parameters")}
 
 
 def _counts_inside(op: Op) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from snncc.compiler.config import Config, parse_config
@@ -189,8 +190,13 @@ def loose(delay_type: str, reset: str) -> Module:
         w = b.one("graph.sub", h, b.one("graph.mul", s, one))
     elif reset == "multiply":
         w = b.one("graph.mul", b.one("graph.sub", one, s), h)
-    else:  # a recurrent connection, no reset
+    elif reset == "add":  # an adaptation
         w = b.one("graph.add", h, b.one("graph.mul", s, one))
+    else:  # a one-to-one synapse, no reset
+        attrs: dict[str, Any] = {"name": "w", "resource": "w", "role": "weight", "train": True}
+        module.resources["w"] = np.ones(8, np.float32)
+        scale = b.op("graph.param", types=[tensor((8,))], attrs=attrs).result
+        w = b.one("graph.add", h, b.one("graph.mul", s, scale))
     if delay_type == "delayed":
         spikes = b.one("graph.spike", w, one, compare="strict", layer="lif")
         b.op("graph.delay_next", spikes, state="s")
@@ -202,7 +208,7 @@ def loose(delay_type: str, reset: str) -> Module:
 
 
 @pytest.mark.parametrize("when", ["delayed", "immediate"])
-@pytest.mark.parametrize("reset", ["subtract", "multiply", "add"])
+@pytest.mark.parametrize("reset", ["subtract", "multiply", "add", "synapse"])
 @pytest.mark.parametrize("gradient", ["attached", "detached"])
 def test_resets_of_neurons_left_as_arithmetic(when: str, reset: str, gradient: str) -> None:
     module = loose(when, reset)
@@ -212,5 +218,5 @@ def test_resets_of_neurons_left_as_arithmetic(when: str, reset: str, gradient: s
         configure(module, config)
         verify(module)
         cut = [op for op in module.walk() if op.name == "graph.stop_gradient"]
-        assert len(cut) == (gradient == "detached" and reset != "add")
+        assert len(cut) == (gradient == "detached" and reset != "synapse")
     assert all(isinstance(op.operands[0].owner, Op) for op in cut)

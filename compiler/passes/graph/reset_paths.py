@@ -1,0 +1,253 @@
+"""Resets of neurons that the import left as arithmetic: which of them pass a gradient.
+
+The recurrence decides, not how it is written.  *Local* ops are the element-wise ones, data movement
+and the delay; spikes and layers are not.  A spike's *membrane* is what it compares, less constants;
+spikes belong to one neuron when the membrane of one reaches, through local ops, what the other
+compares, now or later.  A reset edge is an operand that is made of a neuron's spikes and constants
+alone, where it
+
+* meets other data, and from there reaches what its own neuron compares: a reset, an adaptation, a
+  moving threshold;
+* multiplies a later spike of its own neuron: a refractory period.
+
+Where the neuron's reset gradient is detached, a ``graph.stop_gradient`` is put on each such edge.
+Spikes that come scaled by a parameter that is no threshold are one-to-one synapses and keep their
+gradient, unless they add what ``(1 - s)*h`` took away.  In the difference of a spike and the reset
+that an earlier one did already (snnTorch's ``reset_delay=False``) only the earlier one is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from snncc.compiler.ir.core import Block, Op, Value, op
+from snncc.compiler.ir.elementwise import is_elementwise
+
+_MOVED = frozenset(
+    f"graph.{name}" for name in ("cast", "reshape", "transpose", "expand", "slice", "concat", "pad")
+)
+Edge = tuple[Op, int]
+
+
+def _is_spike(v: Value) -> bool:
+    return isinstance(v.owner, Op) and v.owner.name == "graph.spike"
+
+
+def detach_resets(block: Block, detached: Callable[[Op], bool]) -> None:
+    """Stop gradients through the resets of the spikes of which ``detached`` is true."""
+    spikes = [o for o in block.ops if o.name == "graph.spike"]
+    if not any(map(detached, spikes)):
+        return
+    paths = _Paths(block, spikes)
+    for user, index in dict.fromkeys(paths.edges(detached)):
+        value = user.operands[index]
+        made = op("graph.stop_gradient", [value], types=[value.type], loc=user.loc)
+        block.insert_before(user, made)
+        user.set_operand(index, made.result)
+
+
+class _Paths:
+    """What each value is made of, and what it reaches, in one step of a model."""
+
+    def __init__(self, block: Block, spikes: list[Op]) -> None:
+        self.ops = list(block.ops)
+        delays = {o.str_attr("state"): o for o in self.ops if o.name == "graph.delay"}
+        self.source = {
+            delays[o.str_attr("state")]: o.operands[0]
+            for o in self.ops
+            if o.name == "graph.delay_next"
+        }
+        self.fixed: set[Value] = set()
+        for o in self.ops:
+            if o.name in ("graph.const", "graph.param") or (
+                o.operands and o.name != "graph.delay" and all(v in self.fixed for v in o.operands)
+            ):
+                self.fixed.update(o.results)
+        self.made = self._made_of_spikes()
+        self.age = self._ages()
+        cores = {s: self._membrane(s) for s in spikes}
+        seen = {s: self._before(s.operands) for s in spikes}
+        for s in spikes:
+            if not any(c in seen[b] for b in spikes if b is not s for c in cores[s]) and not (
+                set(cores[s]) & self._before([self._last(v) for v in seen[s]])
+            ):
+                cores[s] += self._sides(cores[s])  # a membrane less a moving threshold
+        self.reached = seen
+        self.neuron = {s: s for s in spikes}
+        for a in spikes:
+            for b in spikes:
+                if a is not b and any(c in seen[b] for c in cores[a]):
+                    self._join(a, b)
+        self.cores = cores
+
+    def _join(self, a: Op, b: Op) -> None:
+        old, new = self.neuron[b], self.neuron[a]
+        for s, kept in self.neuron.items():
+            if kept is old:
+                self.neuron[s] = new
+
+    # --- local structure ------------------------------------------------------------------
+
+    def _operands(self, value: Value) -> list[Value] | None:
+        """Return the operands with data of a local op; None when the value is made otherwise."""
+        owner = value.owner
+        if not isinstance(owner, Op) or value in self.fixed:
+            return None
+        if owner.name == "graph.delay":
+            return [self.source[owner]] if owner in self.source else None
+        if owner.name == "graph.spike" or not (is_elementwise(owner) or owner.name in _MOVED):
+            return None
+        return [v for v in owner.operands if v not in self.fixed]
+
+    def _last(self, value: Value) -> Value:
+        """Return what a delay holds the last value of; other values as they are."""
+        owner = value.owner
+        return self.source.get(owner, value) if isinstance(owner, Op) else value
+
+    def _before(self, values: Iterable[Value]) -> set[Value]:
+        """Return the values and everything that reaches them through local ops."""
+        seen: set[Value] = set()
+        work = [v for v in values if v not in self.fixed]
+        while work:
+            v = work.pop()
+            if v not in seen:
+                seen.add(v)
+                work.extend(self._operands(v) or ())
+        return seen
+
+    def _membrane(self, spike: Op) -> list[Value]:
+        found = [v for v in spike.operands if v not in self.fixed]
+        for start in list(found):
+            ins = self._operands(start)
+            while ins is not None and len(ins) == 1 and ins[0] not in found:
+                found.append(ins[0])
+                ins = self._operands(ins[0])
+        return found
+
+    def _sides(self, core: list[Value]) -> list[Value]:
+        owners = [v.owner for v in core if isinstance(v.owner, Op)]
+        differences = [o for o in owners if o.name in ("graph.sub", "graph.div")]
+        return [v for o in differences for v in o.operands if v not in self.fixed]
+
+    # --- values of spikes and constants alone ---------------------------------------------
+
+    def _made_of_spikes(self) -> dict[Value, frozenset[Op]]:
+        """Return the spikes of each value that is made of spikes and constants alone."""
+        made: dict[Value, frozenset[Op]] = {}
+        for o in self.ops:
+            for r in o.results:
+                if o.name == "graph.spike" or self._operands(r) is not None:
+                    made[r] = frozenset((o,)) if o.name == "graph.spike" else frozenset()
+        changed = True
+        while changed:  # drop what other data enter
+            changed = False
+            for v in [
+                v for v in made if not isinstance(v.owner, Op) or v.owner.name != "graph.spike"
+            ]:
+                if any(i not in made for i in self._operands(v) or ()):
+                    del made[v]
+                    changed = True
+        changed = True
+        while changed:
+            changed = False
+            for v, own in made.items():
+                more = own.union(*(made[i] for i in self._operands(v) or ()))
+                if more != own:
+                    made[v], changed = more, True
+        return {v: own for v, own in made.items() if own}
+
+    def _ages(self) -> dict[Value, int]:
+        """Return for each of these how many steps ago its youngest spike was."""
+        ages = {
+            v: 0 for v in self.made if isinstance(v.owner, Op) and v.owner.name == "graph.spike"
+        }
+        changed = True
+        while changed:
+            changed = False
+            for v in self.made:
+                known = [ages[i] for i in self._operands(v) or () if i in ages]
+                if not known:
+                    continue
+                late = isinstance(v.owner, Op) and v.owner.name == "graph.delay"
+                age = min(known) + late
+                if age < ages.get(v, age + 1):
+                    ages[v], changed = age, True
+        return ages
+
+    # --- edges ----------------------------------------------------------------------------
+
+    def edges(self, detached: Callable[[Op], bool]) -> Iterable[Edge]:
+        """Yield the operands on which detached spikes reset their own neuron."""
+        for o in self.ops:
+            if o.name in _MOVED - {"graph.concat"} or not is_elementwise(o):
+                continue
+            for index, v in enumerate(o.operands):
+                own = self.made.get(v, frozenset())
+                if isinstance(v.owner, Op) and v.owner.name == "graph.stop_gradient":
+                    continue
+                if any(map(detached, own)) and self._is_reset(o, index, v, own):
+                    yield self._kept_first(o, index, v)
+
+    def _is_reset(self, o: Op, index: int, v: Value, own: frozenset[Op]) -> bool:
+        others = [x for i, x in enumerate(o.operands) if i != index and x not in self.fixed]
+        mixed = [x for x in others if x not in self.made]
+        neurons = {self.neuron[s] for s in own}
+        if mixed:
+            into = {self.neuron[s] for s, seen in self.reached.items()
+                    if s is o or o.results[0] in seen}  # fmt: skip
+            return bool(neurons & into) and not self._is_synapse(o, v, mixed, own)
+        if o.name not in ("graph.mul", "graph.and", "graph.iand"):
+            return False
+        return any(
+            neurons & {self.neuron[s] for s in self.made[x]} and self.age[v] > self.age[x]
+            for x in others
+        )
+
+    def _is_synapse(self, o: Op, v: Value, mixed: list[Value], own: frozenset[Op]) -> bool:
+        """Whether spikes come scaled by a parameter that is no threshold of theirs."""
+        thresholds: set[Op] = set()
+        for s in own:
+            thresholds |= self._params(s.operands)
+            for c in self.cores[s]:
+                if isinstance(c.owner, Op) and self._operands(c) is not None:
+                    thresholds |= self._params(c.owner.operands)
+        while (ins := self._operands(v)) is not None and isinstance(v.owner, Op):
+            if v.owner.name == "graph.mul" and self._params(v.owner.operands) - thresholds:
+                returned = o.name == "graph.add" and any(self._takes_away(x, own) for x in mixed)
+                return not returned
+            if len(ins) != 1:
+                return False
+            v = ins[0]
+        return False
+
+    def _params(self, values: Iterable[Value]) -> set[Op]:
+        """Return the parameters that fixed values are computed from."""
+        found: set[Op] = set()
+        work = [v.owner for v in values if v in self.fixed]
+        while work:
+            owner = work.pop()
+            if isinstance(owner, Op):
+                if owner.name == "graph.param":
+                    found.add(owner)
+                work.extend(v.owner for v in owner.operands)
+        return found
+
+    def _takes_away(self, v: Value, own: frozenset[Op]) -> bool:
+        """Whether a value is ``(1 - s)*h``."""
+        owner = v.owner
+        return (
+            isinstance(owner, Op)
+            and owner.name == "graph.mul"
+            and any(self.made.get(x, frozenset()) & own for x in owner.operands)
+        )
+
+    def _kept_first(self, o: Op, index: int, v: Value) -> Edge:
+        """Return where to cut: in a spike less an earlier one, only the earlier one."""
+        while (ins := self._operands(v)) is not None and isinstance(v.owner, Op):
+            if v.owner.name == "graph.sub" and len(ins) == 2:
+                earlier = self.age[ins[1]] > self.age[ins[0]]
+                return (v.owner, 1) if earlier else (o, index)
+            if len(ins) != 1 or v.owner.name == "graph.delay":
+                break
+            v = ins[0]
+        return o, index
