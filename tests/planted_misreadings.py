@@ -1,7 +1,8 @@
-"""Faults planted into imported graph modules: what a front end that misreads a file would hand on.
+"""Faults planted into imported modules: what a front end that misreads a file would hand on.
 
-:func:`plants` lists the faults that a module has room for; each is a name and a function that changes
-a module in place.  All of them change values or gradients of the network, so all must be found.
+:func:`plants` lists the faults that a module has room for; each is a name and a function that
+changes a module in place.  All of them change values or gradients of the network, so all must be
+found.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snncc.compiler.ir.build import Builder, flag
-from snncc.compiler.ir.core import Module, Op, Value, op
+from snncc.compiler.ir.core import Attribute, Module, Op, Value, op
 
 Change = Callable[[Module], None]
 
@@ -143,7 +144,6 @@ word("neuron", "reset", "subtract", "hard")
 word("neuron", "reset", "hard", "subtract")
 word("neuron", "reset", "subtract", "none")
 word("neuron", "reset", "hard", "none")
-word("neuron", "synapse", "before", "after")
 word("neuron", "synapse", "scaled", "before")
 word("pool", "kind", "max", "avg")
 word("pool", "kind", "avg", "sum")
@@ -184,8 +184,8 @@ def _other_dynamics(each: Op, module: Module, do: bool) -> bool:
 
 @kind("the delay of a reset is turned")
 def _delay(each: Op, module: Module, do: bool) -> bool:
-    if each.name != "graph.neuron" or each.attrs.get("reset") in (None, "none"):
-        return False
+    if each.name != "graph.neuron" or each.attrs.get("reset") != "subtract":
+        return False  # a hard reset at the end of a step, or at the start of the next: the same
     if do:
         each.attrs["delay"] = not flag(each.attrs, "delay")
     return True
@@ -305,7 +305,7 @@ def _values(each: Op, module: Module, do: bool) -> bool:
         return False
     if do:
         name = each.str_attr("resource")
-        module.resources[name] = np.asarray(module.resources[name]) * 1.01 + 0.001
+        module.resources[name] = np.asarray(module.resources[name], np.float64) * 1.01 + 0.001
     return True
 
 
@@ -383,7 +383,7 @@ def _late(each: Op, module: Module, do: bool) -> bool:
     if do:
         type_ = each.results[0].type
         assert each.parent is not None
-        attrs = {
+        attrs: dict[str, Attribute] = {
             "state": "late", "shape": type_.step_shape, "dtype": type_.dtype,
             "steps": type_.shape[0], "init": 0.0,
         }  # fmt: skip

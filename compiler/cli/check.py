@@ -30,7 +30,8 @@ from snncc.compiler.cli.options import (
 @NO_VALIDATE
 def check(
     model: str, config: str | None, target: str | None, cores: int | None, batch: int | None,
-    inputs: str | None, short: bool, as_json: bool, dt: float | None, no_validate: bool, **flags: Any,
+    inputs: str | None, short: bool, as_json: bool, dt: float | None, no_validate: bool, **flags:
+    Any,
 ) -> None:  # fmt: skip
     """Import MODEL and try to compile its training step; exit 1 if that cannot work.
 

@@ -1,20 +1,21 @@
 """The two arithmetics in which a file and its import are compared.
 
-``Hard`` is plain float64: spikes are 0 and 1.  ``Smooth`` finds out whether both sides have the same
-gradients without computing one.  A number is a complex one: its real part a value, its imaginary
-part (times ``STEP``) the derivative along one random direction in the space of inputs and
+``Hard`` is plain float64: spikes are 0 and 1.  ``Smooth`` finds out whether both sides have the
+same gradients without computing one.  A number is a complex one: its real part a value, its
+imaginary part (times ``STEP``) the derivative along one random direction in the space of inputs and
 parameters.  Sums, products, data movement and linear layers are numpy's own on such numbers, for
 ``STEP`` is so small that its square vanishes beside one: (a + ib)(c + id) = ac + i(ad + bc).
 
 A spike is in ``Smooth`` the number ``rise(u)``, strictly between 0 and 1, with derivative
-``slope(u) * u'``.  So a whole network is a smooth function in which every difference leaks into every
-output, whatever the inputs are, and ties cannot occur.  ``detach`` keeps a value and drops its
-derivative, which is what a detached reset is.  Two programs that agree here apply the same spike
-functions to the same arguments and cut the same paths: they have the same gradient under any
+``slope(u) * u'``.  So a whole network is a smooth function in which every difference leaks into
+every output, whatever the inputs are, and ties cannot occur.  ``detach`` keeps a value and drops
+its derivative, which is what a detached reset is.  Two programs that agree here apply the same
+spike functions to the same arguments and cut the same paths: they have the same gradient under any
 surrogate.
 
 Write an evaluator against these methods and ordinary numpy for + - * @ and data movement; never
-compare values, take maxima or call numpy's functions on them directly (complex numbers have no order).
+compare values, take maxima or call numpy's functions on them directly (complex numbers have no
+order).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A :class:`Reference` knows what the file says and evaluates it, in an arithmetic
 DSL, NIR and ONNX files have one each, written without the front end's recognition and rewriting.
 :func:`compare` draws inputs, evaluates both sides and raises ``E0114`` where they differ:
 
-* **smooth** (one draw, :class:`~snncc.compiler.validate.arithmetic.Smooth`): every parameter is
-  moved by a few per cent under its name on both sides, spikes are smooth, and every number carries
+* **smooth** (two draws, :class:`~snncc.compiler.validate.arithmetic.Smooth`): every parameter is
+  moved under its name on both sides, spikes are smooth, and every number carries
   its derivative along one random direction of all inputs and parameters.  Equal values and equal
   derivatives mean the same network with the same gradients: lost or untied parameters, other
   arguments of spike functions, dropped clamps, resets detached in another place all show.
@@ -19,10 +19,11 @@ What a reference cannot evaluate it raises as :class:`NotValidated`; the caller 
 
     report = compare(module, reference, Settings())      # module: graph stage, as imported
 
-``inputs`` reach a reference in the layout of the module's arguments (a sequence has time first, then
-the batch: ``[T, B, ...]``), as float64 or complex numbers; outputs are expected in the layout of the
-file, which is what ``interp.layout.in_file_layout`` makes of the module's.  ``parameters`` are named
-and shaped as the file has them.  A copy ``NAME#2`` of a module's parameter moves with ``NAME``.
+``inputs`` reach a reference in the layout of the module's arguments (a sequence has time first,
+then the batch: ``[T, B, ...]``), as float64 or complex numbers; outputs are expected in the layout
+of the file, which is what ``interp.layout.in_file_layout`` makes of the module's.  ``parameters``
+are named and shaped as the file has them.  A copy ``NAME#2`` of a module's parameter moves with
+``NAME``.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class Evaluation:
 
     ``outputs``: by the name that the module's ``graph.output`` has, in the file's layout.
     ``places``: node names and their results in order of evaluation, to say where a difference
-    begins; may be empty.  ``states``: outputs that a step hands to the next one; the import may lack
-    them, for its own states need not be the file's.
+    begins; may be empty.  ``states``: outputs that a step hands to the next one; the import may
+    lack them, for its own states need not be the file's.
     """
 
     outputs: Mapping[str, Array]
@@ -110,8 +111,8 @@ class Reference(Protocol):
     def other_threshold(self, spikes: Sequence[Spikes]) -> str:
         """Name a layer that compares strictly where the import does not, or the other way round.
 
-        Asked after the smooth comparison, with what each layer of the import fires there; empty when
-        there is none.
+        Asked after the smooth comparison, with what each layer of the import fires there; empty
+        when there is none.
         """
         ...
 
@@ -124,7 +125,8 @@ class Reference(Protocol):
 class Settings:
     """What to compare: the draws, and what decides about gradients."""
 
-    smooth: bool = True
+    smooth: tuple[float, ...] = (1.0, 4.0)
+    """Scales of inputs and of what moves parameters in the smooth comparisons."""
     hard: tuple[float, ...] = (3.0, 30.0)
     detached: bool | None = True
     """What becomes of resets in a module that no configuration was applied to; None: the module is
@@ -162,8 +164,8 @@ class _Comparison:
     def run(self) -> Report:
         """Make all comparisons."""
         _values(self.side, self.reference)
-        if self.settings.smooth:
-            self.smooth()
+        for k, scale in enumerate(self.settings.smooth):
+            self.smooth(scale, self.settings.seed + k)
         for k, scale in enumerate(self.settings.hard):
             self.hard(scale, self.settings.seed + 100 * (k + 1))
         _structure(self.side, self.reference)
@@ -173,9 +175,9 @@ class _Comparison:
         kinds = self.settings.kinds
         return draws.draw(self.side, self.shared, scale, seed, derivatives=derivatives, kinds=kinds)
 
-    def smooth(self) -> None:
+    def smooth(self, scale: float, seed: int) -> None:
         """Compare values and derivatives where spikes are smooth."""
-        point = self.draw(1.0, self.settings.seed, True)
+        point = self.draw(scale, seed, True)
         detached = self.settings.detached
         if detached is None:
             modes = reset_modes(self.side)
@@ -186,6 +188,8 @@ class _Comparison:
             self.side, self.reference, point, Smooth(detached=detached), self.settings.tolerance
         )
         self.report.smooth += 1
+        if self.report.smooth > 1:
+            return
         fires = [each for each in spikes_of(self.side, point, Smooth()) if each.compare != "multi"]
         place = self.reference.other_threshold(fires)
         if place:
@@ -280,7 +284,7 @@ def difference(theirs: Array, ours: Array, tolerance: float = TOLERANCE) -> str 
 
 def _alike(a: Array, b: Array) -> Array:
     """Whether values that are not finite agree."""
-    return (np.isnan(a) & np.isnan(b)) | (a == b)
+    return np.asarray((np.isnan(a) & np.isnan(b)) | (a == b))
 
 
 def _values(side: Module, reference: Reference) -> None:

@@ -12,8 +12,13 @@ from snncc.compiler.ir.build import flag
 from snncc.compiler.ir.core import Module, Op, Type
 from snncc.compiler.validate.arithmetic import STEP, Array
 
-MOVE = 0.05
-"""By how much of its size a parameter is moved."""
+FREE = ("weight", "bias")
+MOVE, FAR = 0.05, 0.6
+"""By how much of its size a parameter is moved: weights and biases go far, all others stay near.
+
+Half of the weights change their sign, too: both sides stay one function, and membranes of either
+sign are seen.
+"""
 
 
 class HasParameters(Protocol):
@@ -36,6 +41,8 @@ class Shared:
 
     arrays: Mapping[str, Array]
     ops: Mapping[str, Op]
+    free: frozenset[str]
+    """Names of weights and biases, which may have any values."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +65,15 @@ def shared_parameters(module: Module, reference: HasParameters) -> Shared:
     arrays: dict[str, Array] = {}
     for name, each in ops.items():
         base = name.partition("#")[0]
-        if base not in reference.parameters or base in reference.constants:
+        if base not in reference.parameters:
             continue
         array = np.asarray(reference.parameters[base], np.float64)
-        if flag(each.attrs, "train") or not is_uniform(array):
+        number = base in reference.constants and array.size == 1
+        if (flag(each.attrs, "train") and not number) or not is_uniform(array):
             arrays[base] = array
-    return Shared(arrays, {n: op for n, op in ops.items() if n.partition("#")[0] in arrays})
+    held = {n: op for n, op in ops.items() if n.partition("#")[0] in arrays}
+    free = {n.partition("#")[0] for n, op in held.items() if op.attrs.get("role") in FREE}
+    return Shared(arrays, held, frozenset(free))
 
 
 def is_uniform(array: Array) -> bool:
@@ -97,7 +107,7 @@ def draw(
         for arg in module.func("main").body.args
     }
     moved = {
-        name: _moved(rng, array) if derivatives else array
+        name: _moved(rng, array, name in shared.free, min(scale, 1.5)) if derivatives else array
         for name, array in sorted(shared.arrays.items())
     }
     placed: dict[str, Array] = {}
@@ -128,17 +138,24 @@ def _input(
     return values + 1j * STEP * rng.standard_normal(shape)
 
 
-def _moved(rng: np.random.Generator, array: Array) -> Array:
-    """Move every element by a part of its own size and of the tensor's typical one.
+def _moved(rng: np.random.Generator, array: Array, free: bool, reach: float) -> Array:
+    """Move every element by a part of the tensor's typical size.
 
-    A square matrix whose diagonal is zero keeps it: such recurrent weights are masked in training
-    (no neuron feeds itself), and exporters leave the zeros of the product, not the mask.
+    ``free``: weights and biases, which move as far as ``reach`` says and may change their sign; a
+    gain, a variance or a leak stays near and positive.  A square matrix whose diagonal is zero
+    keeps it: such recurrent weights are masked in training (no neuron feeds itself), and exporters
+    leave the zeros of the product, not the mask.
     """
-    size = float(np.sqrt(np.mean(array * array))) if array.size else 0.0
-    step = MOVE * (np.abs(array) + size) / 2 if size else np.full(array.shape, MOVE)
-    rate = np.full(array.shape, size or 1.0)
+    size = (float(np.sqrt(np.mean(array * array))) if array.size else 0.0) or 1.0
+    step = np.full(array.shape, (FAR * reach if free else MOVE) * size)
+    signs = np.where(rng.random(array.shape) < 0.5, -1.0, 1.0)
+    if not free:
+        signs = np.ones(array.shape)
+        if bool(np.all(array > 0)):
+            step = np.minimum(step, MOVE * array)
+    rate = np.full(array.shape, size)
     if array.ndim == 2 and array.shape[0] == array.shape[1] > 1 and not array.diagonal().any():
-        free = ~np.eye(array.shape[0], dtype=np.bool_)
-        step, rate = step * free, rate * free
-    moved = array + step * rng.uniform(-1, 1, array.shape)
+        off = ~np.eye(array.shape[0], dtype=np.bool_)
+        step, rate = step * off, rate * off
+    moved = signs * array + step * rng.uniform(-1, 1, array.shape)
     return moved + 1j * STEP * rate * rng.standard_normal(array.shape)

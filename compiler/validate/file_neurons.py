@@ -8,14 +8,37 @@ frameworks, so it is written here a second time, from that description: ``ai.snn
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from snncc.compiler.validate.arithmetic import Array
 from snncc.compiler.validate.operators import UnknownOperator
 
-if TYPE_CHECKING:
-    from snncc.compiler.validate.tape import Tape
+
+class Tape(Protocol):
+    """What runs and records operators; value numbers stand for arrays."""
+
+    value: list[Array]
+
+    def new(self, array: Array) -> int:
+        """Number a value."""
+        ...
+
+    def run(
+        self, op: str, ins: Sequence[int | None], attributes: Mapping[str, Any], name: str
+    ) -> list[int]:
+        """Execute an operator."""
+        ...
+
+    def picked(self, x: int, t: int, axis: int, name: str) -> int:
+        """Take one element along an axis."""
+        ...
+
+    def joined(self, items: Sequence[int], axis: int, new: bool, name: str) -> int:
+        """Join values along an axis, or along a new one."""
+        ...
+
 
 Neuron: TypeAlias = Callable[[int, int], tuple[int, int]]
 """From input and membrane to spikes and next membrane, as value numbers."""

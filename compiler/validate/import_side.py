@@ -83,7 +83,7 @@ class Ops(Elementwise):
                 return self.num.number(args[0]) * self.num.number(args[1])
             case "or" if _numbers(args):
                 a, b = (self.num.number(x) for x in args)
-                return a + b - a * b
+                return np.asarray(a + b - a * b)
             case "not" if _numbers(args):
                 return 1 - args[0]
             case "select":
@@ -134,8 +134,8 @@ def prepared(module: Module, *, detached: bool | None, batch_statistics: bool) -
     """Return a copy of a module to be evaluated.
 
     ``detached`` decides about the resets of a module that no configuration was applied to, except
-    where the file says itself what becomes of their gradient, and makes a parameter of every constant
-    that has a name; None takes a configured module as it is.
+    where the file says itself what becomes of their gradient, and makes a parameter of every
+    constant that has a name; None takes a configured module as it is.
     """
     copy = clone(module)
     if detached is not None:

@@ -1,8 +1,8 @@
 """Where a difference begins: the first op of the import whose values the file does not have.
 
-The two sides share no names, only numbers: a value of the import is known in the file when some node
-there has the same numbers in any order, at one step or at all of them.  The first op that is not
-known, and that nothing known is computed from, is where the difference begins.
+The two sides share no names, only numbers: a value of the import is known in the file when some
+node there has the same numbers in any order, at one step or at all of them.  The first op that is
+not known, and that nothing known is computed from, is where the difference begins.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _features(a: Array) -> Array:
         if not flat.size:
             return np.zeros(8)
         out += [flat.sum(), (flat * flat).sum(), flat.max(), flat.min()]
-    return np.nan_to_num(np.array(out), nan=1e300)
+    return np.asarray(np.nan_to_num(np.array(out), nan=1e300))
 
 
 def _words(each: Op, arrays: Sequence[Array], known: _Known) -> tuple[str, list[str]]:

@@ -1,8 +1,8 @@
 """Comparing the import of an ONNX file with the file, within a budget.
 
-A file says its batch size, or leaves it open; the import may have another one, or other steps than the
-file holds.  The file is then imported again at a size that it can be executed at, and the two imports
-must consist of the same ops with the same attributes, sizes excepted.
+A file says its batch size, or leaves it open; the import may have another one, or other steps than
+the file holds.  The file is then imported again at a size that it can be executed at, and the two
+imports must consist of the same ops with the same attributes, sizes excepted.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from snncc.compiler.validate.work import products
 
 SMALL = 3_000_000
 """Products up to which an import is compared at the batch size that it has."""
+MEDIUM = 10_000_000
+"""Products from which on values and gradients are compared once, not twice."""
 LARGE = 4_000_000_000
 """Products from which on plain values are compared once, not twice."""
 FEW_STEPS = 6
@@ -62,9 +64,13 @@ def _check(module: Module, path: Path, config: Config, build: Build) -> Report:
         raise NotValidated("the configuration does not fit the model") from error
     statistics = uses_batch_statistics(side) and _normalises(side)
     reference = OnnxReference(path, twin, batch_statistics=statistics)
-    scales = (3.0, 30.0) if products(twin) < LARGE else (3.0,)
+    work = products(twin)
     settings = Settings(
-        hard=scales, detached=None, batch_statistics=statistics, kinds=reference.kinds
+        smooth=(1.0, 4.0) if work < MEDIUM else (1.0,),
+        hard=(3.0, 30.0) if work < LARGE else (3.0,),
+        detached=None,
+        batch_statistics=statistics,
+        kinds=reference.kinds,
     )
     return compare(side, reference, settings)
 

@@ -219,15 +219,15 @@ class OnnxReference:
             for d, n in zip(other.type.tensor_type.shape.dim, shape, strict=False):
                 if d.dim_param:
                     known.setdefault(d.dim_param, n)
-        shape = []
+        sizes: list[int] = []
         for k, d in enumerate(info.type.tensor_type.shape.dim):
             size = d.dim_value if d.HasField("dim_value") else known.get(d.dim_param)
             if size is None and k == 0:
                 size = self.module.batch
             if size is None:
                 raise NotValidated(f"axis {k} of input {info.name!r} is open")
-            shape.append(size)
-        return np.zeros(shape)
+            sizes.append(size)
+        return np.zeros(sizes)
 
     def _each_step(
         self, tape: Tape, scope: Scope, given: Mapping[str, Array], over: list[str]

@@ -1,8 +1,8 @@
 """ONNX operators in numpy, written from the operators' definitions: what a file's nodes compute.
 
 An operator gets a :class:`Call` and its operands (None where an optional one is absent) and returns
-one array or a list.  Numbers are float64 or carry derivatives (:mod:`arithmetic`), integers are int64,
-truth values bool; the file's float types are not told apart.  ``operator_named`` finds one.
+one array or a list.  Numbers are float64 or carry derivatives (:mod:`arithmetic`), integers are
+int64, truth values bool; the file's float types are not told apart.  ``operator_named`` finds one.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def total(x: Array, axes: Sequence[int], keep: bool) -> Array:
 
 def mean(x: Array, axes: Sequence[int], keep: bool) -> Array:
     """Mean over axes."""
-    return total(x, axes, keep) / math.prod(x.shape[a] for a in axes)
+    return np.asarray(total(x, axes, keep) / math.prod(x.shape[a] for a in axes))
 
 
 def largest(c: Call, x: Array, axes: Sequence[int], keep: bool) -> Array:
@@ -197,7 +197,7 @@ def _prelu(c: Call, x: Array, slope: Array) -> Array:
 
 
 def _slopes(c: Call, x: Array, slope: Array) -> Array:
-    return c.arithmetic.relu(x) - c.arithmetic.relu(-x) * slope
+    return np.asarray(c.arithmetic.relu(x) - c.arithmetic.relu(-x) * slope)
 
 
 def _bent(c: Call, x: Array, below: Array) -> Array:
@@ -229,7 +229,7 @@ def _celu(c: Call, x: Array) -> Array:
 def _gelu(c: Call, x: Array) -> Array:
     if c.get("approximate", "none") == "tanh":
         inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
-        return 0.5 * x * (1 + c.arithmetic.function("tanh", inner))
+        return np.asarray(0.5 * x * (1 + c.arithmetic.function("tanh", inner)))
     return c.arithmetic.function("gelu", x)
 
 

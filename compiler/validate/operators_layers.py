@@ -275,7 +275,9 @@ def _softmax(c: Call, x: Array) -> Array:
 def _log_softmax(c: Call, x: Array) -> Array:
     axes = _softmax_axes(c, x)
     d = x - np.max(np.real(x), axis=tuple(axes), keepdims=True)
-    return d - c.arithmetic.function("log", total(c.arithmetic.function("exp", d), axes, True))
+    return np.asarray(
+        d - c.arithmetic.function("log", total(c.arithmetic.function("exp", d), axes, True))
+    )
 
 
 # ------------------------------------------------------------------------------- reductions
@@ -318,7 +320,7 @@ def _log_sum_exp(c: Call, x: Array, axes: list[int], keep: bool) -> Array:
     top = np.max(np.real(x), axis=tuple(axes), keepdims=True)
     found = c.arithmetic.function("log", total(c.arithmetic.function("exp", x - top), axes, True))
     found = found + top
-    return found if keep else np.squeeze(found, tuple(axes))
+    return np.asarray(found if keep else np.squeeze(found, tuple(axes)))
 
 
 _reduction("ReduceLogSumExp", _log_sum_exp)
@@ -343,7 +345,9 @@ def _sequence(
     if c.get("layout", 0) or c.get("clip") is not None:
         raise UnknownOperator("a recurrent layer with layout or clip")
     n, count = r.shape[-1], w.shape[0]
-    outs, lasts, memories = [], [], []
+    outs: list[Array] = []
+    lasts: list[Array] = []
+    memories: list[Any] = []
     for d in range(count):
         back = way == "reverse" or d == 1
         state = np.zeros((x.shape[1], n)) if h is None else h[d]

@@ -75,8 +75,14 @@ def _gather(c: Call, x: Array, i: Array) -> Array:
 
 @operator("GatherElements")
 def _gather_elements(c: Call, x: Array, i: Array) -> Array:
-    axis = c.get("axis", 0)
-    return np.asarray(np.take_along_axis(x, np.where(i < 0, i + x.shape[axis], i), axis))
+    return np.asarray(x[_elements(x, i, c.get("axis", 0))])
+
+
+def _elements(x: Array, i: Array, axis: int) -> tuple[Array, ...]:
+    """Return the places in ``x`` that indices along an axis stand for."""
+    at = list(np.indices(i.shape))
+    at[axis] = np.where(i < 0, i + x.shape[axis], i)
+    return tuple(at)
 
 
 @operator("GatherND")
@@ -170,13 +176,11 @@ def _scatter_nd(c: Call, x: Array, i: Array, u: Array) -> Array:
 def _scatter_elements(c: Call, x: Array, i: Array, u: Array) -> Array:
     axis, how = c.get("axis", 0), c.get("reduction", "none")
     out = np.array(x, np.result_type(x, u))
-    i = np.where(i < 0, i + x.shape[axis], i)
+    at = _elements(x, i, axis)
     if how == "none":
-        np.put_along_axis(out, i, u, axis)
+        out[at] = u
     elif how == "add":
-        at = list(np.indices(i.shape))
-        at[axis] = i
-        np.add.at(out, tuple(at), u)
+        np.add.at(out, at, u)
     else:
         raise UnknownOperator(f"ScatterElements with reduction {how}")
     return out
@@ -307,10 +311,10 @@ def _resized(c: Call, x: Array, axis: int, size: int, ratio: float) -> Array:
             "round_prefer_floor": np.ceil(at - 0.5),
             "round_prefer_ceil": np.floor(at + 0.5),
         }[how]
-        return np.take(x, np.clip(rounded, 0, n - 1).astype(np.int64), axis)
+        return np.asarray(np.take(x, np.clip(rounded, 0, n - 1).astype(np.int64), axis))
     if mode != "linear":
         raise UnknownOperator(f"Resize of mode {mode}")
     low = np.floor(at)
     share = (at - low).reshape(-1, *(1,) * (x.ndim - axis - 1))
     first, second = (np.clip(v, 0, n - 1).astype(np.int64) for v in (low, low + 1))
-    return np.take(x, first, axis) * (1 - share) + np.take(x, second, axis) * share
+    return np.asarray(np.take(x, first, axis) * (1 - share) + np.take(x, second, axis) * share)

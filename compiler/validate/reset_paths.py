@@ -1,16 +1,16 @@
 """Where spikes of a file reset their own neuron: the paths that a detached reset cuts.
 
-The recurrence decides, not the way a reset is written.  Comparisons a and b belong to one neuron when
-the membrane of a (what a compares, less constants) reaches what b compares by element-wise operators
-without passing a spike function.  An operand that is made of a's spikes and constants alone is a reset
-where it meets other data, if
+The recurrence decides, not the way a reset is written.  Comparisons a and b belong to one neuron
+when the membrane of a (what a compares, less constants) reaches what b compares by element-wise
+operators without passing a spike function.  An operand that is made of a's spikes and constants
+alone is a reset where it meets other data, if
 
 * from there it reaches, in the same way, what another comparison of its own neuron compares; or
 * it meets a value that its own membrane reaches (the reset after the last comparison); or
 * it multiplies a later spike of its own neuron (a refractory period).
 
-Spikes that are scaled by a parameter which is no threshold of theirs are one-to-one synapses, unless
-they give back what ``(1 - s)*v`` took away.
+Spikes that are scaled by a parameter which is no threshold of theirs are one-to-one synapses,
+unless they give back what ``(1 - s)*v`` took away.
 
 Sets of spike functions are bits of Python's integers: bit k is the k-th in order of execution.
 """
@@ -169,10 +169,9 @@ class _Search:
             for o in s.outs:
                 if o not in self.bit:
                     beyond |= reach.get(o, 0)
-            if beyond:
-                for i in s.ins:
-                    if i is not None and tape.data[i]:
-                        reach[i] = reach.get(i, 0) | beyond
+            for v in s.ins if beyond else ():
+                if v is not None and tape.data[v]:
+                    reach[v] = reach.get(v, 0) | beyond
         return reach
 
     def carried(self, cores: Mapping[int, list[int]]) -> dict[int, int]:

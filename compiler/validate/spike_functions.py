@@ -1,8 +1,8 @@
 """Spike functions of a file: what is a step or a staircase of one value.
 
 A comparison of real data is one.  So is a composition of ``Sign``, ``Ceil``, ``Floor``, ``Round``,
-``Trunc`` or a conversion to integers with functions of constants, when it goes from 0 up by ones: it
-is looked at as a function of one number, on a fine grid.
+``Trunc`` or a conversion to integers with functions of constants, when it goes from 0 up by ones:
+it is looked at as a function of one number, on a fine grid.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Jump:
     """A spike function: the step whose result it is, what it compares, threshold and direction.
 
     ``source``: left and right side of a comparison, or the one argument of a composition, whose
-    first step is at ``theta``; or such an argument and the threshold that it is counted in.  ``count``: it has more than one step.
+    first step is at ``theta``; or such an argument and the threshold that it is counted in.
+    ``count``: it has more than one step.
     """
 
     step: Step
@@ -41,7 +42,7 @@ class Jump:
 
 @dataclass(frozen=True)
 class Asked:
-    """A comparison of spikes with a number: its result where there is none and where there is one."""
+    """A comparison of spikes with a number: its result where there is none, and where one is."""
 
     spikes: int
     at_zero: bool

@@ -19,6 +19,7 @@ from snncc.compiler.validate import operators_layers, operators_movement
 from snncc.compiler.validate.arithmetic import Array, Hard
 from snncc.compiler.validate.compare import NotValidated
 from snncc.compiler.validate.exporter_names import numbered
+from snncc.compiler.validate.file_neurons import expand
 from snncc.compiler.validate.operators import Call, UnknownOperator, is_real, operator_named
 
 _TABLES = (operators_layers, operators_movement)  # importing them registers their operators
@@ -204,8 +205,6 @@ class Tape:
         if function is not None:
             return self.call(function, ins, attributes, name, scope)
         if n.domain not in STANDARD:
-            from snncc.compiler.validate.file_neurons import expand
-
             return expand(self, n.domain, n.op_type, attributes, [_tensor(i) for i in ins], name)
         special = getattr(self, f"_{n.op_type.lower()}", None) if n.op_type in CONTROL else None
         if special is not None:

@@ -31,7 +31,7 @@ MAY_IMPORT = {
 }
 GROUND_FLOOR_PACKAGES = {"numpy"}  # what isa may import beside the standard library
 
-# diag <- ir <- pipeline <- passes <- backend, and ir <- frontend.
+# diag <- ir <- pipeline <- passes <- backend, and ir <- frontend; validate stands on both.
 ROOMS: dict[str, set[str]] = {
     "diag": set(),
     "ir": {"diag"},
@@ -39,6 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "pipeline": {"diag", "ir"},
     "passes": {"diag", "ir", "pipeline"},
     "backend": {"diag", "ir", "pipeline", "passes"},
+    "validate": {"diag", "ir", "frontend", "pipeline", "passes"},
 }
 # The pass registry finds the passes by name; nothing else may import by name across rooms.
 DISCOVERY = ("pipeline", "passes")
