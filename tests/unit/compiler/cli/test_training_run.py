@@ -98,7 +98,7 @@ def test_shuffling_follows_the_seed() -> None:
 
 def test_another_seed_does_not_go_on(tmp_path: Path) -> None:
     fit(Watched(), numbered(), Plan(1, BATCH, 5), out=tmp_path)
-    with pytest.raises(CompileError, match="training.seed was 5, is 6") as caught:
+    with pytest.raises(CompileError, match=r"training\.seed was 5, is 6") as caught:
         fit(Watched(), numbered(), Plan(EPOCHS, BATCH, 6), out=tmp_path, resume=True)
     assert [d.code for d in caught.value.diagnostics] == ["E0027"]
 
