@@ -33,7 +33,10 @@ FOLDERS: Final = {
     "isa": "isa", "isasim": "isasim", "passes": "compiler/passes",
     "front end": "compiler/frontend", "cli": "compiler/cli", "driver": "compiler/driver",
 }  # fmt: skip
-COMPILED: Final = ("emit", "kernel_cache", "kernels_*", "lane_code", "lane_fused", "lane_ops")
+COMPILED: Final = (
+    "code_store", "emit", "host_cpu", "kernel_cache", "kernels_*", "lane_code", "lane_fused",
+    "lane_ops",
+)  # fmt: skip
 """Modules of isasim/engines that decide machine code, which is kept on disk."""
 
 
@@ -150,7 +153,7 @@ def table(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="mutation.run", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser("mutation.run", description="Plant faults, run the tests.")
     parser.add_argument("--seed", type=int, default=1, help="which faults are drawn")
     parser.add_argument("--count", type=int, default=200, help="how many")
     parser.add_argument("--folder", action="append", choices=FOLDERS, help="only these")
