@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest -q
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv dev demo test test-slow check lint types format wheel-smoke bench fuzz docs golden clean
+.PHONY: help venv dev demo test test-slow check lint types format wheel-smoke bench fuzz mutants docs golden clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ $(VENV)/.dev-done: pyproject.toml setup.py | $(BIN)/python
 
 $(VENV)/.bench-done: $(VENV)/.dev-done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
+
+$(VENV)/.mutants-done: $(VENV)/.dev-done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mutants]'
 	@touch $@
 
 venv: $(BIN)/python ## create the virtual environment .venv
@@ -65,6 +69,9 @@ fuzz: dev ## long random tests with a printed seed; repeat one with SEED=N
 	echo "to repeat: make fuzz SEED=$$seed"; \
 	SNNCC_FUZZ_SEED=$$seed $(PYTEST) -n $(WORKERS) --hypothesis-profile=fuzz \
 	  --hypothesis-seed=$$seed --timeout=0 tests/fuzz
+
+mutants: $(VENV)/.mutants-done ## plant small faults, see whether the tests notice: SEED=1 COUNT=200
+	PYTHONPATH=tests $(BIN)/python -m mutation.run --seed $${SEED:-1} --count $${COUNT:-200} $(if $(JSON),--json $(JSON))
 
 # --- generated files -------------------------------------------------------------------------
 

@@ -62,7 +62,8 @@ def pytorch_file(request: pytest.FixtureRequest) -> Iterator[Results]:
 @pytest.fixture
 def pytorch(request: pytest.FixtureRequest, pytorch_file: Results) -> PyTorch:
     """What PyTorch computes, whether or not it is installed."""
-    return PyTorch(pytorch_file, request.node.name, request.config.getoption("--pytorch"))
+    mode = str(request.config.getoption("--pytorch"))
+    return PyTorch(pytorch_file, request.node.name, mode)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -63,7 +64,7 @@ class Results:
             results.digests[key] = said
             results.values[key] = {}
             for name, shape in shapes:
-                size = int(np.prod(shape))
+                size = math.prod(shape)
                 results.values[key][name] = values[start : start + size].reshape(shape)
                 start += size
         return results

@@ -51,6 +51,7 @@ def test_gated_terms_are_spikes_times_outputs(tmp_path: Path, density: float, en
     ones, fired = int(x.sum()), int(spikes[0].sum())
     assert terms(found.stats, "fp") == {FIRST: ones * HIDDEN, SECOND: fired * OUT}
     assert terms(found.stats, "wg") == {FIRST: ones * HIDDEN, SECOND: fired * OUT}
+    assert found.stats is not None
     if 0 < density < 1:
         assert 0 < ones * HIDDEN < FIRST
         assert found.stats["macs"]["performed"] < found.stats["macs"]["dense"]
@@ -61,7 +62,9 @@ def test_fewer_spikes_take_less_energy_and_no_more_time(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     draw = rng.random((STEPS, BATCH, IN))
     y = rng.integers(0, OUT, BATCH)
-    found = [api.run(program, (draw < d).astype(np.float32), y).stats for d in (0.0, 0.1, 0.9)]
+    found: list[Any] = [
+        api.run(program, (draw < d).astype(np.float32), y).stats for d in (0.0, 0.1, 0.9)
+    ]
     energy = [each["energy_pj"]["total"] for each in found]
     assert energy[0] < energy[1] < energy[2]
     cycles = [each["cycles"] for each in found]

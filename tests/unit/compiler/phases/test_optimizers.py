@@ -120,7 +120,7 @@ def test_weight_decay_is_that_of_the_master_weights(name: str) -> None:
         weight = step.resources[key].astype(np.float16).astype(np.float32)
         master = weight + np.spacing(np.abs(weight).astype(np.float16)).astype(np.float32) / 3
         assert (master.astype(np.float16) == weight).all()
-        state = {key: weight, f"{key}#master": master}
+        state: dict[str, Any] = {key: weight, f"{key}#master": master}
         found = evaluate(step, "step", inputs, "fp16", state=state)
         moved.append(found[f"state/{key}#master"].astype(np.float64))
         gradient = found[f"grad/{key}"].astype(np.float64)

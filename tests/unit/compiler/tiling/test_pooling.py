@@ -66,7 +66,7 @@ def step(kind: str, kernel: int, stride: int, pads: Pads) -> Made:
     attrs: dict[str, Attribute] = {
         "kind": kind, "kernel": (kernel, kernel), "stride": (stride, stride), "padding": pads,
     }  # fmt: skip
-    y = made.b.one("phase.pool", x, **attrs)
+    y = made.b.op("phase.pool", x, attrs=attrs).result
     g = made.input("g", seq(y.type.shape))
     operands = (g, x, y) if kind == "max" else (g,)
     attrs["shape"] = x.type.step_shape

@@ -129,6 +129,20 @@ def test_time_is_found_on_any_axis(tmp_path: Path, axis: int) -> None:
     right_or_refused(path, shape, "y", axis)
 
 
+@pytest.mark.parametrize("late", [1, 2])
+def test_inputs_of_earlier_steps(tmp_path: Path, late: int) -> None:
+    """A step that also reads the input of one or two steps before, which is zero at first."""
+    g = Graph()
+    rows: list[str] = []
+    zero = g.const(np.zeros((BATCH, WIDTH), np.float32))
+    for t in range(STEPS):
+        before = at(g, "x", t - late) if t >= late else zero
+        rows.append(g.op("Tanh", g.op("Sub", at(g, "x", t), before)))
+    joined(g, rows)
+    path = g.save(tmp_path / "m.onnx", {"x": SHAPE}, {"y": SHAPE})
+    assert right_or_refused(path, SHAPE, "y") or late > 1
+
+
 def whole_sequence(kind: str) -> tuple[Graph, list[int]]:
     """Ops over the stacked steps; the result is stacked, too."""
     g = Graph()
