@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeGuard
 
 import click
 
 from snncc.compiler.cli.selftest.outcome import Outcome, Wrong
+
+Table: TypeAlias = Mapping[str, object]
 
 CHECKS = ("arithmetic", "arithmetic, reference", "programs", "training step")
 
@@ -82,33 +84,34 @@ def _kernels() -> dict[str, Any] | None:
 
 
 def _show(facts: dict[str, Any], outcomes: list[Outcome]) -> None:
-    for name, fact in facts.items():
-        match fact:
-            case dict():
-                _show_table(name, fact)
-            case list():
-                for line in fact:
-                    click.echo(f"{name:12} {line}")
-            case _:
-                click.echo(f"{name:12} {'none' if fact is None else fact}")
+    _show_table("", facts)
     for outcome in outcomes:
         click.echo(f"{outcome.word:12} {outcome.name}: {outcome.detail} ({outcome.seconds:.1f} s)")
 
 
-def _show_table(name: str, table: dict[str, Any]) -> None:
-    """Print a table of facts in one line, tables in it in their own."""
-    plain = {k: v for k, v in table.items() if not isinstance(v, dict)}
-    click.echo(f"{name:12} {', '.join(f'{k} {_word(v)}' for k, v in plain.items()) or 'none'}")
-    for key, inner in table.items():
-        if isinstance(inner, dict):
-            _show_table(f"  {key}", inner)
+def _show_table(indent: str, table: Table) -> None:
+    """Print facts one per line; a table among them is one line, and a line for each in it."""
+    for name, fact in table.items():
+        if not _is_table(fact):
+            click.echo(f"{indent + name:12} {_word(fact)}")
+            continue
+        tables = {key: value for key, value in fact.items() if _is_table(value)}
+        plain = [f"{key} {_word(value)}" for key, value in fact.items() if key not in tables]
+        click.echo(f"{indent + name:12} {', '.join(plain) or 'none'}")
+        _show_table(f"{indent}  ", tables)
+
+
+def _is_table(value: object) -> TypeGuard[Table]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
 
 
 def _word(value: object) -> str:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case list():
-            return "; ".join(map(str, value)) or "none"
-        case _:
-            return str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if _is_list(value):
+        return "; ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
