@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from onnx_models import Graph
 
+from onnx_models import Graph
 from snncc.compiler.cli import build
 from snncc.compiler.cli.build import Request, import_model
 from snncc.compiler.cli.main import main
