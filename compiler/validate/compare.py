@@ -319,12 +319,12 @@ def _structure(side: Module, reference: Reference) -> None:
             held.update(str(s) for s in sources.values())
     lost = sorted(reference.needed() - held - reference.constants)
     if lost:
-        _misshapen(reference, lost, "is no parameter of it", "are no parameters of it",
-                   "outputs depend on it, so it would stay as it is when the model is trained")  # fmt: skip
+        why = "outputs depend on it, so it would stay as it is when the model is trained"
+        _misshapen(reference, lost, "is no parameter of it", "are no parameters of it", why)
     if copies:
-        _misshapen(reference, sorted(copies), "is several parameters in it",
-                   "are several parameters each in it",
-                   "what the file shares would be trained apart")  # fmt: skip
+        one, many = "is several parameters in it", "are several parameters each in it"
+        why = "what the file shares would be trained apart"
+        _misshapen(reference, sorted(copies), one, many, why)
 
 
 def _misshapen(reference: Reference, names: list[str], one: str, many: str, why: str) -> None:

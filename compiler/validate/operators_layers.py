@@ -149,7 +149,7 @@ def _transposed_pads(
 
 
 def _pool_windows(c: Call, x: Array, fill: float) -> tuple[Array, Array, Array]:
-    """Return the windows, and how many elements of each lie in the input and in the file's frame."""
+    """Return the windows, and how many elements of each lie in the input and in its frame."""
     kernel = c.get("kernel_shape")
     n = len(kernel)
     strides, dilations = c.get("strides") or [1] * n, c.get("dilations") or [1] * n

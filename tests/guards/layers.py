@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "pipeline": {"diag", "ir"},
     "passes": {"diag", "ir", "pipeline"},
     "backend": {"diag", "ir", "pipeline", "passes"},
-    "validate": {"diag", "ir", "frontend", "pipeline", "passes"},
+    "validate": {"diag", "ir", "frontend", "pipeline", "passes", "backend"},
 }
 # The pass registry finds the passes by name; nothing else may import by name across rooms.
 DISCOVERY = ("pipeline", "passes")

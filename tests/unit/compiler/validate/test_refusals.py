@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from onnx_models import Graph
 
+from onnx_models import Graph
 from snncc.compiler.cli import build
 from snncc.compiler.cli.build import Request, import_model
-from snncc.compiler.cli.main import main
+from snncc.compiler.cli.main import cli
 from snncc.compiler.config import Config
 from snncc.compiler.diag import CompileError
 from snncc.compiler.frontend import onnx_import
@@ -61,10 +61,10 @@ def misread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_right_file_says_so(tmp_path: Path) -> None:
     path = lif(tmp_path / "net.onnx")
-    found = CliRunner().invoke(main, ["check", str(path), *FLAGS])
+    found = CliRunner().invoke(cli, ["check", str(path), *FLAGS])
     assert found.exit_code == 0, found.output
     assert "validated: the import computes what the file computes" in found.output
-    said = json.loads(CliRunner().invoke(main, ["check", str(path), "--json", *FLAGS]).stdout)
+    said = json.loads(CliRunner().invoke(cli, ["check", str(path), "--json", *FLAGS]).stdout)
     assert said["validation"] == {"validated": True, "smooth": 2, "hard": 2}
 
 
@@ -81,7 +81,7 @@ def test_a_misread_file_is_refused(tmp_path: Path) -> None:
     assert "is that of neuron" in text
     assert "--no-validate" in text
     output = tmp_path / "net.snnx"
-    found = CliRunner().invoke(main, ["compile", str(path), "-o", str(output), *FLAGS])
+    found = CliRunner().invoke(cli, ["compile", str(path), "-o", str(output), *FLAGS])
     assert found.exit_code == 1
     assert not output.exists()
 
@@ -89,11 +89,11 @@ def test_a_misread_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("misread")
 def test_no_validate_is_said_everywhere(tmp_path: Path) -> None:
     path, output = lif(tmp_path / "net.onnx"), tmp_path / "net.snnx"
-    checked = CliRunner().invoke(main, ["check", str(path), "--no-validate", *FLAGS])
+    checked = CliRunner().invoke(cli, ["check", str(path), "--no-validate", *FLAGS])
     assert "not validated: --no-validate" in checked.output
     stats = tmp_path / "stats.json"
     made = CliRunner().invoke(
-        main,
+        cli,
         ["compile", str(path), "-o", str(output), "--no-validate", "--stats", str(stats), *FLAGS],
     )
     assert made.exit_code == 0, made.output
@@ -102,7 +102,7 @@ def test_no_validate_is_said_everywhere(tmp_path: Path) -> None:
     assert json.loads(stats.read_text())["validation"] == wanted
     x = tmp_path / "x.npz"
     np.savez(x, x=np.ones((STEPS, BATCH, 4), np.float32), y=np.zeros(BATCH, np.int64))
-    run = CliRunner().invoke(main, ["run", str(output), "-i", str(x), "--stats", str(stats)])
+    run = CliRunner().invoke(cli, ["run", str(output), "-i", str(x), "--stats", str(stats)])
     assert run.exit_code == 0, run.output
     assert "not validated: --no-validate" in run.stderr
     assert json.loads(stats.read_text())["validation"] == wanted
