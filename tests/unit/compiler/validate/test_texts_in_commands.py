@@ -17,7 +17,7 @@ from snncc.compiler.frontend import dsl_layers, nir_build
 from snncc.compiler.frontend.dsl_args import Args
 from snncc.compiler.frontend.dsl_layers import LAYERS
 from snncc.compiler.frontend.dsl_net import Net
-from snncc.compiler.frontend.nir_time import Step
+from snncc.compiler.frontend.nir_time import Step, neuron
 from snncc.compiler.ir.core import Value
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -78,10 +78,9 @@ def test_misread_nir_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     lif = {"type": "LIF", "tau": ones, "r": ones, "v_leak": ones * 0.5, "v_threshold": ones}
     path = write(tmp_path / "net.nir", *chain((2,), lif))
     assert api.load(path, dt=0.5).verdict.validated
-    real = nir_build.neuron
 
     def without_leak(*args: object) -> Step:
-        step = real(*args)  # type: ignore[arg-type]
+        step = neuron(*args)  # type: ignore[arg-type]
         del step.attrs["v_rest"]
         return step
 
