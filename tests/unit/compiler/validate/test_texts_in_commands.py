@@ -78,6 +78,7 @@ def test_misread_nir_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     lif = {"type": "LIF", "tau": ones, "r": ones, "v_leak": ones * 0.5, "v_threshold": ones}
     path = write(tmp_path / "net.nir", *chain((2,), lif))
     assert api.load(path, dt=0.5).verdict.validated
+
     def without_leak(*args: object) -> Step:
         step = neuron(*args)  # type: ignore[arg-type]
         del step.attrs["v_rest"]
