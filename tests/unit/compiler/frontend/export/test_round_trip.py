@@ -53,9 +53,12 @@ def same_bits(want: dict[str, Array], found: dict[str, Array]) -> None:
         np.testing.assert_array_equal(value, found[name], err_msg=name)
 
 
-def drive(module: Module) -> tuple[Array, Array]:
+def drive(module: Module, spikes: bool = False) -> tuple[Array, Array]:
     rng = np.random.default_rng(6)
-    x = rng.random(module.func("main").body.args[0].type.shape, np.float32) * 2
+    type_ = module.func("main").body.args[0].type
+    x = rng.random(type_.shape, np.float32) * 2
+    if type_.dtype == "bit" or spikes:
+        x = (x < 0.8).astype(np.float32)
     return x, rng.integers(0, 2, module.batch)
 
 
@@ -67,7 +70,7 @@ def check(model: api.Model, path: Path) -> None:
     axis = {} if static or path.suffix == ".nir" else {"time_axis": 0}
     told = config.override({"timesteps": model.steps, **axis}, "flag")
     again = api.load(path, config=told, batch=model.batch, dt=1.0)
-    x, y = drive(model.graph)
+    x, y = drive(model.graph, model.config.flag("input.spikes"))
     shape = again.graph.func("main").body.args[0].type.shape
     x_again = np.broadcast_to(x, shape)
     same_bits(step(model.graph, config, x, None), step(again.graph, again.config, x_again, None))
