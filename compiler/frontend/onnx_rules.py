@@ -23,11 +23,15 @@ def identity(b: GraphBuilder, c: Call) -> Sequence[Bound]:
 
 @rule("Dropout")
 def dropout(b: GraphBuilder, c: Call) -> Sequence[Bound]:
-    """Dropout is the identity unless the file was exported in training mode."""
+    """Dropout is the identity unless the file was exported for training: in training mode, or by
+    ``snncc export``, whose files are for both."""
     x, rate, mode = c.val(0), c.optional(1), c.optional(2)
-    if mode is None or mode.const is None or not mode.const.any():
+    trains = mode is not None and mode.const is not None and bool(mode.const.any())
+    if not trains and b.flat.producer != "snncc":
         return [x, x]
-    ratio = float(rate.const.item()) if rate is not None and rate.const is not None else 0.5
+    ratio = 0.5
+    if rate is not None and rate.const is not None:
+        ratio = float(str(np.float32(rate.const.item())))  # 0.1 as it was written
     return c.add("Dropout", [x], {"rate": ratio})
 
 
