@@ -211,9 +211,9 @@ define(
 define(
     "E0114",
     "the import is not the file",
-    "The import does not compute what the file computes, or has other gradients: a limit of snncc's "
-    "front end, found by comparing the two (docs/design/validation.md). The message names the first "
-    "node that differs and both values. Nothing is emitted.",
+    "The import does not compute what the file computes, or has other gradients: a limit of "
+    "snncc's front end, found by comparing the two (docs/design/validation.md). The message names "
+    "the first node that differs and both values. Nothing is emitted.",
 )
 define(
     "E0115",
