@@ -152,7 +152,7 @@ def by_onnx(op: str, arrays: list[Array], attributes: dict[str, Any]) -> Array:
     out = helper.make_tensor_value_info("y", TensorProto.DOUBLE, None)
     graph = helper.make_graph([node], "g", infos, [out])
     model = helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
-    found = ReferenceEvaluator(model).run(None, dict(zip(names, arrays, strict=True)))
+    found: Any = ReferenceEvaluator(model).run(None, dict(zip(names, arrays, strict=True)))
     return np.asarray(found[0])
 
 
