@@ -80,7 +80,7 @@ def _gather_elements(c: Call, x: Array, i: Array) -> Array:
 
 def _elements(x: Array, i: Array, axis: int) -> tuple[Array, ...]:
     """Return the places in ``x`` that indices along an axis stand for."""
-    at = list(np.indices(i.shape))
+    at: list[Array] = list(np.indices(i.shape))
     at[axis] = np.where(i < 0, i + x.shape[axis], i)
     return tuple(at)
 
