@@ -32,7 +32,7 @@ from snncc.compiler.validate.work import products
 
 SMALL = 3_000_000
 """Products up to which an import is compared at the batch size that it has."""
-MEDIUM = 10_000_000
+MEDIUM = 2_000_000
 """Products from which on values and gradients are compared once, not twice."""
 LARGE = 4_000_000_000
 """Products from which on plain values are compared once, not twice."""
