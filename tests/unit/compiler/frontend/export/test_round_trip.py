@@ -13,6 +13,7 @@ from guards import tree
 from nir_files import Array
 from snncc.compiler.cli import api
 from snncc.compiler.cli.build import TO_PHASED, lower
+from snncc.compiler.cli.interface import interface_of
 from snncc.compiler.cli.interpret import interpret
 from snncc.compiler.config import Config, load_config
 from snncc.compiler.frontend.export_nir import export_nir
@@ -37,13 +38,13 @@ NETWORKS = {
         dense(3) if(threshold=0.3, surrogate=triangular(width=2, scale=0.5)) init(gain=3)""",
 }
 LAST_BITS = "gradients differ in their last bits: sums over time and heads come in another order"
-ADAM = {"optimizer.name": "adam", "optimizer.lr": 0.01}
+ADAM: dict[str, str | float] = {"optimizer.name": "adam", "optimizer.lr": 0.01}
 
 
 def step(module: Module, config: Config, x: Array, y: Array | None) -> dict[str, Array]:
     """Return what a step of training, or of inference, computes in FP16."""
     mode = "infer" if y is None else "train"
-    interface = api.interface_of(module, mode)
+    interface = interface_of(module, mode)
     phased, _ = lower(module, TO_PHASED, config=config, mode=mode)
     return interpret(phased, interface, {interface.x.name: x}, y, "fp16", "x", seed=3)
 
@@ -68,7 +69,7 @@ def check(model: api.Model, path: Path) -> None:
     (export_onnx if path.suffix == ".onnx" else _to_nir)(model.graph, path)
     config = model.config.override(ADAM, "flag")
     static = model.graph.func("main").body.args[0].type.kind != "seq"
-    axis = {} if static or path.suffix == ".nir" else {"time_axis": 0}
+    axis: dict[str, int] = {} if static or path.suffix == ".nir" else {"time_axis": 0}
     told = config.override({"timesteps": model.steps, **axis}, "flag")
     again = api.load(path, config=told, batch=model.batch, dt=1.0)
     x, y = drive(model.graph, model.config.flag("input.spikes"))
@@ -177,7 +178,7 @@ def there_and_back(seed: int, folder: Path) -> None:
         for each in (module, again):
             each.attrs["training"] = {**training, "mode": mode}
             phased, _ = lower(each, "phases", config=Config(), mode=mode)
-            interface = api.interface_of(each, mode)
+            interface = interface_of(each, mode)
             results.append(interpret(phased, interface, {"x": x}, y, "fp16", "x", seed=3))
         same_bits(*results)
 
