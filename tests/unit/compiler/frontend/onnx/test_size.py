@@ -217,9 +217,9 @@ def coarsest(colours: list[int], operands: list[list[int]]) -> list[int]:
 def test_classes_are_the_coarsest(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 40))
-    arity = rng.integers(0, 3, n)
-    operands = [[int(j) for j in rng.integers(0, n, k)] for k in arity]
-    colours = [int(k) * 3 + int(rng.integers(0, 2)) for k in arity]
+    arity = [int(rng.integers(0, 3)) for _ in range(n)]
+    operands = [[int(rng.integers(0, n)) for _ in range(k)] for k in arity]
+    colours = [k * 3 + int(rng.integers(0, 2)) for k in arity]
     names = {c: i for i, c in enumerate(dict.fromkeys(colours))}
     colours = [names[c] for c in colours]
     found, want = stable_classes(colours, operands), coarsest(colours, operands)
