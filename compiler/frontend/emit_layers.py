@@ -6,6 +6,7 @@ import numpy as np
 
 from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits
 from snncc.compiler.frontend.flat import attr_float, attr_int, attr_ints, attr_str
+from snncc.compiler.frontend.metadata import framework_of
 from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.ir.core import Attribute, Value
 
@@ -23,7 +24,7 @@ def linear(
         y = b.one("graph.matmul", left, right, transpose_b=trans_b)
     else:
         width = w.shape[0] if trans_b else w.shape[1]
-        operands = [e.value(x), _masked(e, x, w, trans_b)]
+        operands = [e.value(x), _masked(e, node, x, w, trans_b)]
         inside = bias is not None and bias.op == "Const" and bias.shape == (width,)
         if inside and bias is not None and alpha == beta == 1.0:
             operands.append(e.operand(bias, "bias", 2))
@@ -39,15 +40,19 @@ def linear(
     return y
 
 
-def _masked(e: Emitter, x: RNode, w: RNode, trans_b: bool) -> Value:
+def _masked(e: Emitter, node: RNode, x: RNode, w: RNode, trans_b: bool) -> Value:
     """Return a weight; norse's recurrent ones without self-connections keep them zero.
 
-    The file does not hold the hook that does it; a warning says what is assumed.
+    The file does not hold the hook that does it; a warning says what is assumed.  That the weight
+    is norse's is known by the class that made the product, or by what norse's neurons compute.
     """
     value = e.operand(w, "weight", 1, trans_b)
     array = np.asarray(w.const)
     n = array.shape[0]
-    if e.framework != "norse" or x.op != "Delay" or array.shape != (n, n) or n < 3:
+    if x.op != "Delay" or array.shape != (n, n) or n < 3:
+        return value
+    maker = node.val.node if node.val is not None else None
+    if "norse" not in (e.framework, framework_of(maker) if maker is not None else ""):
         return value
     if np.diagonal(array).any() or np.count_nonzero(array) < n * (n - 1) // 2:
         return value

@@ -8,7 +8,8 @@ alone, where it
 
 * meets other data, and from there reaches what its own neuron compares: a reset, an adaptation, a
   moving threshold;
-* multiplies a later spike of its own neuron: a refractory period.
+* multiplies a later spike of its own neuron, one that it does not hold itself: a refractory
+  period.
 
 Where the neuron's reset gradient is detached, a ``graph.stop_gradient`` is put on each such edge.
 Spikes that come scaled by a parameter that is no threshold are one-to-one synapses and keep their
@@ -156,23 +157,30 @@ class _Paths:
                     made[v], changed = more, True
         return {v: own for v, own in made.items() if own}
 
-    def _ages(self) -> dict[Value, int]:
-        """Return for each of these how many steps ago its youngest spike was."""
-        ages = {
-            v: 0 for v in self.made if isinstance(v.owner, Op) and v.owner.name == "graph.spike"
-        }
+    def _ages(self) -> dict[Value, dict[Op, int]]:
+        """Return how many steps ago the youngest spike of each kind was, for each of these."""
+        ages: dict[Value, dict[Op, int]] = {v: {} for v in self.made}
+        for v in self.made:
+            if isinstance(v.owner, Op) and v.owner.name == "graph.spike":
+                ages[v][v.owner] = 0
         changed = True
         while changed:
             changed = False
-            for v in self.made:
-                known = [ages[i] for i in self._operands(v) or () if i in ages]
-                if not known:
-                    continue
+            for v, known in ages.items():
                 late = isinstance(v.owner, Op) and v.owner.name == "graph.delay"
-                age = min(known) + late
-                if age < ages.get(v, age + 1):
-                    ages[v], changed = age, True
+                for i in self._operands(v) or ():
+                    for spike, age in ages.get(i, {}).items():
+                        if age + late < known.get(spike, age + late + 1):
+                            known[spike], changed = age + late, True
         return ages
+
+    def _youngest(self, v: Value) -> int:
+        return min(self.age[v].values())
+
+    def _is_older(self, v: Value, x: Value) -> bool:
+        """Whether the spikes of ``v`` are older ones than those of ``x``, none of them the same."""
+        shared = self.age[v].items() & self.age[x].items()
+        return not shared and self._youngest(v) > self._youngest(x)
 
     # --- edges ----------------------------------------------------------------------------
 
@@ -199,7 +207,7 @@ class _Paths:
         if o.name not in ("graph.mul", "graph.and", "graph.iand"):
             return False
         return any(
-            neurons & {self.neuron[s] for s in self.made[x]} and self.age[v] > self.age[x]
+            neurons & {self.neuron[s] for s in self.made[x]} and self._is_older(v, x)
             for x in others
         )
 
@@ -245,7 +253,7 @@ class _Paths:
         """Return where to cut: in a spike less an earlier one, only the earlier one."""
         while (ins := self._operands(v)) is not None and isinstance(v.owner, Op):
             if v.owner.name == "graph.sub" and len(ins) == 2:
-                earlier = self.age[ins[1]] > self.age[ins[0]]
+                earlier = self._youngest(ins[1]) > self._youngest(ins[0])
                 return (v.owner, 1) if earlier else (o, index)
             if len(ins) != 1 or v.owner.name == "graph.delay":
                 break
