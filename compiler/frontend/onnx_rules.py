@@ -9,6 +9,7 @@ import numpy as np
 
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.elementwise import evaluate
+from snncc.compiler.frontend.exporter_names import setting
 from snncc.compiler.frontend.flat import F32, I64, Arr, AttrValue, Val, attr_float, attr_int
 from snncc.compiler.frontend.onnx_build import Bound, Call, GraphBuilder, rule
 from snncc.compiler.frontend.onnx_file import np_dtype
@@ -17,8 +18,14 @@ from snncc.compiler.frontend.scatter import scatter_step
 
 @rule("Identity")
 def identity(b: GraphBuilder, c: Call) -> Sequence[Bound]:
-    """Identity is its operand."""
-    return [c.bound(0)]
+    """Identity is its operand; exporters write it where they merge equal numbers.
+
+    The name that it gives may be that of a framework's setting, which is no parameter.
+    """
+    x = c.bound(0)
+    if isinstance(x, Val) and x.const is not None and x.size == 1 and setting(c.proto.output[0]):
+        return [b.const(x.const)]
+    return [x]
 
 
 @rule("Dropout")

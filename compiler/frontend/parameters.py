@@ -3,34 +3,24 @@
 A parameter of which all elements are 0 or 1 when the model is exported (a zero bias, a unit gain, a
 ReZero factor) has other values after the first update: no rewrite may look at it.  Exporters keep
 the names of parameters and number what they computed themselves; a scalar with such a name, and an
-array filled with one number, is a constant (the state before the first step, a factor 1).
+array filled with one number, is a constant (the state before the first step, a factor 1).  So is
+a number that a framework registers as a setting of its neurons.
 """
 
 from __future__ import annotations
 
-import re
 from typing import cast
 
+from snncc.compiler.frontend.exporter_names import numbered, setting
 from snncc.compiler.frontend.flat import Val
 from snncc.compiler.frontend.rolled import RNode
-
-_NUMBERED = re.compile(
-    r"/.*|.*::.*|c\d+|_?val_\d+(_\d+)?|(.*\.)?_?lifted_tensor(_constant)?_?\d+|_?tensor_constant\d+"
-    r"|.*_default(_\d+)?|.*_cast(_\d+)?|const(ant)?_?\d+"
-    r"|(r?sub|add|mul|div|neg|abs|exp|log|sqrt|rsqrt|pow|reciprocal|sigmoid|tanh|relu|softplus|clamp"
-    r"|select|where|full|ones|zeros|one|zero|expand|unsqueeze|squeeze|view|reshape|clone|to|_to_copy"
-    r"|detach|slice|index|cat|stack|mean|sum|max|min|arange)(_like)?(_\d+)?"
-)
-
-
-def numbered(name: str) -> bool:
-    """Whether an exporter made up the name of an initializer."""
-    return _NUMBERED.fullmatch(name) is not None
 
 
 def is_parameter(v: Val | None) -> bool:
     """Whether a value is a float initializer that training may change."""
     if v is None or v.const is None or not v.param or v.dtype.kind != "f" or not v.size:
+        return False
+    if v.size == 1 and setting(v.param):
         return False
     if not numbered(v.param):
         return True

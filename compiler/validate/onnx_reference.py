@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import onnx
 
+from snncc.compiler.frontend.exporter_names import numbered, setting
 from snncc.compiler.frontend.onnx_file import TensorReader, read_model
 from snncc.compiler.ir.core import Attribute, Module
 from snncc.compiler.validate.arithmetic import Arithmetic, Array, Smooth
 from snncc.compiler.validate.compare import Evaluation, NotValidated
 from snncc.compiler.validate.draws import Point, is_uniform
-from snncc.compiler.validate.exporter_names import numbered, setting
 from snncc.compiler.validate.import_side import Spikes
 from snncc.compiler.validate.replay import Replay
 from snncc.compiler.validate.tape import Scope, Tape, opset_of

@@ -15,10 +15,10 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from snncc.compiler.frontend.exporter_names import numbered
 from snncc.compiler.validate import operators_layers, operators_movement
 from snncc.compiler.validate.arithmetic import Array, Hard
 from snncc.compiler.validate.compare import NotValidated
-from snncc.compiler.validate.exporter_names import numbered
 from snncc.compiler.validate.file_neurons import expand
 from snncc.compiler.validate.operators import Call, UnknownOperator, is_real, operator_named
 

@@ -17,7 +17,7 @@ from snncc.compiler.validate.compare import Report
 from snncc.compiler.validate.dsl_check import check_dsl
 from snncc.compiler.validate.nir_check import check_nir
 
-FULL = Report(smooth=1, hard=2)
+FULL = Report(smooth=2, hard=2)
 
 
 def compared_text(seed: int) -> Report:
