@@ -27,7 +27,7 @@ LARGE = ("resnet.snn", "spikformer.snn", "vgg.snn")
 def test_small_shipped_model() -> None:
     verdict = api.load(ROOT / "models/lif_mlp.snn", batch=64).verdict
     assert verdict.validated
-    assert (verdict.smooth, verdict.hard) == (1, 2)
+    assert (verdict.smooth, verdict.hard) == (2, 2)
 
 
 @pytest.mark.slow
