@@ -26,8 +26,11 @@ def with_estimate(stats: Stats, program: ObjectFile) -> dict[str, Any]:
 
     Its layers get the counted numbers they are compared with (``counted``) and ``why`` they differ;
     the whole has ``why`` too: sentences that lead from the bound to the cycles of the run.
+    ``validation`` is what the program says of the comparison of its import with the file.
     """
     found = dict(stats)
+    if "validation" in program.metadata:
+        found["validation"] = program.metadata["validation"]
     kept = program.metadata.get(KEY)
     if kept is None:
         return found

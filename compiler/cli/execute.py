@@ -102,7 +102,6 @@ def run_program(
     found = with_estimate(done.stats, program.object_file) if stats else None
     if found is not None:
         found.setdefault("versions", versions())
-        found.setdefault("validation", program.object_file.metadata.get("validation"))
     lost = Watch(program.object_file).look(chip.system)
     warnings = lost_warnings(lost, program.interface.model, chip.trains)
     return Result(chip.outputs(spikes), found, tuple(str(r) for r in done.races), warnings)

@@ -155,6 +155,7 @@ class Body:
     def __init__(self, op: Op, states: Sequence[str], params: Sequence[str], name: str) -> None:
         """Translate the ops of the step; ``name`` is the input's."""
         self.x = name
+        self.attached = op.attrs.get("reset_gradient") == "attached"
         block = Block()
         shape = op.operands[0].type.step_shape
         x = block.add_arg(tensor(shape), name)
@@ -194,7 +195,7 @@ class Body:
             value = op.attrs.get("value", 0.0)
             made = self._number(float(value) if isinstance(value, (int, float)) else 0.0)
         elif kind == "select":
-            made = self._new("Where", *ins)
+            made = self._select(op, ins)
         elif kind == "spike":
             made = self._spike(op.str_attr("compare"), ins)
         elif kind == "cast":
@@ -204,6 +205,17 @@ class Body:
         else:
             fail("E0115", f"ONNX export has no counterpart of {op.name}", str(op.loc))
         self.names[op.result] = made
+
+    def _select(self, op: Op, ins: Sequence[str]) -> str:
+        """Write a choice; where its gradient reaches the spikes, as arithmetic: Where stops it."""
+        if not self.attached:
+            return self._new("Where", *ins)
+        taken = self._new("CastLike", ins[0], self.x)
+        kept = self._new("Mul", self._new("Sub", self._number(1.0), taken), ins[2])
+        value = op.operands[1].owner
+        if isinstance(value, Op) and value.name == "ew.const" and not value.attrs.get("value"):
+            return kept
+        return self._new("Add", kept, self._new("Mul", taken, ins[1]))
 
     def _spike(self, compare: str, ins: Sequence[str]) -> str:
         if compare != "multi":

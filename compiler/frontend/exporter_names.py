@@ -2,7 +2,8 @@
 
 Frameworks keep settings of a layer beside its parameters, and a file does not tell which is which.
 Parameters keep the name that they have in the model; what an exporter folded, or wrote as a tensor
-because the format wants one, is numbered or named after the operator that made it.
+because the format wants one, is numbered or named after the operator that made it.  Snncc's own
+exports call numbers ``number_N`` and states before the first step ``LAYER.first``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 
 _MADE_UP = re.compile(
-    r"/.*|.*::.*|c\d+|_?val_\d+(_\d+)?|(.*\.)?_?lifted_tensor(_constant)?_?\d+"
+    r"/.*|.*::.*|.*\.first|number_\d+|c\d+|_?val_\d+(_\d+)?|(.*\.)?_?lifted_tensor(_constant)?_?\d+"
     r"|_?tensor_constant\d+|.*_default(_\d+)?|.*_cast(_\d+)?|const(ant)?_?\d+|scalar_tensor.*"
     r"|(r?sub|add|mul|div|neg|abs|exp|log|sqrt|rsqrt|pow|reciprocal|sigmoid|tanh|relu|softplus"
     r"|clamp|select|where|full|ones|zeros|one|zero|expand|unsqueeze|squeeze|view|reshape|clone|to"

@@ -14,6 +14,7 @@ from snncc.compiler.frontend.flat import AttrValue, Node, Val
 from snncc.compiler.frontend.rolled import RNode
 from snncc.compiler.frontend.surrogate_hints import read_surrogate_hints
 from snncc.compiler.ir.core import Attribute
+from snncc.compiler.ir.surrogate import DEFAULT
 
 FRAMEWORKS = ("snntorch", "spikingjelly", "norse", "sinabs")
 SNNTORCH_SURROGATES: tuple[tuple[int, str, dict[str, float]], ...] = (
@@ -120,11 +121,11 @@ def _snntorch_surrogate(line: int) -> dict[str, Attribute]:
 
 def _from_hints(hints: Mapping[str, AttrValue]) -> Convention | None:
     """Read the training attributes of an ai.snncc function."""
-    surrogate = read_surrogate_hints(hints)
-    if surrogate is None:
+    surrogate, detach = read_surrogate_hints(hints), hints.get("detach_reset")
+    if surrogate is None and detach is None:
         return None
-    detach = hints.get("detach_reset", 1)
-    return Convention(surrogate, "detached" if detach else "attached", "metadata", "ai.snncc")
+    gradient = "attached" if detach == 0 else "detached"
+    return Convention(dict(surrogate or DEFAULT), gradient, "metadata", "ai.snncc")
 
 
 # ---------------------------------------------------------------------- names
