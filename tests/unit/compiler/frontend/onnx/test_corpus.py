@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ def config_of(path: Path) -> tuple[dict[str, Any], Path | None]:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_every_file(corpus: Path, library: str) -> None:
-    slowest = 0.0
     for path in sorted((corpus / "onnx" / library).glob("*.onnx")):
         config, data = config_of(path)
         if path.name in REFUSED:
@@ -40,14 +38,12 @@ def test_every_file(corpus: Path, library: str) -> None:
                 load(path)
             assert caught.value.diagnostics[0].code == REFUSED[path.name]
             continue
-        start = time.perf_counter()
         module = load(
             path,
             steps=config.get("timesteps"),
             time_axis=config.get("time_axis"),
             batch_in_time_axis=config.get("batch_in_time_axis", False),
         )
-        slowest = max(slowest, time.perf_counter() - start)
         held = f"T{module.steps}." in path.name or f"unroll{module.steps}." in path.name
         plain = "customop" not in path.name and data is not None and data.exists()
         if not (held and plain and data is not None):
@@ -55,4 +51,3 @@ def test_every_file(corpus: Path, library: str) -> None:
         with np.load(data) as arrays:
             x = arrays["x"].astype(np.float32)
         agree(run_module(module, x), run_file(path, x))
-    assert slowest < 3

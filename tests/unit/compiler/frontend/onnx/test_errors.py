@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,10 +16,8 @@ from snncc.compiler.frontend.onnx_import import import_onnx
 
 
 def refused(path: Path, code: str, steps: int | None = None, time_axis: int | None = None) -> str:
-    start = time.perf_counter()
     with pytest.raises(CompileError) as caught:
         import_onnx(path, steps=steps, time_axis=time_axis)
-    assert time.perf_counter() - start < 5
     assert caught.value.diagnostics[0].code == code, str(caught.value)
     return str(caught.value)
 
