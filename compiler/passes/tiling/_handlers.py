@@ -97,6 +97,8 @@ def _steps(*values: Value) -> int:
 def rows_per_microbatch(op: Op, value: Value) -> int:
     """Return the rows of one micro-batch (rows may be samples times positions)."""
     shape = value.type.step_shape
+    if len(shape) == 1:
+        return 1  # features alone: a model without a batch axis
     batch = shape[0]
     rows = 1
     for d in shape[:-1]:
