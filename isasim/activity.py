@@ -78,6 +78,10 @@ class Recorder:
         np.savez_compressed(out, **arrays)
 
 
+def _entry(box: Any, name: str) -> npt.NDArray[Any]:
+    return np.asarray(box[name])
+
+
 def read_recording(data: bytes) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a recording; a wrong one is a ValueError before anything uses it."""
     found: dict[str, npt.NDArray[Any]] = {}
@@ -85,7 +89,7 @@ def read_recording(data: bytes) -> dict[str, npt.NDArray[Any]]:
         if not isinstance(box, np.lib.npyio.NpzFile):
             raise ValueError("this is a single array")
         for name, (kinds, shape) in _ARRAYS.items():
-            array = box[name]
+            array = _entry(box, name)
             if array.dtype.kind not in kinds:
                 raise ValueError(f"{name} holds {array.dtype}, not integers")
             fits = len(array.shape) == len(shape) and all(

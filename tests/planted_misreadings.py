@@ -104,7 +104,7 @@ def attribute(name: str, key: str, change: Callable[[float], float]) -> None:
         return True
 
 
-for _key, _change in {
+CHANGES: dict[str, Callable[[float], float]] = {
     "beta": lambda v: v * 0.97 + 0.001,
     "tau": lambda v: v * 1.05,
     "rate": lambda v: v * 1.05,
@@ -114,7 +114,8 @@ for _key, _change in {
     "v_rest": lambda v: v + 0.05,
     "v_init": lambda v: v + 0.05,
     "v_min": lambda v: v - 0.3,
-}.items():
+}
+for _key, _change in CHANGES.items():
     attribute("neuron", _key, _change)
 attribute("const", "value", lambda v: v * 1.02 + 0.01)
 attribute("clip", "low", lambda v: v - 0.2)

@@ -7,6 +7,7 @@ the terminal are shown as escapes.  A stream that is closed or full is an error 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Generator, Iterable
@@ -92,7 +93,7 @@ def guarded_streams() -> Generator[None]:
     out = PlainText(before[0], "stdout") if before[0] is not None else _Closed()
     said = PlainText(before[1] if before[1] is not None else open(os.devnull, "w"), "stderr")
     for stream in before:
-        if hasattr(stream, "reconfigure"):  # names that the terminal's encoding lacks
+        if isinstance(stream, io.TextIOWrapper):  # names that the terminal's encoding lacks
             stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = out, said
     try:

@@ -292,9 +292,9 @@ def _resume(learner: Learner, plan: Plan, out: Path, on_note: Callable[[str], No
         if said != digest.digest():
             raise ValueError("its checksum is wrong")
         info = json.loads(arrays.pop(_INFO).tobytes())
-        there = info["identity"]
-        if not isinstance(there, dict):
+        if not isinstance(info["identity"], dict):
             fail("E0027", "the checkpoint was made by an older version of snncc", str(path))
+        there: dict[str, dict[str, Any]] = info["identity"]
         before = {**there["fixed"], "batch": info["batch"], "training.seed": info["seed"]}
         now = {**plan.identity.fixed, "batch": plan.batch, "training.seed": plan.seed}
         refused = differences(before, now)

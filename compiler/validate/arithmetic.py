@@ -114,7 +114,7 @@ class Arithmetic:
 
     def real(self, x: Array) -> Array:
         """Return the values without their derivatives."""
-        return np.asarray(x.real) if np.iscomplexobj(x) else x
+        return np.asarray(np.real(x)) if np.iscomplexobj(x) else x
 
     def detach(self, x: Array) -> Array:
         """Return the same values; no derivative passes."""
@@ -122,7 +122,7 @@ class Arithmetic:
 
     def derivative(self, x: Array) -> Array:
         """Return the derivatives, times STEP."""
-        return np.asarray(x.imag) if np.iscomplexobj(x) else np.zeros(x.shape)
+        return np.asarray(np.imag(x)) if np.iscomplexobj(x) else np.zeros(x.shape)
 
     def _with(self, value: Array, rate: Array, x: Array) -> Array:
         """A function's value at ``x`` and its slope there."""
@@ -131,7 +131,7 @@ class Arithmetic:
         out = np.empty(np.broadcast_shapes(np.shape(value), x.shape), np.complex128)
         out.real = value
         with np.errstate(invalid="ignore"):
-            out.imag = np.where(x.imag == 0, 0.0, rate * x.imag)
+            out.imag = np.where(np.imag(x) == 0, 0.0, rate * np.imag(x))
         return out
 
     # ---------------------------------------------------------------- spikes
@@ -163,7 +163,7 @@ class Arithmetic:
 
     def moves(self, x: Array) -> bool:
         """Whether a membrane has a derivative anywhere; every one has in plain numbers."""
-        return not self.smooth or (np.iscomplexobj(x) and bool(np.any(x.imag)))
+        return not self.smooth or (np.iscomplexobj(x) and bool(np.any(np.imag(x))))
 
     def approach(self, left: Array, right: Array) -> None:
         """Take note of how near to a tie two sides come."""

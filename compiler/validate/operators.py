@@ -8,9 +8,10 @@ int64, truth values bool; the file's float types are not told apart.  ``operator
 from __future__ import annotations
 
 import math
+import operator as arithmetic_operators
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -66,11 +67,17 @@ def operator_named(name: str) -> Operator:
     return OPERATORS[name]
 
 
+def results(found: Any) -> list[Array]:
+    """Return what an operator returned as a list of arrays."""
+    several = isinstance(found, (list, tuple))
+    return list(cast("Sequence[Array]", found)) if several else [cast("Array", found)]
+
+
 def integers(x: Array | Sequence[int] | None) -> list[int]:
     """Return the elements of an integer tensor or attribute."""
     if x is None:
         return []
-    return [int(i) for i in np.asarray(x).real.reshape(-1)]
+    return [int(i) for i in np.real(np.asarray(x)).reshape(-1)]
 
 
 def number(x: Array) -> Array:
@@ -98,10 +105,10 @@ def largest(c: Call, x: Array, axes: Sequence[int], keep: bool) -> Array:
     axes = [a % x.ndim for a in axes]
     if not np.iscomplexobj(x):
         return np.asarray(np.max(x, axis=tuple(axes), keepdims=keep))
-    re = x.real
+    re = np.asarray(np.real(x))
     top = np.max(re, axis=tuple(axes), keepdims=True)
     hit = re == top
-    rate = np.sum(np.where(hit, x.imag, 0.0), axis=tuple(axes), keepdims=True) / np.sum(
+    rate = np.sum(np.where(hit, np.imag(x), 0.0), axis=tuple(axes), keepdims=True) / np.sum(
         hit, axis=tuple(axes), keepdims=True
     )
     out = np.asarray(top + 1j * rate)
@@ -110,16 +117,55 @@ def largest(c: Call, x: Array, axes: Sequence[int], keep: bool) -> Array:
 
 # ------------------------------------------------------------------------------- element by element
 def _plain(name: str, fn: Callable[..., Any]) -> None:
-    operator(name, local=True)(lambda c, *ins: fn(*ins))
+    """Register a function of arrays that needs nothing but them."""
+
+    def run(c: Call, *ins: Array) -> Array:
+        return np.asarray(fn(*ins))
+
+    operator(name, local=True)(run)
 
 
-_plain("Add", lambda x, y: x + y)
-_plain("Sub", lambda x, y: x - y)
-_plain("Mul", lambda x, y: x * y)
-_plain("Neg", lambda x: -x)
-_plain("Identity", lambda x: x)
-_plain("Sum", lambda *xs: sum(xs[1:], xs[0]))
-_plain("Mean", lambda *xs: sum(xs[1:], xs[0]) / len(xs))
+def _same(x: Array) -> Array:
+    return x
+
+
+def _sum(*xs: Array) -> Array:
+    total_of_all = xs[0]
+    for x in xs[1:]:
+        total_of_all = total_of_all + x
+    return total_of_all
+
+
+def _mean(*xs: Array) -> Array:
+    return np.asarray(_sum(*xs) / len(xs))
+
+
+_plain("Add", arithmetic_operators.add)
+_plain("Sub", arithmetic_operators.sub)
+_plain("Mul", arithmetic_operators.mul)
+_plain("Neg", arithmetic_operators.neg)
+_plain("Identity", _same)
+_plain("Sum", _sum)
+_plain("Mean", _mean)
+
+
+def _function(name: str, fn: str) -> None:
+    """Register a function that the arithmetic knows by name."""
+
+    def run(c: Call, x: Array) -> Array:
+        return c.arithmetic.function(fn, x)
+
+    operator(name, local=True)(run)
+
+
+def _rounding(name: str, fn: str) -> None:
+    """Register a rounding that the arithmetic knows by name."""
+
+    def run(c: Call, x: Array) -> Array:
+        return c.arithmetic.rounding(fn, x)
+
+    operator(name, local=True)(run)
+
 
 for _name, _fn in {
     "Exp": "exp",
@@ -134,7 +180,7 @@ for _name, _fn in {
     "Erf": "erf",
     "Softplus": "softplus",
 }.items():
-    operator(_name, local=True)(lambda c, x, fn=_fn: c.arithmetic.function(fn, x))
+    _function(_name, _fn)
 for _name, _fn in {
     "Floor": "floor",
     "Ceil": "ceil",
@@ -142,7 +188,7 @@ for _name, _fn in {
     "Round": "round",
     "Sign": "sign",
 }.items():
-    operator(_name, local=True)(lambda c, x, fn=_fn: c.arithmetic.rounding(fn, x))
+    _rounding(_name, _fn)
 
 
 @operator("Div", local=True)
@@ -291,6 +337,15 @@ def _min(c: Call, *xs: Array) -> Array:
     return _chain(c, c.arithmetic.minimum if is_real(xs[0]) else np.minimum, xs)
 
 
+def _comparison(name: str, compare: Callable[[Array, Array], Any]) -> None:
+    """Register a comparison of values, whatever their derivatives."""
+
+    def run(c: Call, x: Array, y: Array) -> Array:
+        return np.asarray(compare(np.asarray(np.real(x)), np.asarray(np.real(y))))
+
+    operator(name, local=True)(run)
+
+
 for _name, _compare in {
     "Greater": np.greater,
     "GreaterOrEqual": np.greater_equal,
@@ -298,19 +353,37 @@ for _name, _compare in {
     "LessOrEqual": np.less_equal,
     "Equal": np.equal,
 }.items():
-    operator(_name, local=True)(lambda c, x, y, fn=_compare: np.asarray(fn(np.real(x), np.real(y))))
+    _comparison(_name, _compare)
 
 
 def _truth(x: Array) -> Array:
     return x if x.dtype.kind == "b" else np.asarray(np.real(x) != 0)
 
 
-operator("Not", local=True)(lambda c, x: np.asarray(np.logical_not(_truth(x))))
-operator("And", local=True)(lambda c, x, y: np.asarray(np.logical_and(_truth(x), _truth(y))))
-operator("Or", local=True)(lambda c, x, y: np.asarray(np.logical_or(_truth(x), _truth(y))))
-operator("Xor", local=True)(lambda c, x, y: np.asarray(np.logical_xor(_truth(x), _truth(y))))
-operator("IsNaN", local=True)(lambda c, x: np.asarray(np.isnan(np.real(x))))
-operator("IsInf", local=True)(lambda c, x: np.asarray(np.isinf(np.real(x))))
+def _logic(name: str, fn: Callable[..., Any]) -> None:
+    """Register a function of truth values."""
+
+    def run(c: Call, *ins: Array) -> Array:
+        return np.asarray(fn(*map(_truth, ins)))
+
+    operator(name, local=True)(run)
+
+
+def _test(name: str, fn: Callable[[Array], Any]) -> None:
+    """Register a test of values, whatever their derivatives."""
+
+    def run(c: Call, x: Array) -> Array:
+        return np.asarray(fn(np.asarray(np.real(x))))
+
+    operator(name, local=True)(run)
+
+
+_logic("Not", np.logical_not)
+_logic("And", np.logical_and)
+_logic("Or", np.logical_or)
+_logic("Xor", np.logical_xor)
+_test("IsNaN", np.isnan)
+_test("IsInf", np.isinf)
 
 
 @operator("Where", local=True)

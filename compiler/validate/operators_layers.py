@@ -55,7 +55,8 @@ def _spatial_pads(
         return list(pads[:n]), list(pads[n:])
     if mode == "VALID":
         return [0] * n, [0] * n
-    low, high = [], []
+    low: list[int] = []
+    high: list[int] = []
     for d, k, s, e in zip(size, kernel, strides, dilations, strict=True):
         need = max(0, (-(-d // s) - 1) * s + e * (k - 1) + 1 - d)
         low.append(need // 2 if mode == "SAME_UPPER" else need - need // 2)

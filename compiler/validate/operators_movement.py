@@ -80,7 +80,7 @@ def _gather_elements(c: Call, x: Array, i: Array) -> Array:
 
 def _elements(x: Array, i: Array, axis: int) -> tuple[Array, ...]:
     """Return the places in ``x`` that indices along an axis stand for."""
-    at: list[Array] = list(np.indices(i.shape))
+    at: list[Array] = [np.asarray(each) for each in np.indices(i.shape)]
     at[axis] = np.where(i < 0, i + x.shape[axis], i)
     return tuple(at)
 
@@ -199,8 +199,9 @@ def _one_hot(c: Call, i: Array, depth: Array, values: Array) -> Array:
     n = int(np.real(depth).reshape(()))
     axis = c.get("axis", -1)
     at = np.real(i).astype(np.int64)
-    hot = np.where(at < 0, at + n, at)[..., None] == np.arange(n)
-    return np.moveaxis(np.where(hot, values[1], values[0]), -1, axis)
+    made = np.full((*at.shape, n), values[0], values.dtype)
+    np.put_along_axis(made, np.where(at < 0, at + n, at)[..., None], values[1], -1)
+    return np.asarray(np.moveaxis(made, -1, axis))
 
 
 @operator("Shape")
@@ -215,8 +216,8 @@ def _size(c: Call, x: Array) -> Array:
 
 @operator("Range")
 def _range(c: Call, start: Array, limit: Array, delta: Array) -> Array:
-    a, b, d = (np.real(v).reshape(()).item() for v in (start, limit, delta))
-    out = np.arange(a, b, d)
+    a, b, d = (float(np.real(v).reshape(())) for v in (start, limit, delta))
+    out: Array = np.asarray(np.arange(a, b, d))
     return out.astype(np.float64 if is_real(start) else np.int64)
 
 
@@ -268,7 +269,8 @@ def _top_k(c: Call, x: Array, k: Array) -> list[Array]:
 @operator("Resize", "Upsample")
 def _resize(c: Call, x: Array, *rest: Array | None) -> Array:
     roi_first = len(rest) > 1 or c.opset > 10
-    scales = rest[1] if roi_first and len(rest) > 1 else None if roi_first else rest[0]
+    at = 1 if roi_first else 0
+    scales = rest[at] if at < len(rest) else None
     sizes = rest[2] if len(rest) > 2 else None
     if scales is None and "scales" in c.attributes:
         scales = np.asarray(c.get("scales"))

@@ -17,6 +17,7 @@ from snncc.compiler.validate.operators import (
     UnknownOperator,
     number,
     operator_named,
+    results,
 )
 from snncc.compiler.validate.reset_paths import Resets, find_resets
 from snncc.compiler.validate.spike_functions import COMPARISONS, Jump, spike_functions
@@ -247,7 +248,7 @@ class _Evaluation:
 
     def jump(self, s: Step, jump: Jump) -> Array:
         """A spike function in the smooth arithmetic; plain where no input has reached it yet."""
-        if not any(np.any(self.get(i).imag) for i in jump.source if self.tape.data[i]):
+        if not any(np.any(np.imag(self.get(i))) for i in jump.source if self.tape.data[i]):
             return number(self.plain(s, [None if i is None else self.get(i) for i in s.ins])[0])
         source = [number(self.get(i)) for i in jump.source]
         if len(source) == 2:
@@ -340,10 +341,9 @@ class _Evaluation:
         call = Call(s.attributes, self.arithmetic, len(s.outs), s.opset, self.batch_statistics)
         try:
             with np.errstate(all="ignore"):
-                found = operator_named(s.op)(call, *ins)
+                return results(operator_named(s.op)(call, *ins))
         except UnknownOperator as error:
             raise NotValidated(f"{error} at {s.name}") from None
-        return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
 MOVING = frozenset(("Transpose", "Slice", "Gather", "Split", "Concat", "Tile", "Identity"))

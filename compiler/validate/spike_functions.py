@@ -79,7 +79,7 @@ def spike_functions(tape: Tape) -> tuple[dict[int, Jump], dict[int, Asked]]:
 def _asks(tape: Tape, s: Step, spikes: set[int]) -> Asked | None:
     """Read a comparison of spikes with a number, such as ``s > 0`` or ``s == 0``."""
     for k, (v, other) in enumerate(((s.ins[0], s.ins[1]), (s.ins[1], s.ins[0]))):
-        if v not in spikes or other is None or tape.data[other] or v is None:
+        if v not in spikes or other is None or tape.data[other]:
             continue
         numbers = tape.value[other].reshape(-1).astype(np.float64)
         if not numbers.size or bool(np.any(numbers != numbers[0])):

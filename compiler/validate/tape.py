@@ -20,7 +20,13 @@ from snncc.compiler.validate import operators_layers, operators_movement
 from snncc.compiler.validate.arithmetic import Array, Hard
 from snncc.compiler.validate.compare import NotValidated
 from snncc.compiler.validate.file_neurons import expand
-from snncc.compiler.validate.operators import Call, UnknownOperator, is_real, operator_named
+from snncc.compiler.validate.operators import (
+    Call,
+    UnknownOperator,
+    is_real,
+    operator_named,
+    results,
+)
 
 _TABLES = (operators_layers, operators_movement)  # importing them registers their operators
 STANDARD = ("", "ai.onnx")
@@ -140,7 +146,7 @@ class Tape:
                 continue
             if held.ndim == array.ndim > 1 or bool(np.all(held == held.reshape(-1)[0])):
                 continue
-            factor, rest = np.polyfit(held.reshape(-1), array.reshape(-1, size)[0], 1)
+            factor, rest = _line(held.reshape(-1), array.reshape(-1, size)[0])
             error = np.abs(array - (factor * held + rest)).max()
             if error <= 1e-6 * np.abs(array).max():
                 rest = rest if abs(rest) > 1e-6 * np.abs(array).max() else 0.0
@@ -249,10 +255,9 @@ class Tape:
         held = [None if i is None else self.value[i] for i in ins]
         call = Call(attributes, self.arithmetic, outputs, opset)
         try:
-            found = operator_named(op)(call, *held)
+            arrays = results(operator_named(op)(call, *held))
         except (ValueError, TypeError, IndexError, KeyError) as error:
             raise NotValidated(f"{op} at {name}: {error}") from error
-        arrays = list(found) if isinstance(found, (list, tuple)) else [found]
         given = [i for i in ins if i is not None]
         data = op not in ("Shape", "Size") and any(self.data[i] for i in given)
         varies = op not in ("Shape", "Size") and any(self.varies[i] for i in given)
@@ -348,6 +353,9 @@ class Tape:
             items = [self.run("Unsqueeze", [i, at], {}, name)[0] for i in items]
         return self.run("Concat", list(items), {"axis": axis}, name)[0]
 
+    def _integer(self, at: Bound) -> int:
+        return int(self.value[_tensor(at)].reshape(-1)[0])
+
     def _sequenceempty(self, at: Any, ins: Any, name: str, scope: Scope) -> list[Bound]:
         return [[]]
 
@@ -356,12 +364,12 @@ class Tape:
 
     def _sequenceinsert(self, at: Any, ins: Any, name: str, scope: Scope) -> list[Bound]:
         held = list(_sequence(ins[0]))
-        position = int(self.value[ins[2]].reshape(-1)[0]) if len(ins) > 2 else len(held)
+        position = self._integer(ins[2]) if len(ins) > 2 else len(held)
         held.insert(position, _tensor(ins[1]))
         return [held]
 
     def _sequenceat(self, at: Any, ins: Any, name: str, scope: Scope) -> list[Bound]:
-        return [_sequence(ins[0])[int(self.value[ins[1]].reshape(-1)[0])]]
+        return [_sequence(ins[0])[self._integer(ins[1])]]
 
     def _sequencelength(self, at: Any, ins: Any, name: str, scope: Scope) -> list[Bound]:
         return [self.new(np.asarray(len(_sequence(ins[0]))))]
@@ -369,7 +377,7 @@ class Tape:
     def _splittosequence(self, at: Any, ins: Any, name: str, scope: Scope) -> list[Bound]:
         x, axis = _tensor(ins[0]), at.get("axis", 0)
         if len(ins) > 1 and ins[1] is not None:
-            given = self.value[ins[1]]
+            given = self.value[_tensor(ins[1])]
             if given.ndim or int(given) != 1:
                 raise UnknownOperator("SplitToSequence into pieces of several")
         keep = len(ins) > 1 or at.get("keepdims", 1)
@@ -447,3 +455,10 @@ def real_operands(tape: Tape, step: Step) -> bool:
     """Whether a step's first operand is a real number."""
     first = step.ins[0] if step.ins else None
     return first is not None and is_real(tape.value[first])
+
+
+def _line(x: Array, y: Array) -> tuple[float, float]:
+    """Return slope and height of the straight line nearest to some points."""
+    from_mean = x - x.mean()
+    slope = float((from_mean * (y - y.mean())).sum() / (from_mean * from_mean).sum())
+    return slope, float(y.mean()) - slope * float(x.mean())

@@ -40,7 +40,7 @@ COMMANDS = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose every name is hostile, a program of it, statistics of a run."""
     here = tmp_path_factory.mktemp("names")
-    model = onnx.load(DIGITS)
+    model = onnx.load_model_from_string(DIGITS.read_bytes())
     graph = model.graph
     for node in graph.node:
         node.name += EVIL
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for named in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
         named.name += EVIL
     graph.name += EVIL
-    onnx.save(model, here / "evil.onnx")
+    (here / "evil.onnx").write_bytes(model.SerializeToString())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
         words = ("evil.onnx", "--timesteps", "10")

@@ -56,7 +56,7 @@ def test_recordings_of_wrong_types(
 
 @pytest.mark.parametrize("fault", ["a\0b", "a\nb", "\x1b"])
 def test_names_of_files_that_are_none(tmp_path: Path, fault: str) -> None:
-    model = onnx.load(DIGITS)
+    model = onnx.load_model_from_string(DIGITS.read_bytes())
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
@@ -83,7 +83,7 @@ def test_a_file_of_one_batch_size_at_another(tmp_path: Path) -> None:
 
 
 def test_a_node_that_lacks_an_input(tmp_path: Path) -> None:
-    model = onnx.load(DIGITS)
+    model = onnx.load_model_from_string(DIGITS.read_bytes())
     node = next(n for n in model.graph.node if n.op_type == "Sub")
     del node.input[1]
     path = tmp_path / "m.onnx"

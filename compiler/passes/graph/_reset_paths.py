@@ -30,10 +30,6 @@ _MOVED = frozenset(
 Edge = tuple[Op, int]
 
 
-def _is_spike(v: Value) -> bool:
-    return isinstance(v.owner, Op) and v.owner.name == "graph.spike"
-
-
 def detach_resets(block: Block, detached: Callable[[Op], bool]) -> None:
     """Stop gradients through the resets of the spikes of which ``detached`` is true."""
     spikes = [o for o in block.ops if o.name == "graph.spike"]
