@@ -242,7 +242,7 @@ def test_not_enough_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_demo_notices_wrong_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snncc.compiler.cli.demo.COSINE", 1.1)
+    monkeypatch.setattr("snncc.compiler.cli.commands.demo.COSINE", 1.1)
     done = snncc("demo", "--cores", "1")
     assert "E0031" in done.stderr
     assert done.exit_code == 1

@@ -214,7 +214,7 @@ RELEVANT: Final[dict[str, Tests]] = {
         ("e2e/test_train.py",),
     ),
     "compiler/cli/report*.py": Tests(("e2e/test_report.py",), ("e2e/test_estimate.py", "golden")),
-    "compiler/cli/debug.py": Tests(("e2e/test_inspection.py",), ("e2e/test_commands.py",)),
+    "compiler/cli/commands/debug.py": Tests(("e2e/test_inspection.py",), ("e2e/test_commands.py",)),
     "compiler/cli/*.py": Tests((COMPILER + "cli", "e2e/test_commands.py"), _COMMANDS),
 }
 

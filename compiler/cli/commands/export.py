@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from snncc.compiler.cli.options import MODEL, config_options, read_config
+from snncc.compiler.cli.commands.options import MODEL, config_options, read_config
 
 FORMATS = (".nir", ".onnx")
 
@@ -36,9 +36,9 @@ def export(
     """
     from snncc.compiler.cli import api
     from snncc.compiler.cli.build import lower
+    from snncc.compiler.cli.commands.places import check_places
+    from snncc.compiler.cli.commands.show import show_warnings
     from snncc.compiler.cli.export_weights import put_weights
-    from snncc.compiler.cli.places import check_places
-    from snncc.compiler.cli.show import show_warnings
     from snncc.compiler.diag import fail
 
     check_places({"MODEL": model, "--config": config, "--parameters": parameters}, {"-o": output})

@@ -33,7 +33,7 @@ def report(
       snncc report a.json b.json -o comparison.html
       snncc report a.json --json | jq .why
     """
-    from snncc.compiler.cli.places import check_places, unnamed
+    from snncc.compiler.cli.commands.places import check_places, unnamed
 
     if run in PAGES and not Path(run).exists():
         from snncc.compiler.cli import pages

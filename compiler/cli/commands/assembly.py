@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from snncc.compiler.cli.options import TARGET
+from snncc.compiler.cli.commands.options import TARGET
 
 
 @click.command(short_help="Assemble a program by hand.")
@@ -28,9 +28,9 @@ def asm(source: str, output: str | None, listing: str | None, target: str | None
     The machine is the one that the text names with .machine; --target overrides it.
     """
     from snncc.assembler import assemble
+    from snncc.compiler.cli.commands.places import check_places, unnamed
     from snncc.compiler.cli.files import read_bytes, write_bytes, write_text
     from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
-    from snncc.compiler.cli.places import check_places, unnamed
     from snncc.compiler.diag import fail
     from snncc.isa.container import is_program
     from snncc.isa.objfile import ObjectFileError, to_bytes
@@ -90,8 +90,8 @@ def dis(
     """
     from snncc.assembler import listing
     from snncc.assembler.disassemble import SideFile, disassemble
+    from snncc.compiler.cli.commands.places import check_places
     from snncc.compiler.cli.files import write_bytes, write_text
-    from snncc.compiler.cli.places import check_places
     from snncc.compiler.cli.simulate import read_program
     from snncc.compiler.diag import fail
 

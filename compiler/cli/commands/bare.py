@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from snncc.compiler.cli.debug import debug_chip, make_debugger
+from snncc.compiler.cli.commands.debug import debug_chip, make_debugger
+from snncc.compiler.cli.commands.inspection import Inspection
+from snncc.compiler.cli.commands.show import show_warnings
+from snncc.compiler.cli.commands.tracing import open_tracers
 from snncc.compiler.cli.estimated import with_estimate
 from snncc.compiler.cli.execute import Program
 from snncc.compiler.cli.files import npz_bytes, read_npz, write_bytes, write_text
 from snncc.compiler.cli.input_values import rounding_warnings
-from snncc.compiler.cli.inspection import Inspection
 from snncc.compiler.cli.interface import InputLayout, Interface
-from snncc.compiler.cli.show import show_warnings
 from snncc.compiler.cli.simulate import Chip, refuse_races
-from snncc.compiler.cli.tracing import open_tracers
 from snncc.compiler.diag import fail
 from snncc.isa.layout import LayoutError
 from snncc.isa.objfile import ObjectFile

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from snncc.compiler.cli.options import (
+from snncc.compiler.cli.commands.options import (
     CORES,
     MODEL,
     NO_VALIDATE,

@@ -115,7 +115,7 @@ class Inspection:
 
     def span(self) -> Span:
         """Return the part of the run that is traced."""
-        from snncc.compiler.cli.tracing import parse_span
+        from snncc.compiler.cli.commands.tracing import parse_span
 
         return parse_span(self.trace_cycles)
 
@@ -132,7 +132,7 @@ class Inspection:
                 if stats:
                     write_text(stats, json.dumps(found, indent=1) + "\n")
                 if self.report:
-                    from snncc.compiler.cli.report import write_report
+                    from snncc.compiler.cli.commands.report import write_report
 
                     write_report(self.report, found)
             raise
@@ -146,7 +146,7 @@ class Inspection:
             options.recorder.write(out, program_hash(program))
             write_bytes(self.record, out.getvalue())
         if self.report and stats is not None:
-            from snncc.compiler.cli.report import write_report
+            from snncc.compiler.cli.commands.report import write_report
 
             write_report(self.report, stats)
 
@@ -180,11 +180,11 @@ def run_timing_only(
     """Run a program without values."""
     from contextlib import ExitStack
 
+    from snncc.compiler.cli.commands.tracing import open_tracers
     from snncc.compiler.cli.estimated import with_estimate
     from snncc.compiler.cli.files import write_text
     from snncc.compiler.cli.interface import InputLayout, Interface
     from snncc.compiler.cli.simulate import Chip
-    from snncc.compiler.cli.tracing import open_tracers
     from snncc.isasim.activity import ActivityError
 
     options = replace(

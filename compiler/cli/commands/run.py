@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snncc.compiler.cli.inspection import (
+from snncc.compiler.cli.commands.inspection import (
     Inspection,
     costs,
     inspection_options,
     run_timing_only,
 )
-from snncc.compiler.cli.options import (
+from snncc.compiler.cli.commands.options import (
     CORES,
     ENGINE,
     NO_VALIDATE,
@@ -82,8 +82,8 @@ def run(
     OUT.npz holds float32 arrays of the exact values: logits, loss, out/OUTPUT, grad/INITIALIZER in
     the file's own layout, and param/INITIALIZER after the update when there is an optimizer.
     """
+    from snncc.compiler.cli.commands.places import check_places
     from snncc.compiler.cli.files import is_model, read_npz
-    from snncc.compiler.cli.places import check_places
     from snncc.compiler.diag import fail
 
     asked = Inspection.take(flags, debug)
@@ -137,7 +137,7 @@ def run(
             run_timing_only(raw, asked, options, stats, trace)
             return
         if "interface" not in raw.metadata or not inputs:
-            from snncc.compiler.cli.bare import run_bare
+            from snncc.compiler.cli.commands.bare import run_bare
 
             run_bare(raw, path, inputs, output, stats, trace, options, debug, asked)
             return
@@ -147,7 +147,7 @@ def run(
         if "x" not in arrays:
             fail("E0021", "array x is missing", where)
     if debug:
-        from snncc.compiler.cli.bare import debug_program
+        from snncc.compiler.cli.commands.bare import debug_program
 
         debug_program(made, arrays, options, asked.commands)
         return
@@ -158,7 +158,7 @@ def run(
         files.enter_context(asked.keeping(stats))
         tracers: list[Tracer] = []
         if trace:
-            from snncc.compiler.cli.tracing import open_tracers
+            from snncc.compiler.cli.commands.tracing import open_tracers
 
             tracers = open_tracers(trace, made.object_file, files, asked.span())
         result = run_program(
@@ -237,8 +237,8 @@ def _refuse_files(files: Mapping[str, str | None]) -> None:
 
 
 def _finish(result: Any, output: str | None, stats: str | None) -> None:
+    from snncc.compiler.cli.commands.show import show_warnings
     from snncc.compiler.cli.files import npz_bytes, write_bytes, write_text
-    from snncc.compiler.cli.show import show_warnings
 
     show_warnings(result.warnings)
     if output:

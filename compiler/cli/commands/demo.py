@@ -84,7 +84,7 @@ def _demo(onnx: Path, npz: Path, toml: Path, target: str, cores: int, epochs: in
 
 
 def _train(api: Any, model: Any, target: str, cores: int, epochs: int) -> Any:
-    from snncc.compiler.cli.progress import TrainProgress
+    from snncc.compiler.cli.commands.progress import TrainProgress
 
     ready = api.prepare_training(model, "digits", epochs=epochs, target=target, cores=cores)
     with TrainProgress(epochs, ready.steps_per_epoch) as progress:

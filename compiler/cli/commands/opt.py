@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from snncc.compiler.cli.build import Request, import_model
+from snncc.compiler.cli.commands.places import check_places
 from snncc.compiler.cli.files import is_model
-from snncc.compiler.cli.places import check_places
 from snncc.compiler.config import Config, load_config
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.parser import MAX_CHARACTERS, Parsed

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from snncc.compiler.cli.options import (
+from snncc.compiler.cli.commands.options import (
     CORES,
     MODEL,
     NO_VALIDATE,
@@ -59,9 +59,9 @@ def compile_(
     """
     stage = _stage(emit)
     from snncc.compiler.cli import api
+    from snncc.compiler.cli.commands.places import check_places, unnamed
+    from snncc.compiler.cli.commands.show import show_warnings
     from snncc.compiler.cli.files import write_bytes, write_text
-    from snncc.compiler.cli.places import check_places, unnamed
-    from snncc.compiler.cli.show import show_warnings
     from snncc.compiler.cli.stages import Recorder
     from snncc.compiler.pipeline.dumps import DumpWriter
     from snncc.compiler.pipeline.manager import Observer
@@ -110,7 +110,7 @@ def _densities(density: float | None, activity: str | None) -> Any:
     """Return what the estimate expects."""
     if density is None and activity is None:
         return None
-    from snncc.compiler.cli.inspection import expected_densities
+    from snncc.compiler.cli.commands.inspection import expected_densities
     from snncc.isa.estimate import Densities
 
     expected = expected_densities(density, activity).densities
@@ -144,7 +144,7 @@ def _emit_ir(
         loaded.graph, STAGES[stage], config=loaded.config, mode=mode, machine=machine, level=level,
         observers=observers,
     )  # fmt: skip
-    from snncc.compiler.cli.show import show_warnings
+    from snncc.compiler.cli.commands.show import show_warnings
 
     show_warnings(sink.warnings)
     if output == "-":

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from snncc.compiler.cli.options import (
+from snncc.compiler.cli.commands.options import (
     CORES,
     ENGINE,
     MODEL,
@@ -61,10 +61,10 @@ def train(
     if resume and output and Path(resume) != Path(output):
         raise click.UsageError("--resume goes on in its own folder; leave -o out")
     from snncc.compiler.cli import api
+    from snncc.compiler.cli.commands.progress import TrainProgress
+    from snncc.compiler.cli.commands.show import show_warnings
     from snncc.compiler.cli.files import npz_bytes, write_bytes
-    from snncc.compiler.cli.progress import TrainProgress
     from snncc.compiler.cli.resuming import telling_how_to_go_on
-    from snncc.compiler.cli.show import show_warnings
     from snncc.compiler.cli.trainer import WEIGHTS, Metrics, refuse_earlier_run
 
     if output and not resume and not overwrite:
