@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from snncc.compiler.cli.report_facts import CAUSES, UNITS
+from snncc.compiler.cli.report.facts import CAUSES, UNITS
 from snncc.compiler.diag import fail
 from snncc.isa.estimate import KEY
 from snncc.isa.objmodel import ObjectFile

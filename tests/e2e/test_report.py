@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from e2e.common import BATCH, CONFIG, DIGITS, refused, snncc
-from snncc.compiler.cli.report_critical import following, sentence
-from snncc.compiler.cli.report_facts import headline, resources
-from snncc.compiler.cli.report_page import page
+from snncc.compiler.cli.report.critical import following, sentence
+from snncc.compiler.cli.report.facts import headline, resources
+from snncc.compiler.cli.report.page import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECTIONS = (

@@ -36,7 +36,7 @@ def report(
     from snncc.compiler.cli.commands.places import check_places, unnamed
 
     if run in PAGES and not Path(run).exists():
-        from snncc.compiler.cli import pages
+        from snncc.compiler.cli.report import pages
 
         sys.stdout.write(pages.PAGES[run, kind or "md"]())
         return
@@ -44,7 +44,7 @@ def report(
         raise click.UsageError("--format goes with errors and config")
     target = output or str(Path(run).with_suffix(".html") if run != "-" else "-")
     if not as_json:
-        from snncc.compiler.cli.report_parts import is_page
+        from snncc.compiler.cli.report.parts import is_page
 
         check_places({"RUN": _file(run), "OTHER": _file(other) if other else None}, {"-o": target})
         if output is None and run != "-":
@@ -56,8 +56,8 @@ def report(
         return
     write_report(target, stats, second, (_short(run), _short(other or "")))
     if target != "-":
-        from snncc.compiler.cli.report_critical import sentence
-        from snncc.compiler.cli.report_facts import headline
+        from snncc.compiler.cli.report.critical import sentence
+        from snncc.compiler.cli.report.facts import headline
 
         click.echo(f"{target}: {sentence(stats) or headline(stats)}", err=True)
 
@@ -77,7 +77,7 @@ def write_report(
 ) -> None:
     """Write the page of a run."""
     from snncc.compiler.cli.files import write_text
-    from snncc.compiler.cli.report_page import page
+    from snncc.compiler.cli.report.page import page
     from snncc.compiler.diag import fail
 
     try:

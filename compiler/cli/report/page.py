@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from snncc.compiler.cli import report_charts as charts
-from snncc.compiler.cli import report_critical as critical
-from snncc.compiler.cli import report_memory as memory
-from snncc.compiler.cli.report_critical import following, sentence
-from snncc.compiler.cli.report_estimate import estimate
-from snncc.compiler.cli.report_facts import (
+from snncc.compiler.cli.report import charts, critical, memory
+from snncc.compiler.cli.report.critical import following, sentence
+from snncc.compiler.cli.report.estimate import estimate
+from snncc.compiler.cli.report.facts import (
     CAUSES,
     ENERGY,
     UNITS,
@@ -24,7 +22,7 @@ from snncc.compiler.cli.report_facts import (
     resources,
     si,
 )
-from snncc.compiler.cli.report_parts import MADE_BY, escape, percent, section, table
+from snncc.compiler.cli.report.parts import MADE_BY, escape, percent, section, table
 
 ROWS: Final = 160
 """Rows of the heat map over time at most; beyond that, one row per core."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from snncc.compiler.cli.report_charts import bar, legend
-from snncc.compiler.cli.report_facts import UNITS, Stats, layer_name
-from snncc.compiler.cli.report_parts import escape
+from snncc.compiler.cli.report.charts import bar, legend
+from snncc.compiler.cli.report.facts import UNITS, Stats, layer_name
+from snncc.compiler.cli.report.parts import escape
 
 WHAT: Final[dict[str, str]] = {
     **UNITS,

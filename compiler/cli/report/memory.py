@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from snncc.compiler.cli.report_charts import PALETTE, legend
-from snncc.compiler.cli.report_facts import Stats, si
-from snncc.compiler.cli.report_parts import escape
+from snncc.compiler.cli.report.charts import PALETTE, legend
+from snncc.compiler.cli.report.facts import Stats, si
+from snncc.compiler.cli.report.parts import escape
 
 TASKS: Final = 40
 """Rows of the scratchpad's map at most."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from snncc.compiler.cli.report_facts import Stats, bytes_of, joules, layer_name, si
-from snncc.compiler.cli.report_parts import escape, percent, table
+from snncc.compiler.cli.report.facts import Stats, bytes_of, joules, layer_name, si
+from snncc.compiler.cli.report.parts import escape, percent, table
 
 _NOTE = (
     '<p class="note">Both sides use one cost model. The estimate prices every instruction once, at '

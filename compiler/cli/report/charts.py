@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from snncc.compiler.cli.report_facts import Stats, bytes_of, layer_name, peak_macs, si
-from snncc.compiler.cli.report_parts import escape
+from snncc.compiler.cli.report.facts import Stats, bytes_of, layer_name, peak_macs, si
+from snncc.compiler.cli.report.parts import escape
 
 PALETTE: Final = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#f0e442", "#999999",

@@ -1,0 +1,1 @@
+"""The page that `snncc report` writes."""
