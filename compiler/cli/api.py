@@ -27,7 +27,6 @@ import numpy.typing as npt
 from snncc.compiler.backend.compile import CompileOptions, compile_module
 from snncc.compiler.cli.build import TO_PHASED, Request, import_model, lower
 from snncc.compiler.cli.data import check_classes, doubtful_scale, find_data
-from snncc.compiler.cli.doubts import overflow_doubts
 from snncc.compiler.cli.execute import Program, Result, load_program, run_program
 from snncc.compiler.cli.failure import Stopped, versions
 from snncc.compiler.cli.identity import identity_of
@@ -48,6 +47,7 @@ from snncc.compiler.cli.trainer import (
 )
 from snncc.compiler.config import Config, load_config
 from snncc.compiler.diag import CompileError, Diagnostic, fail
+from snncc.compiler.driver.doubts import overflow_doubts
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.layers import parameter_layers

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto
 
 from e2e.common import BATCH, CONFIG, DIGITS, refused, snncc
-from snncc.compiler.cli import survey
+from snncc.compiler.cli.survey import survey
 from snncc.models.datasets import LOADERS, Dataset
 
 BASE = ("--config", CONFIG, "--inputs", BATCH)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from snncc.compiler.cli.build import Request, import_model, lower
-from snncc.compiler.cli.doubts import doubts
 from snncc.compiler.cli.files import read_npz
 from snncc.compiler.cli.interface import Array, mapping
-from snncc.compiler.cli.survey_tables import Value, neuron_table, show
-from snncc.compiler.cli.trial import densities, silent
+from snncc.compiler.cli.survey.survey_tables import Value, neuron_table, show
+from snncc.compiler.cli.survey.trial import densities, silent
 from snncc.compiler.config import Config
 from snncc.compiler.config_schema import KEYS
 from snncc.compiler.diag import CompileError, Diagnostic, fail
+from snncc.compiler.driver.doubts import doubts
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.loss_scale import DYNAMIC_KEYS, loss_scale
 from snncc.compiler.pipeline.manager import PassFailure

@@ -1,0 +1,1 @@
+"""What `snncc check` finds out about a model."""
