@@ -27,7 +27,7 @@ def inputs(percent: int) -> tuple[np.ndarray, np.ndarray]:
 def _ours(percent: int) -> Side:
     from snncc.compiler.cli import api
     from snncc.compiler.cli.simulate import Chip
-    from snncc.compiler.config import parse_config
+    from snncc.compiler.config.config import parse_config
 
     config = parse_config(
         f"""

@@ -45,13 +45,13 @@ from snncc.compiler.cli.trainer import (
     fit,
     steps_per_epoch,
 )
-from snncc.compiler.config import Config, load_config
+from snncc.compiler.config.config import Config, load_config
+from snncc.compiler.config.loss_scale import loss_scale
 from snncc.compiler.diag import CompileError, Diagnostic, fail
 from snncc.compiler.driver.doubts import overflow_doubts
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.layers import parameter_layers
-from snncc.compiler.loss_scale import loss_scale
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer
 from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict

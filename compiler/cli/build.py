@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from snncc.compiler.cli.evidence import EVIDENCE
 from snncc.compiler.cli.files import MODEL_SUFFIXES
-from snncc.compiler.config import Config
-from snncc.compiler.config_check import suggest
-from snncc.compiler.config_schema import BY_PATH
+from snncc.compiler.config.check import suggest
+from snncc.compiler.config.config import Config
+from snncc.compiler.config.schema import BY_PATH
 from snncc.compiler.diag import CompileError, Diagnostic, DiagnosticSink, fail
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Location, Module

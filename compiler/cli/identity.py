@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.config import Config
-from snncc.compiler.config_schema import KEYS
+from snncc.compiler.config.config import Config
+from snncc.compiler.config.schema import KEYS
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import UNKNOWN, Module, sha256_of
 from snncc.compiler.ir.printer import print_module

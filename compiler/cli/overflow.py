@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.compiler.config.loss_scale import SCALE_STATE
 from snncc.compiler.diag import Diagnostic
-from snncc.compiler.loss_scale import SCALE_STATE
 from snncc.isa import fp16
 from snncc.isa.layout import extent, read_tensor
 from snncc.isa.objfile import ObjectFile, TensorEntry, machine_of

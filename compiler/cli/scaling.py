@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from snncc.compiler.cli.overflow import Lost, Watch, listed
 from snncc.compiler.cli.simulate import Chip
+from snncc.compiler.config.loss_scale import SCALE_STATE, LossScale
 from snncc.compiler.diag import fail
-from snncc.compiler.loss_scale import SCALE_STATE, LossScale
 from snncc.isa.layout import extent
 
 Array: TypeAlias = npt.NDArray[Any]

@@ -9,10 +9,10 @@ import numpy as np
 
 from snncc.compiler.cli.input_values import ROUNDS_TO_INFINITY
 from snncc.compiler.cli.interface import Array, mapping
-from snncc.compiler.config import Config
+from snncc.compiler.config.config import Config
+from snncc.compiler.config.loss_scale import loss_scale
 from snncc.compiler.diag import Diagnostic
 from snncc.compiler.ir.core import Attribute, Module, Op, Value
-from snncc.compiler.loss_scale import loss_scale
 
 LARGEST = 65504.0
 """The largest finite binary16 number."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from snncc.compiler.config import Config
+from snncc.compiler.config.config import Config
 from snncc.compiler.diag import DiagnosticSink
 from snncc.isa.machine import Machine
 

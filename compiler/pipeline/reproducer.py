@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from snncc.compiler.config_write import to_toml
+from snncc.compiler.config.write import to_toml
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.printer import print_module
 from snncc.compiler.ir.resources import ResourceFile, side_file

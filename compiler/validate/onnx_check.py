@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 
-from snncc.compiler.config import Config
+from snncc.compiler.config.config import Config
 from snncc.compiler.diag import CompileError, fail
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Attribute, Module, Op

@@ -8,7 +8,7 @@ import pytest
 from e2e.common import BATCH, CONFIG, DIGITS
 from snncc.compiler.cli import api as snncc
 from snncc.compiler.cli.simulate import Chip
-from snncc.compiler.config import parse_config
+from snncc.compiler.config.config import parse_config
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from e2e.common import BATCH, CONFIG, DIGITS, refused, snncc
 from snncc.compiler.cli import api
 from snncc.compiler.cli.files import npz_bytes
-from snncc.compiler.config import load_config
+from snncc.compiler.config.config import load_config
 from snncc.models.datasets import digits
 
 TRAIN = ("train", DIGITS, "--config", CONFIG, "--target", "small")

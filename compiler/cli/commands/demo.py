@@ -44,7 +44,7 @@ def _demo(onnx: Path, npz: Path, toml: Path, target: str, cores: int, epochs: in
     from snncc.compiler.cli import api
     from snncc.compiler.cli.files import read_npz
     from snncc.compiler.cli.stages import Recorder
-    from snncc.compiler.config import load_config
+    from snncc.compiler.config.config import load_config
     from snncc.compiler.diag import fail
 
     began = time.perf_counter()

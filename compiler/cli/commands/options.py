@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from snncc.compiler.config import Config, load_config
+from snncc.compiler.config.config import Config, load_config
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-from snncc.compiler.config import Config
-from snncc.compiler.config_check import Surrogate, suggest
-from snncc.compiler.config_schema import SURROGATES
+from snncc.compiler.config.check import Surrogate, suggest
+from snncc.compiler.config.config import Config
+from snncc.compiler.config.loss_scale import loss_scale
+from snncc.compiler.config.schema import SURROGATES
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.ir.neuron_constants import constants, promote
-from snncc.compiler.loss_scale import loss_scale
 from snncc.compiler.passes.graph._reset_paths import detach_resets
 from snncc.compiler.passes.graph._spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from snncc.compiler.config import Config, load_config, parse_config
-from snncc.compiler.config_schema import BY_PATH, KEYS, SURROGATES
+from snncc.compiler.config.config import Config, load_config, parse_config
+from snncc.compiler.config.schema import BY_PATH, KEYS, SURROGATES
 from snncc.compiler.diag import CompileError
 
 

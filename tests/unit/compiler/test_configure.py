@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snncc.compiler.config import Config, parse_config
+from snncc.compiler.config.config import Config, parse_config
 from snncc.compiler.diag import CompileError
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Block, Func, Location, Module, Op, seq, tensor

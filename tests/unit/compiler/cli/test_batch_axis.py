@@ -10,7 +10,7 @@ import pytest
 
 from onnx_models import Array, Graph
 from snncc.compiler.cli import api
-from snncc.compiler.config import Config
+from snncc.compiler.config.config import Config
 
 STEPS, BATCH, WIDTH = 4, 3, 6
 TIME_MAJOR, BATCH_FIRST, STATIC = (STEPS, BATCH, WIDTH), (BATCH, STEPS, WIDTH), (BATCH, WIDTH)

@@ -11,9 +11,9 @@ import pytest
 from snncc.compiler.cli import api
 from snncc.compiler.cli.overflow import Watch
 from snncc.compiler.cli.scaling import GOOD_STEPS, Guard
-from snncc.compiler.config import parse_config
+from snncc.compiler.config.config import parse_config
+from snncc.compiler.config.loss_scale import SCALE_STATE, LossScale
 from snncc.compiler.diag import CompileError
-from snncc.compiler.loss_scale import SCALE_STATE, LossScale
 from snncc.isa.layout import extent
 from snncc.isa.machine import load_machine
 

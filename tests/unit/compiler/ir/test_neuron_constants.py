@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from onnx_models import Form, leaky_net, load, neurons, run_module
-from snncc.compiler.config import load_config
+from snncc.compiler.config.config import load_config
 from snncc.compiler.ir.neuron_constants import constants, promote
 from snncc.compiler.ir.verify import verify
 from snncc.compiler.passes.graph.configure import configure

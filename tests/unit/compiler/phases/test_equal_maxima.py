@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lowered import phased
-from snncc.compiler.config import Config, parse_config
+from snncc.compiler.config.config import Config, parse_config
 from snncc.compiler.diag import CompileError
 from snncc.compiler.interp import evaluate
 from snncc.compiler.ir.core import Attribute, Module

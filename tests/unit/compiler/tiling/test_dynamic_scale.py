@@ -8,9 +8,9 @@ import pytest
 
 from lowered import phased
 from rich_networks import rich_network
+from snncc.compiler.config.loss_scale import SCALE_STATE
 from snncc.compiler.interp import evaluate
 from snncc.compiler.ir.core import Module
-from snncc.compiler.loss_scale import SCALE_STATE
 from strategies_networks import random_inputs, random_network
 from whole_stack import check_fitting
 

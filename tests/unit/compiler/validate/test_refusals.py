@@ -13,7 +13,7 @@ from onnx_models import Graph
 from snncc.compiler.cli import build
 from snncc.compiler.cli.build import Request, import_model
 from snncc.compiler.cli.main import cli
-from snncc.compiler.config import Config
+from snncc.compiler.config.config import Config
 from snncc.compiler.diag import CompileError
 from snncc.compiler.frontend import onnx_import
 from snncc.compiler.ir.core import Module

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from random_nir import Array, node
-from snncc.compiler.config import Config
+from snncc.compiler.config.config import Config
 from snncc.compiler.diag import CompileError, DiagnosticSink
 from snncc.compiler.frontend.dsl_import import import_program
 from snncc.compiler.frontend.dsl_parse import parse

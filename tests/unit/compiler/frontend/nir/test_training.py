@@ -8,7 +8,7 @@ import numpy as np
 
 from nir_files import Node, chain, write
 from snncc.compiler.cli import api
-from snncc.compiler.config import Config
+from snncc.compiler.config.config import Config
 
 RNG = np.random.default_rng(1)
 

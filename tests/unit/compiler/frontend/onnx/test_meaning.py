@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from lowered import phased
 from onnx_models import Array, Graph, agree, load, neurons, run_file, run_module
-from snncc.compiler.config import parse_config
+from snncc.compiler.config.config import parse_config
 from snncc.compiler.diag import CompileError
 from snncc.compiler.frontend.exporter_names import numbered
 from snncc.compiler.frontend.onnx_import import import_onnx

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snncc.compiler.config import Config
+from snncc.compiler.config.config import Config
 from snncc.compiler.diag import fail
 
 DYNAMIC = "dynamic"

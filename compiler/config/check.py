@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import frexp, isfinite
 from typing import Literal, TypeAlias, cast
 
-from snncc.compiler.config_schema import SURROGATES, Key, Value
+from snncc.compiler.config.schema import SURROGATES, Key, Value
 from snncc.compiler.diag import DiagnosticSink
 
 Origin: TypeAlias = Literal["flag", "config", "metadata", "pattern", "default"]

@@ -3,7 +3,7 @@
     surrogate = config.surrogate("lif1")     # Surrogate(name, params) with its origin, or None
     config.number("loss.scale"), config.origin("loss.scale")
 
-The keys are those of :mod:`snncc.compiler.config_schema`; an unknown one is an error.  What neither
+The keys are those of :mod:`snncc.compiler.config.schema`; an unknown one is an error.  What neither
 file nor flag says is None or the documented default; the ``configure`` pass decides the rest with
 the model's metadata.
 """
@@ -17,14 +17,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
-from snncc.compiler.config_check import (
+from snncc.compiler.config.check import (
     Origin,
     Surrogate,
     check_value,
     read_surrogate,
     suggest,
 )
-from snncc.compiler.config_schema import (
+from snncc.compiler.config.schema import (
     BY_PATH,
     RESET_GRADIENTS,
     SECTIONS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from snncc.compiler.config import Config
-from snncc.compiler.config_schema import Value
+from snncc.compiler.config.config import Config
+from snncc.compiler.config.schema import Value
 
 
 def to_toml(config: Config) -> str:

@@ -1,0 +1,1 @@
+"""The training configuration: schema, checks, origin of every value."""
