@@ -48,7 +48,7 @@ def vgg11() -> str:
 
 def _case(name: str, text: Callable[[], str]) -> Case:
     def prepare() -> tuple[Side, Side | None, str]:
-        from snncc.compiler.cli import api
+        from snncc.compiler.driver import api
 
         path = Path(tempfile.mkdtemp(prefix="snncc-bench-"), f"{name}.snn")
         path.write_text(text())

@@ -54,7 +54,7 @@ def program(
     shape: tuple[int, int, int], batch: int, features: Sequence[Layer], hidden: Sequence[int]
 ) -> Any:
     """Return the compiled training step."""
-    from snncc.compiler.cli import api
+    from snncc.compiler.driver import api
 
     path = Path(tempfile.mkdtemp(prefix="snncc-bench-"), "net.snn")
     path.write_text(network(shape, features, hidden))
@@ -64,7 +64,7 @@ def program(
 def _ours(
     shape: tuple[int, int, int], batch: int, features: Sequence[Layer], hidden: Sequence[int]
 ) -> Side:
-    from snncc.compiler.cli.simulate import Chip
+    from snncc.compiler.driver.simulate import Chip
 
     made = program(shape, batch, features, hidden)
     chip = Chip(made.object_file, made.interface, folder=made.folder)

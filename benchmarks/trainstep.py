@@ -25,9 +25,9 @@ def inputs(percent: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ours(percent: int) -> Side:
-    from snncc.compiler.cli import api
-    from snncc.compiler.cli.simulate import Chip
     from snncc.compiler.config.config import parse_config
+    from snncc.compiler.driver import api
+    from snncc.compiler.driver.simulate import Chip
 
     config = parse_config(
         f"""

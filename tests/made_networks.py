@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from snncc.compiler.cli import api
+from snncc.compiler.driver import api
 from snncc.isa.objfile import ObjectFile
 
 _HEAD: Final = "init(seed=3, gain=2)\nlet fire = lif(beta=0.9, reset=subtract)\n"

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 import click
 
-from snncc.compiler.cli.evidence import EVIDENCE
-from snncc.compiler.cli.streams import OUTSIDE, drop_output, guarded_streams
+from snncc.compiler.driver.evidence import EVIDENCE
+from snncc.compiler.driver.streams import OUTSIDE, drop_output, guarded_streams
 
 EXIT_INPUT = 1
 EXIT_INTERNAL = 70
@@ -86,7 +86,7 @@ class Roof(click.Group):
             if error.errno not in OUTSIDE:
                 raise
             drop_output()
-            from snncc.compiler.cli.failure import explain
+            from snncc.compiler.driver.failure import explain
 
             with suppress(OSError):
                 print(explain(error)[0], file=sys.stderr)
@@ -105,7 +105,7 @@ class Roof(click.Group):
         except BrokenPipeError:
             raise
         except Exception as error:
-            from snncc.compiler.cli.failure import explain
+            from snncc.compiler.driver.failure import explain
 
             text, code = explain(error, self.words)
             _leave(text, code)

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from snncc.compiler.cli.input_values import ROUNDS_TO_INFINITY
-from snncc.compiler.cli.interface import Array, mapping
 from snncc.compiler.config.config import Config
 from snncc.compiler.config.loss_scale import loss_scale
 from snncc.compiler.diag import Diagnostic
+from snncc.compiler.driver.input_values import ROUNDS_TO_INFINITY
+from snncc.compiler.driver.interface import Array, mapping
 from snncc.compiler.ir.core import Attribute, Module, Op, Value
 
 LARGEST = 65504.0

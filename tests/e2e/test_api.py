@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from e2e.common import BATCH, CONFIG, DIGITS
-from snncc.compiler.cli import api as snncc
-from snncc.compiler.cli.simulate import Chip
 from snncc.compiler.config.config import parse_config
+from snncc.compiler.driver import api as snncc
+from snncc.compiler.driver.simulate import Chip
 
 
 @pytest.fixture(scope="module")

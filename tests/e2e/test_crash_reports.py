@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from e2e.common import BATCH, CONFIG, DIGITS, refused, snncc
-from snncc.compiler.cli import trainer
+from snncc.compiler.driver import trainer
 from snncc.compiler.frontend import onnx_import
 from snncc.compiler.ir.resources import read_module
 from snncc.compiler.passes.phases import split_forward

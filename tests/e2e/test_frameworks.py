@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snncc.compiler.cli import api
-from snncc.compiler.cli.build import TO_PHASED, lower
-from snncc.compiler.cli.interpret import interpret
-from snncc.compiler.cli.simulate import step_seed
+from snncc.compiler.driver import api
+from snncc.compiler.driver.build import TO_PHASED, lower
+from snncc.compiler.driver.interpret import interpret
+from snncc.compiler.driver.simulate import step_seed
 
 DATA = Path(__file__).parents[1] / "data" / "frameworks"
 NAMES = sorted(p.stem for p in DATA.glob("*.onnx"))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from e2e.common import BATCH, CONFIG, DIGITS, refused, snncc
-from snncc.compiler.cli import api
-from snncc.compiler.cli.files import npz_bytes
 from snncc.compiler.config.config import load_config
+from snncc.compiler.driver import api
+from snncc.compiler.driver.files import npz_bytes
 from snncc.models.datasets import digits
 
 TRAIN = ("train", DIGITS, "--config", CONFIG, "--target", "small")

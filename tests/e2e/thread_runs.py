@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from snncc.compiler.cli import api
-from snncc.compiler.cli.execute import run_program
+from snncc.compiler.driver import api
+from snncc.compiler.driver.execute import run_program
 from snncc.isasim.engines import kernel_cache, select_engine
 from snncc.isasim.system import Options
 

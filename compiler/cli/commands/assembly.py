@@ -29,9 +29,9 @@ def asm(source: str, output: str | None, listing: str | None, target: str | None
     """
     from snncc.assembler import assemble
     from snncc.compiler.cli.commands.places import check_places, unnamed
-    from snncc.compiler.cli.files import read_bytes, write_bytes, write_text
-    from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
     from snncc.compiler.diag import fail
+    from snncc.compiler.driver.files import read_bytes, write_bytes, write_text
+    from snncc.compiler.driver.machines import DEFAULT_TARGET, find_machine
     from snncc.isa.container import is_program
     from snncc.isa.objfile import ObjectFileError, to_bytes
 
@@ -91,9 +91,9 @@ def dis(
     from snncc.assembler import listing
     from snncc.assembler.disassemble import SideFile, disassemble
     from snncc.compiler.cli.commands.places import check_places
-    from snncc.compiler.cli.files import write_bytes, write_text
-    from snncc.compiler.cli.simulate import read_program
     from snncc.compiler.diag import fail
+    from snncc.compiler.driver.files import write_bytes, write_text
+    from snncc.compiler.driver.simulate import read_program
 
     check_places({"PROG.snnx": program}, {"-o": output, "--data": data})
     found = read_program(program)

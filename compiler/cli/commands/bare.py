@@ -14,13 +14,13 @@ from snncc.compiler.cli.commands.debug import debug_chip, make_debugger
 from snncc.compiler.cli.commands.inspection import Inspection
 from snncc.compiler.cli.commands.show import show_warnings
 from snncc.compiler.cli.commands.tracing import open_tracers
-from snncc.compiler.cli.estimated import with_estimate
-from snncc.compiler.cli.execute import Program
-from snncc.compiler.cli.files import npz_bytes, read_npz, write_bytes, write_text
-from snncc.compiler.cli.input_values import rounding_warnings
-from snncc.compiler.cli.interface import InputLayout, Interface
-from snncc.compiler.cli.simulate import Chip, refuse_races
 from snncc.compiler.diag import fail
+from snncc.compiler.driver.estimated import with_estimate
+from snncc.compiler.driver.execute import Program
+from snncc.compiler.driver.files import npz_bytes, read_npz, write_bytes, write_text
+from snncc.compiler.driver.input_values import rounding_warnings
+from snncc.compiler.driver.interface import InputLayout, Interface
+from snncc.compiler.driver.simulate import Chip, refuse_races
 from snncc.isa.layout import LayoutError
 from snncc.isa.objfile import ObjectFile
 from snncc.isasim.system import Options

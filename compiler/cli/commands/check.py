@@ -47,8 +47,8 @@ def check(
       snncc check net.onnx --config net.toml --inputs batch.npz --short
       snncc check net.onnx --timesteps 25 --json | jq '.diagnostics'
     """
-    from snncc.compiler.cli.machines import find_machine
     from snncc.compiler.cli.survey import survey
+    from snncc.compiler.driver.machines import find_machine
 
     settings = read_config(config, flags)
     machine = find_machine(target or settings.text("machine.target"), cores)

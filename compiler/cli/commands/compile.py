@@ -58,11 +58,11 @@ def compile_(
       snncc compile net.onnx --emit ir:phased > step.snnir
     """
     stage = _stage(emit)
-    from snncc.compiler.cli import api
     from snncc.compiler.cli.commands.places import check_places, unnamed
     from snncc.compiler.cli.commands.show import show_warnings
-    from snncc.compiler.cli.files import write_bytes, write_text
-    from snncc.compiler.cli.stages import Recorder
+    from snncc.compiler.driver import api
+    from snncc.compiler.driver.files import write_bytes, write_text
+    from snncc.compiler.driver.stages import Recorder
     from snncc.compiler.pipeline.dumps import DumpWriter
     from snncc.compiler.pipeline.manager import Observer
     from snncc.isa.container import is_program
@@ -133,9 +133,9 @@ def _emit_ir(
     loaded: Any, stage: str, output: str, target: str | None, cores: int | None, mode: str,
     level: int, observers: list[Any],
 ) -> None:  # fmt: skip
-    from snncc.compiler.cli.build import lower
-    from snncc.compiler.cli.files import write_text
-    from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
+    from snncc.compiler.driver.build import lower
+    from snncc.compiler.driver.files import write_text
+    from snncc.compiler.driver.machines import DEFAULT_TARGET, find_machine
     from snncc.compiler.ir.printer import print_module
     from snncc.compiler.ir.resources import write_module
 

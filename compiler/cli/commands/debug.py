@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from snncc.compiler.cli.failure import Stopped
-from snncc.compiler.cli.files import read_bytes
-from snncc.compiler.cli.simulate import STOP_CODES, Chip
 from snncc.compiler.diag import Diagnostic
+from snncc.compiler.driver.failure import Stopped
+from snncc.compiler.driver.files import read_bytes
+from snncc.compiler.driver.simulate import STOP_CODES, Chip
 from snncc.isasim.debug_commands import execute
 from snncc.isasim.debugger import Debugger
 

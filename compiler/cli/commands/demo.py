@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from snncc.compiler.cli.api import Program
-    from snncc.compiler.cli.stages import Recorder
+    from snncc.compiler.driver.api import Program
+    from snncc.compiler.driver.stages import Recorder
 
 MODEL = "mlp_digits"
 GOAL = 0.93
@@ -41,11 +41,11 @@ def demo(target: str, cores: int, epochs: int) -> None:
 
 
 def _demo(onnx: Path, npz: Path, toml: Path, target: str, cores: int, epochs: int) -> None:
-    from snncc.compiler.cli import api
-    from snncc.compiler.cli.files import read_npz
-    from snncc.compiler.cli.stages import Recorder
     from snncc.compiler.config.config import load_config
     from snncc.compiler.diag import fail
+    from snncc.compiler.driver import api
+    from snncc.compiler.driver.files import read_npz
+    from snncc.compiler.driver.stages import Recorder
 
     began = time.perf_counter()
     config = load_config(toml)

@@ -34,12 +34,12 @@ def export(
     of an ONNX file is [B, ...] too, and a NIR file wants it repeated. What a format has no words
     for is an error.
     """
-    from snncc.compiler.cli import api
-    from snncc.compiler.cli.build import lower
     from snncc.compiler.cli.commands.places import check_places
     from snncc.compiler.cli.commands.show import show_warnings
-    from snncc.compiler.cli.export_weights import put_weights
     from snncc.compiler.diag import fail
+    from snncc.compiler.driver import api
+    from snncc.compiler.driver.build import lower
+    from snncc.compiler.driver.export_weights import put_weights
 
     check_places({"MODEL": model, "--config": config, "--parameters": parameters}, {"-o": output})
     path = Path(output)

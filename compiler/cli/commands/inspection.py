@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from snncc.compiler.cli.failure import Stopped
 from snncc.compiler.diag import fail
+from snncc.compiler.driver.failure import Stopped
 
 if TYPE_CHECKING:
     from snncc.isa.objfile import ObjectFile
@@ -102,7 +102,7 @@ class Inspection:
 
     def source(self, program: ObjectFile) -> Expected | Recording:
         """Return where the densities come from."""
-        from snncc.compiler.cli.files import read_bytes
+        from snncc.compiler.driver.files import read_bytes
         from snncc.isasim.activity import ActivityError, Recording
 
         data = read_bytes(self.activity) if self.activity is not None else b"{"
@@ -122,7 +122,7 @@ class Inspection:
     @contextmanager
     def keeping(self, stats: str | None) -> Generator[None]:
         """Write statistics and report also of a run that stops before its end."""
-        from snncc.compiler.cli.files import write_text
+        from snncc.compiler.driver.files import write_text
 
         try:
             yield
@@ -139,7 +139,7 @@ class Inspection:
 
     def finish(self, program: ObjectFile, options: Options, stats: Any) -> None:
         """Write the recording and the report of a run."""
-        from snncc.compiler.cli.files import write_bytes
+        from snncc.compiler.driver.files import write_bytes
 
         if self.record and options.recorder is not None:
             out = io.BytesIO()
@@ -153,7 +153,7 @@ class Inspection:
 
 def expected_densities(density: float | None, stats: str | None) -> Expected:
     """Return what ``--density`` and a ``--stats`` file of another run expect."""
-    from snncc.compiler.cli.files import read_bytes
+    from snncc.compiler.driver.files import read_bytes
     from snncc.isa.expected import DEFAULT_DENSITY
     from snncc.isasim.activity import ActivityError, Expected
 
@@ -181,10 +181,10 @@ def run_timing_only(
     from contextlib import ExitStack
 
     from snncc.compiler.cli.commands.tracing import open_tracers
-    from snncc.compiler.cli.estimated import with_estimate
-    from snncc.compiler.cli.files import write_text
-    from snncc.compiler.cli.interface import InputLayout, Interface
-    from snncc.compiler.cli.simulate import Chip
+    from snncc.compiler.driver.estimated import with_estimate
+    from snncc.compiler.driver.files import write_text
+    from snncc.compiler.driver.interface import InputLayout, Interface
+    from snncc.compiler.driver.simulate import Chip
     from snncc.isasim.activity import ActivityError
 
     options = replace(

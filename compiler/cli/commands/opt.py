@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from snncc.compiler.cli.build import Request, import_model
 from snncc.compiler.cli.commands.places import check_places
-from snncc.compiler.cli.files import is_model
 from snncc.compiler.config.config import Config, load_config
 from snncc.compiler.diag import fail
+from snncc.compiler.driver.build import Request, import_model
+from snncc.compiler.driver.files import is_model
 from snncc.compiler.ir.parser import MAX_CHARACTERS, Parsed
 from snncc.compiler.ir.printer import print_module
 from snncc.compiler.ir.resources import parse_text, read_module, write_module

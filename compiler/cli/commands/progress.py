@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from snncc.compiler.cli.trainer import Metrics
+from snncc.compiler.driver.trainer import Metrics
 
 
 class TrainProgress:

@@ -67,7 +67,7 @@ def targets(name: str | None, keys: bool, as_json: bool) -> None:
 
     A --target is a name from this list or a TOML file.
     """
-    from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
+    from snncc.compiler.driver.machines import DEFAULT_TARGET, find_machine
     from snncc.isa.machine import list_machines, schema_rows
 
     if keys:

@@ -76,9 +76,9 @@ def write_report(
     path: str, stats: Any, other: Any = None, names: tuple[str, str] = ("run", "other")
 ) -> None:
     """Write the page of a run."""
-    from snncc.compiler.cli.files import write_text
     from snncc.compiler.cli.report.page import page
     from snncc.compiler.diag import fail
+    from snncc.compiler.driver.files import write_text
 
     try:
         text = page(stats, other, names)
@@ -90,8 +90,8 @@ def write_report(
 
 def read_stats(path: str) -> Any:
     """Return the statistics of a run."""
-    from snncc.compiler.cli.files import read_bytes
     from snncc.compiler.diag import fail
+    from snncc.compiler.driver.files import read_bytes
 
     data = read_bytes(_file(path))
     try:

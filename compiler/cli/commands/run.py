@@ -83,8 +83,8 @@ def run(
     the file's own layout, and param/INITIALIZER after the update when there is an optimizer.
     """
     from snncc.compiler.cli.commands.places import check_places
-    from snncc.compiler.cli.files import is_model, read_npz
     from snncc.compiler.diag import fail
+    from snncc.compiler.driver.files import is_model, read_npz
 
     asked = Inspection.take(flags, debug)
     check_places(
@@ -101,7 +101,7 @@ def run(
     options = asked.options(_options(engine, check_races, strict_init, max_instructions), stats)
     where = inputs or program
     if asked.timing_only and is_model(path):
-        from snncc.compiler.cli import api
+        from snncc.compiler.driver import api
 
         arrays = read_npz(inputs, ("x", "y")) if inputs else {}
         shape = arrays["x"].shape if "x" in arrays else None
@@ -110,7 +110,7 @@ def run(
         run_timing_only(made.object_file, asked, options, stats, trace)
         return
     if is_model(path):
-        from snncc.compiler.cli import api  # the compiler: programs start sooner without
+        from snncc.compiler.driver import api  # the compiler: programs start sooner without
 
         arrays = _model_inputs(inputs, mode, where)
         loaded = _load(path, settings, arrays["x"].shape, dt, no_validate)
@@ -128,9 +128,9 @@ def run(
             help_ = "MODEL is .onnx; a program is .snnx"
             fail("E0024", "neither a model nor a program", program, help=help_)
         _refuse(config, target, cores, numerics, settings)
-        from snncc.compiler.cli.execute import as_program
-        from snncc.compiler.cli.failure import show_validation
-        from snncc.compiler.cli.simulate import read_program
+        from snncc.compiler.driver.execute import as_program
+        from snncc.compiler.driver.failure import show_validation
+        from snncc.compiler.driver.simulate import read_program
 
         raw = read_program(program)
         if asked.timing_only:
@@ -151,8 +151,8 @@ def run(
 
         debug_program(made, arrays, options, asked.commands)
         return
-    from snncc.compiler.cli.execute import run_program
-    from snncc.compiler.cli.simulate import refuse_races
+    from snncc.compiler.driver.execute import run_program
+    from snncc.compiler.driver.simulate import refuse_races
 
     with ExitStack() as files:
         files.enter_context(asked.keeping(stats))
@@ -177,8 +177,8 @@ def run(
 
 
 def _load(path: Path, settings: Any, shape: Any, dt: float | None, no_validate: bool) -> Any:
-    from snncc.compiler.cli import api
-    from snncc.compiler.cli.failure import show_validation
+    from snncc.compiler.driver import api
+    from snncc.compiler.driver.failure import show_validation
 
     loaded = api.load(path, config=settings, x_shape=shape, dt=dt, validate=not no_validate)
     show_validation(loaded.verdict.as_json())
@@ -187,8 +187,8 @@ def _load(path: Path, settings: Any, shape: Any, dt: float | None, no_validate: 
 
 def _model_inputs(inputs: str | None, mode: str | None, where: str) -> dict[str, Any]:
     """Return x, and y for a training step."""
-    from snncc.compiler.cli.files import read_npz
     from snncc.compiler.diag import fail
+    from snncc.compiler.driver.files import read_npz
 
     arrays = read_npz(inputs, ("x",) if mode == "infer" else ("x", "y")) if inputs else {}
     if "x" not in arrays:
@@ -238,7 +238,7 @@ def _refuse_files(files: Mapping[str, str | None]) -> None:
 
 def _finish(result: Any, output: str | None, stats: str | None) -> None:
     from snncc.compiler.cli.commands.show import show_warnings
-    from snncc.compiler.cli.files import npz_bytes, write_bytes, write_text
+    from snncc.compiler.driver.files import npz_bytes, write_bytes, write_text
 
     show_warnings(result.warnings)
     if output:

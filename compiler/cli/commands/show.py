@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from snncc.compiler.cli.failure import show_validation
 from snncc.compiler.diag import Diagnostic, render
+from snncc.compiler.driver.failure import show_validation
 
 
 def show_warnings(warnings: Iterable[Diagnostic], validation: object = None) -> None:

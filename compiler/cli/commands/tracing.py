@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from snncc.compiler.cli.failure import Stopped
-from snncc.compiler.cli.files import writing
 from snncc.compiler.diag import fail
+from snncc.compiler.driver.failure import Stopped
+from snncc.compiler.driver.files import writing
 from snncc.isa.machine import Machine
 from snncc.isa.objfile import ObjectFile, ObjectFileError, machine_of
 from snncc.isasim.hooks import Tracer

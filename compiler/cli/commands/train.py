@@ -60,12 +60,12 @@ def train(
         raise click.UsageError("--resume goes on with a run, --overwrite begins anew")
     if resume and output and Path(resume) != Path(output):
         raise click.UsageError("--resume goes on in its own folder; leave -o out")
-    from snncc.compiler.cli import api
     from snncc.compiler.cli.commands.progress import TrainProgress
     from snncc.compiler.cli.commands.show import show_warnings
-    from snncc.compiler.cli.files import npz_bytes, write_bytes
-    from snncc.compiler.cli.resuming import telling_how_to_go_on
-    from snncc.compiler.cli.trainer import WEIGHTS, Metrics, refuse_earlier_run
+    from snncc.compiler.driver import api
+    from snncc.compiler.driver.files import npz_bytes, write_bytes
+    from snncc.compiler.driver.resuming import telling_how_to_go_on
+    from snncc.compiler.driver.trainer import WEIGHTS, Metrics, refuse_earlier_run
 
     if output and not resume and not overwrite:
         refuse_earlier_run(Path(output))  # before the time that compiling takes

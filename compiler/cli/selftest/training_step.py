@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from snncc.compiler.cli.selftest.outcome import Wrong
 
 if TYPE_CHECKING:
-    from snncc.compiler.cli.api import Result
+    from snncc.compiler.driver.api import Result
 
 MODEL = "mlp_digits"
 EXPECTED = "training_step.json"
@@ -22,8 +22,8 @@ EXPECTED = "training_step.json"
 
 def step(engine: str, cores: int) -> Result:
     """Compile the model and run one step on its shipped inputs."""
-    from snncc.compiler.cli import api
-    from snncc.compiler.cli.files import read_npz
+    from snncc.compiler.driver import api
+    from snncc.compiler.driver.files import read_npz
 
     shipped = files("snncc.models")
     with (

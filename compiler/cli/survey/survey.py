@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from snncc.compiler.cli.build import Request, import_model, lower
-from snncc.compiler.cli.files import read_npz
-from snncc.compiler.cli.interface import Array, mapping
 from snncc.compiler.cli.survey.survey_tables import Value, neuron_table, show
 from snncc.compiler.cli.survey.trial import densities, silent
 from snncc.compiler.config.config import Config
 from snncc.compiler.config.loss_scale import DYNAMIC_KEYS, loss_scale
 from snncc.compiler.config.schema import KEYS
 from snncc.compiler.diag import CompileError, Diagnostic, fail
+from snncc.compiler.driver.build import Request, import_model, lower
 from snncc.compiler.driver.doubts import doubts
+from snncc.compiler.driver.files import read_npz
+from snncc.compiler.driver.interface import Array, mapping
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.pipeline.manager import PassFailure
 from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from snncc.compiler.cli.interface import SPIKES, Array, expose_spikes, interface_of
 from snncc.compiler.diag import Diagnostic
+from snncc.compiler.driver.interface import SPIKES, Array, expose_spikes, interface_of
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module, Op
 

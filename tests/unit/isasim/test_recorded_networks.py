@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from made_networks import NETWORKS, program
-from snncc.compiler.cli.simulate import Chip
+from snncc.compiler.driver.simulate import Chip
 from snncc.isasim.activity import Recorder, Recording
 from snncc.isasim.system import Options, System
 

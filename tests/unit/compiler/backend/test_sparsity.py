@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snncc.compiler.cli import api
+from snncc.compiler.driver import api
 
 STEPS, BATCH, IN, HIDDEN, OUT = 5, 4, 24, 40, 6
 NETWORK = f"""input({IN}, steps={STEPS})

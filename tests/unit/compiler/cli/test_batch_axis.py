@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from onnx_models import Array, Graph
-from snncc.compiler.cli import api
 from snncc.compiler.config.config import Config
+from snncc.compiler.driver import api
 
 STEPS, BATCH, WIDTH = 4, 3, 6
 TIME_MAJOR, BATCH_FIRST, STATIC = (STEPS, BATCH, WIDTH), (BATCH, STEPS, WIDTH), (BATCH, WIDTH)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snncc.compiler.cli.files import npz_bytes, read_npz, write_bytes
 from snncc.compiler.diag import CompileError
+from snncc.compiler.driver.files import npz_bytes, read_npz, write_bytes
 
 
 def test_round_trip_and_equal_bytes(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from snncc.compiler.cli.input_values import first_unfit, refuse_unfit, rounding_warnings
-from snncc.compiler.cli.interface import InputLayout, Interface
 from snncc.compiler.diag import CompileError
+from snncc.compiler.driver.input_values import first_unfit, refuse_unfit, rounding_warnings
+from snncc.compiler.driver.interface import InputLayout, Interface
 
 Array = npt.NDArray[Any]
 AROUND_THE_END = [0.0, 65503.9, 65504.0, 65519.996, 65520.0, 65536.0, 1e30, np.inf, np.nan]

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from snncc.compiler.cli.interface import InputLayout, Interface, OutputLayout
 from snncc.compiler.diag import CompileError
+from snncc.compiler.driver.interface import InputLayout, Interface, OutputLayout
 
 Array = npt.NDArray[Any]
 

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from snncc.compiler.cli import api
-from snncc.compiler.cli.overflow import Watch
-from snncc.compiler.cli.scaling import GOOD_STEPS, Guard
 from snncc.compiler.config.config import parse_config
 from snncc.compiler.config.loss_scale import SCALE_STATE, LossScale
 from snncc.compiler.diag import CompileError
+from snncc.compiler.driver import api
+from snncc.compiler.driver.overflow import Watch
+from snncc.compiler.driver.scaling import GOOD_STEPS, Guard
 from snncc.isa.layout import extent
 from snncc.isa.machine import load_machine
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snncc.compiler.cli.identity import Identity
-from snncc.compiler.cli.trainer import Data, Metrics, Plan, accuracy, batches, fit
 from snncc.compiler.diag import CompileError
+from snncc.compiler.driver.identity import Identity
+from snncc.compiler.driver.trainer import Data, Metrics, Plan, accuracy, batches, fit
 
 Array = np.ndarray[Any, Any]
 

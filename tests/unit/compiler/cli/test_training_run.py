@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snncc.compiler.cli import api
-from snncc.compiler.cli.build import TO_PHASED, lower
-from snncc.compiler.cli.trainer import Array, Data, Plan, batches, fit
 from snncc.compiler.diag import CompileError
+from snncc.compiler.driver import api
+from snncc.compiler.driver.build import TO_PHASED, lower
+from snncc.compiler.driver.trainer import Array, Data, Plan, batches, fit
 from snncc.compiler.interp import evaluate
 
 NETWORK = """input(6, steps=2)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onnx_models import Graph
-from snncc.compiler.cli import api
+from snncc.compiler.driver import api
 from snncc.compiler.passes.tiling._orders import KERNEL, narrowed, widened
 
 

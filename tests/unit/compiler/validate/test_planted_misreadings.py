@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from planted_misreadings import KINDS, Plant, plants
-from snncc.compiler.cli.build import Request, import_model
 from snncc.compiler.config.config import Config, load_config
 from snncc.compiler.diag import CompileError
+from snncc.compiler.driver.build import Request, import_model
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module
 from snncc.compiler.passes.graph.configure import configure

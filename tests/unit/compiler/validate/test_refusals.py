@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from onnx_models import Graph
-from snncc.compiler.cli import build
-from snncc.compiler.cli.build import Request, import_model
 from snncc.compiler.cli.main import cli
 from snncc.compiler.config.config import Config
 from snncc.compiler.diag import CompileError
+from snncc.compiler.driver import build
+from snncc.compiler.driver.build import Request, import_model
 from snncc.compiler.frontend import onnx_import
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate import operators

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from snncc.compiler.cli.build import Request, import_model
 from snncc.compiler.config.config import Config, load_config
+from snncc.compiler.driver.build import Request, import_model
 
 ROOT = Path(__file__).resolve().parents[4]
 FILES = sorted([*(ROOT / "tests" / "data").rglob("*.onnx"), *(ROOT / "models").glob("*.onnx")])

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from nir_files import chain, write
-from snncc.compiler.cli import api
 from snncc.compiler.cli.main import cli
 from snncc.compiler.diag import CompileError
+from snncc.compiler.driver import api
 from snncc.compiler.frontend import dsl_layers, nir_build
 from snncc.compiler.frontend.dsl_args import Args
 from snncc.compiler.frontend.dsl_layers import LAYERS

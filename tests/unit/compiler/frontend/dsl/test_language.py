@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snncc.compiler.cli import api
 from snncc.compiler.diag import CompileError, DiagnosticSink
+from snncc.compiler.driver import api
 from snncc.compiler.frontend.dsl_import import Said, import_dsl
 from snncc.compiler.frontend.dsl_parse import parse
 from snncc.compiler.ir.core import Module

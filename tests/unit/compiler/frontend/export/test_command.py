@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner
 
-from snncc.compiler.cli import api
 from snncc.compiler.cli.main import cli
+from snncc.compiler.driver import api
 
 NET = """input(4, steps=6, batch=2) init(gain=3)
 fc = dense(5) lif(reset=hard) dense(3) lif(reset=hard)"""

@@ -11,12 +11,12 @@ import pytest
 
 from guards import tree
 from nir_files import Array
-from snncc.compiler.cli import api
-from snncc.compiler.cli.build import TO_PHASED, lower
-from snncc.compiler.cli.interface import interface_of
-from snncc.compiler.cli.interpret import interpret
 from snncc.compiler.config.config import Config, load_config
 from snncc.compiler.config.schema import Value as Setting
+from snncc.compiler.driver import api
+from snncc.compiler.driver.build import TO_PHASED, lower
+from snncc.compiler.driver.interface import interface_of
+from snncc.compiler.driver.interpret import interpret
 from snncc.compiler.frontend.export_nir import export_nir
 from snncc.compiler.frontend.export_onnx import export_onnx
 from snncc.compiler.frontend.onnx_import import import_onnx

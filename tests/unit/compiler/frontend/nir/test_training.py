@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from nir_files import Node, chain, write
-from snncc.compiler.cli import api
 from snncc.compiler.config.config import Config
+from snncc.compiler.driver import api
 
 RNG = np.random.default_rng(1)
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.cli.estimated import with_estimate
-from snncc.compiler.cli.failure import versions
-from snncc.compiler.cli.interface import Interface
-from snncc.compiler.cli.overflow import Watch, lost_warnings
-from snncc.compiler.cli.simulate import Chip, read_program
 from snncc.compiler.diag import Diagnostic
+from snncc.compiler.driver.estimated import with_estimate
+from snncc.compiler.driver.failure import versions
+from snncc.compiler.driver.interface import Interface
+from snncc.compiler.driver.overflow import Watch, lost_warnings
+from snncc.compiler.driver.simulate import Chip, read_program
 from snncc.isa.objfile import ObjectFile, to_bytes
 from snncc.isasim.hooks import Tracer
 from snncc.isasim.system import Options
@@ -90,7 +90,7 @@ def run_program(
     tracers: Sequence[Tracer] = (),
     where: str = "x",
 ) -> Result:
-    """Run one step of a program; see :func:`snncc.compiler.cli.api.run`."""
+    """Run one step of a program; see :func:`snncc.compiler.driver.api.run`."""
     chip = Chip(
         program.object_file,
         program.interface,

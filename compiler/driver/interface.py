@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.cli.input_values import refuse_unfit
 from snncc.compiler.diag import fail
+from snncc.compiler.driver.input_values import refuse_unfit
 
 if TYPE_CHECKING:
     from snncc.compiler.ir.core import Attribute, Module, Op

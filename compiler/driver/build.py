@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snncc.compiler.cli.evidence import EVIDENCE
-from snncc.compiler.cli.files import MODEL_SUFFIXES
 from snncc.compiler.config.check import suggest
 from snncc.compiler.config.config import Config
 from snncc.compiler.config.schema import BY_PATH
 from snncc.compiler.diag import CompileError, Diagnostic, DiagnosticSink, fail
+from snncc.compiler.driver.evidence import EVIDENCE
+from snncc.compiler.driver.files import MODEL_SUFFIXES
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Location, Module
 from snncc.compiler.passes.graph._spike_input import spike_input

@@ -15,8 +15,8 @@ from typing import IO, Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.cli.streams import stdout_bytes
 from snncc.compiler.diag import fail
+from snncc.compiler.driver.streams import stdout_bytes
 from snncc.isa.whole_file import open_whole
 
 Array: TypeAlias = npt.NDArray[Any]

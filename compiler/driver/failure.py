@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from snncc.compiler.cli.roof import EXIT_INPUT, EXIT_INTERNAL
-from snncc.compiler.cli.streams import OUTSIDE
 from snncc.compiler.diag import CompileError, Diagnostic
+from snncc.compiler.driver.streams import OUTSIDE
 
 
 class Stopped(Exception):
@@ -32,7 +32,7 @@ def explain(error: Exception, words: Sequence[str] = ()) -> tuple[str, int]:
         case Stopped():
             return str(error), error.code
         case CompileError() if any(d.code == "E0006" for d in error.diagnostics):
-            from snncc.compiler.cli.crash import report_crash
+            from snncc.compiler.driver.crash import report_crash
 
             return report_crash(error, words), EXIT_INTERNAL
         case CompileError():
@@ -44,7 +44,7 @@ def explain(error: Exception, words: Sequence[str] = ()) -> tuple[str, int]:
         case MemoryError():
             return _one("E0032", "not enough memory for this model on this computer"), EXIT_INPUT
         case _:
-            from snncc.compiler.cli.crash import report_crash
+            from snncc.compiler.driver.crash import report_crash
 
             return report_crash(error, words), EXIT_INTERNAL
 

@@ -15,9 +15,9 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from snncc.compiler.cli.evidence import EVIDENCE
-from snncc.compiler.cli.failure import versions
 from snncc.compiler.diag import Diagnostic
+from snncc.compiler.driver.evidence import EVIDENCE
+from snncc.compiler.driver.failure import versions
 from snncc.compiler.pipeline.manager import PassFailure
 from snncc.compiler.pipeline.reproducer import free_name
 

@@ -8,10 +8,10 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.cli.overflow import Lost, Watch, listed
-from snncc.compiler.cli.simulate import Chip
 from snncc.compiler.config.loss_scale import SCALE_STATE, LossScale
 from snncc.compiler.diag import fail
+from snncc.compiler.driver.overflow import Lost, Watch, listed
+from snncc.compiler.driver.simulate import Chip
 from snncc.isa.layout import extent
 
 Array: TypeAlias = npt.NDArray[Any]

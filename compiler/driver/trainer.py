@@ -19,9 +19,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.cli.files import make_folder, npz_bytes, read_npz, write_bytes
-from snncc.compiler.cli.identity import Identity, differences
 from snncc.compiler.diag import fail
+from snncc.compiler.driver.files import make_folder, npz_bytes, read_npz, write_bytes
+from snncc.compiler.driver.identity import Identity, differences
 
 Array: TypeAlias = npt.NDArray[Any]
 CHECKPOINT = "checkpoint.npz"

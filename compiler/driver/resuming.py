@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from snncc.compiler.cli.trainer import CHECKPOINT
 from snncc.compiler.diag import CompileError
+from snncc.compiler.driver.trainer import CHECKPOINT
 
 
 @contextmanager

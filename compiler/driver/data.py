@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.cli.files import read_npz
-from snncc.compiler.cli.input_values import refuse_unfit
-from snncc.compiler.cli.interface import Interface, check_labels
-from snncc.compiler.cli.trainer import Data
 from snncc.compiler.diag import Diagnostic, fail
+from snncc.compiler.driver.files import read_npz
+from snncc.compiler.driver.input_values import refuse_unfit
+from snncc.compiler.driver.interface import Interface, check_labels
+from snncc.compiler.driver.trainer import Data
 
 Array: TypeAlias = npt.NDArray[Any]
 

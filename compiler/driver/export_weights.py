@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from snncc.compiler.cli.files import read_npz
 from snncc.compiler.diag import fail
+from snncc.compiler.driver.files import read_npz
 from snncc.compiler.ir.core import Module
 
 

@@ -9,10 +9,10 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.cli.evidence import EVIDENCE
-from snncc.compiler.cli.failure import Stopped
-from snncc.compiler.cli.interface import SPIKES, Interface, OutputLayout, public_name
 from snncc.compiler.diag import Diagnostic, fail
+from snncc.compiler.driver.evidence import EVIDENCE
+from snncc.compiler.driver.failure import Stopped
+from snncc.compiler.driver.interface import SPIKES, Interface, OutputLayout, public_name
 from snncc.isa.objfile import ObjectFile, ObjectFileError
 from snncc.isa.objfile import read as read_object
 from snncc.isasim.faults import StopReason

@@ -8,14 +8,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.cli.interface import (
+from snncc.compiler.diag import fail
+from snncc.compiler.driver.interface import (
     Interface,
     OutputLayout,
     interface_of,
     public_name,
 )
-from snncc.compiler.cli.overflow import Lost, lost_values
-from snncc.compiler.diag import fail
+from snncc.compiler.driver.overflow import Lost, lost_values
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.layers import parameter_layers

@@ -1,6 +1,6 @@
 """The Python interface: load, compile, run, train; numpy arrays in, numpy arrays out.
 
-    from snncc.compiler.cli import api as snncc
+    from snncc.compiler.driver import api as snncc
 
     model = snncc.load("net.onnx", config="net.toml", batch=64)
     program = snncc.compile(model, target="multicore20", cores=4)
@@ -25,18 +25,22 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.backend.compile import CompileOptions, compile_module
-from snncc.compiler.cli.build import TO_PHASED, Request, import_model, lower
-from snncc.compiler.cli.data import check_classes, doubtful_scale, find_data
-from snncc.compiler.cli.execute import Program, Result, load_program, run_program
-from snncc.compiler.cli.failure import Stopped, versions
-from snncc.compiler.cli.identity import identity_of
-from snncc.compiler.cli.interface import Interface, expose_spikes, interface_of
-from snncc.compiler.cli.machines import DEFAULT_TARGET, find_machine
-from snncc.compiler.cli.overflow import LAYERS, Lost, lost_warnings
-from snncc.compiler.cli.readout import host_readout
-from snncc.compiler.cli.scaling import Guard
-from snncc.compiler.cli.simulate import Chip, read_program, step_seed
-from snncc.compiler.cli.trainer import (
+from snncc.compiler.config.config import Config, load_config
+from snncc.compiler.config.loss_scale import loss_scale
+from snncc.compiler.diag import CompileError, Diagnostic, fail
+from snncc.compiler.driver.build import TO_PHASED, Request, import_model, lower
+from snncc.compiler.driver.data import check_classes, doubtful_scale, find_data
+from snncc.compiler.driver.doubts import overflow_doubts
+from snncc.compiler.driver.execute import Program, Result, load_program, run_program
+from snncc.compiler.driver.failure import Stopped, versions
+from snncc.compiler.driver.identity import identity_of
+from snncc.compiler.driver.interface import Interface, expose_spikes, interface_of
+from snncc.compiler.driver.machines import DEFAULT_TARGET, find_machine
+from snncc.compiler.driver.overflow import LAYERS, Lost, lost_warnings
+from snncc.compiler.driver.readout import host_readout
+from snncc.compiler.driver.scaling import Guard
+from snncc.compiler.driver.simulate import Chip, read_program, step_seed
+from snncc.compiler.driver.trainer import (
     Data,
     History,
     Metrics,
@@ -45,10 +49,6 @@ from snncc.compiler.cli.trainer import (
     fit,
     steps_per_epoch,
 )
-from snncc.compiler.config.config import Config, load_config
-from snncc.compiler.config.loss_scale import loss_scale
-from snncc.compiler.diag import CompileError, Diagnostic, fail
-from snncc.compiler.driver.doubts import overflow_doubts
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.layers import parameter_layers
@@ -259,7 +259,7 @@ def step(
 def _interpret(
     model: Model, x: Array, y: Array | None, mode: str, numerics: str, spikes: bool, where: str
 ) -> Result:
-    from snncc.compiler.cli.interpret import interpret
+    from snncc.compiler.driver.interpret import interpret
 
     if spikes:
         graph = clone(model.graph)
