@@ -13,7 +13,7 @@ import onnx
 from onnx import helper
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.export_function import DOMAIN, Functions, hints, numbers
+from snncc.compiler.export.function import DOMAIN, Functions, hints, numbers
 from snncc.compiler.ir.core import Attribute, Op, Value, tensor
 
 VERSION = 1

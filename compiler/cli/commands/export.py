@@ -52,12 +52,12 @@ def export(
     if parameters:
         put_weights(module, parameters)
     if path.suffix.lower() == ".nir":
-        from snncc.compiler.frontend.export_nir import export_nir
+        from snncc.compiler.export.nir import export_nir
 
         step = export_nir(module, path, dt)
         print(f"{output}: the time step is {step:g}; NIR does not hold it", file=sys.stderr)
         return
-    from snncc.compiler.frontend.export_onnx import export_onnx
+    from snncc.compiler.export.onnx import export_onnx
 
     export_onnx(module, path)
     moving = any(arg.type.kind == "seq" for arg in module.func("main").body.args)

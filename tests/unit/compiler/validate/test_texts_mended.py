@@ -11,9 +11,9 @@ import pytest
 from random_nir import Array, node
 from snncc.compiler.config.config import Config
 from snncc.compiler.diag import CompileError, DiagnosticSink
+from snncc.compiler.export.nir import export_nir
 from snncc.compiler.frontend.dsl_import import import_program
 from snncc.compiler.frontend.dsl_parse import parse
-from snncc.compiler.frontend.export_nir import export_nir
 from snncc.compiler.frontend.nir_file import NirGraph, NirNode
 from snncc.compiler.frontend.nir_import import import_graph
 from snncc.compiler.interp.evaluate import evaluate

@@ -10,8 +10,8 @@ import onnx
 import pytest
 
 from nir_files import Array
+from snncc.compiler.export.onnx import export_onnx
 from snncc.compiler.frontend.dsl_import import import_dsl
-from snncc.compiler.frontend.export_onnx import export_onnx
 from snncc.compiler.frontend.onnx_import import import_onnx
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.core import Module

@@ -17,7 +17,7 @@ import onnx
 from onnx import helper
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.export_function import (
+from snncc.compiler.export.function import (
     DOMAIN,
     OPSET,
     Functions,
@@ -25,7 +25,7 @@ from snncc.compiler.frontend.export_function import (
     hints,
     numbers,
 )
-from snncc.compiler.frontend.export_layers import LAYERS, Writer
+from snncc.compiler.export.layers import LAYERS, Writer
 from snncc.compiler.ir.core import Module, Op, Value
 from snncc.compiler.ir.neuron_step import param_names, state_names
 from snncc.isa.whole_file import write_whole

@@ -1,0 +1,1 @@
+"""Writing a graph as a NIR or ONNX file."""
