@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from snncc.compiler.diag import DiagnosticSink
-from snncc.compiler.frontend.nir_import import import_nir
+from snncc.compiler.frontend.import_nir import import_nir
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.verify import verify

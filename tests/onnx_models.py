@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from snncc.compiler.diag import DiagnosticSink
-from snncc.compiler.frontend.onnx_import import import_onnx
+from snncc.compiler.frontend.import_onnx import import_onnx
 from snncc.compiler.interp import evaluate
 from snncc.compiler.ir.core import Module, Op
 from snncc.compiler.ir.verify import verify

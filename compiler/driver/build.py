@@ -24,7 +24,7 @@ from snncc.isa.machine import Machine
 
 if TYPE_CHECKING:
     from snncc.compiler.frontend.dsl_parse import Program
-    from snncc.compiler.frontend.onnx_nodes import FileNode
+    from snncc.compiler.frontend.node_report import FileNode
 
 TO_PHASED = "frontend,phases"
 
@@ -89,8 +89,8 @@ def _relative(module: Module, path: Path) -> None:
 
 
 def _import_onnx(path: Path, request: Request) -> Imported:
-    from snncc.compiler.frontend.onnx_import import import_onnx
-    from snncc.compiler.frontend.onnx_nodes import NodeTrace
+    from snncc.compiler.frontend.import_onnx import import_onnx
+    from snncc.compiler.frontend.node_report import NodeTrace
 
     config, sink = request.config, DiagnosticSink()
     trace = NodeTrace() if request.nodes else None
@@ -135,8 +135,8 @@ def _tell(verdict: Verdict, path: Path, sink: DiagnosticSink) -> None:
 
 
 def _import_nir(path: Path, request: Request) -> Imported:
+    from snncc.compiler.frontend.import_nir import import_graph
     from snncc.compiler.frontend.nir_file import read_nir
-    from snncc.compiler.frontend.nir_import import import_graph
 
     config, sink = request.config, DiagnosticSink()
     if config.integer("time_axis") not in (None, 0):
@@ -167,8 +167,8 @@ def _import_nir(path: Path, request: Request) -> Imported:
 
 
 def _import_dsl(path: Path, request: Request) -> Imported:
-    from snncc.compiler.frontend.dsl_import import SHORT, import_program
     from snncc.compiler.frontend.dsl_parse import read_program
+    from snncc.compiler.frontend.import_dsl import SHORT, import_program
 
     config, sink = request.config, DiagnosticSink()
     if config.integer("time_axis") not in (None, 0):
@@ -203,7 +203,7 @@ def _import_dsl(path: Path, request: Request) -> Imported:
 
 
 def _compare_dsl(module: Module, program: Program, path: Path) -> Verdict:
-    from snncc.compiler.frontend.dsl_import import first_weights, import_program
+    from snncc.compiler.frontend.import_dsl import first_weights, import_program
     from snncc.compiler.validate.dsl_check import check_dsl
     from snncc.compiler.validate.judge import judge
 

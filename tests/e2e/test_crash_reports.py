@@ -8,7 +8,7 @@ import pytest
 
 from e2e.common import BATCH, CONFIG, DIGITS, refused, snncc
 from snncc.compiler.driver import trainer
-from snncc.compiler.frontend import onnx_import
+from snncc.compiler.frontend import import_onnx as onnx_import
 from snncc.compiler.ir.resources import read_module
 from snncc.compiler.passes.phases import split_forward
 from snncc.isa.objfile import read

@@ -128,7 +128,7 @@ def _refused(path: Path, error: CompileError) -> list[NodeLine]:
     """Return verdicts on a file that cannot be imported."""
     lines: list[NodeLine] = []
     if path.suffix.lower() == ".onnx":
-        from snncc.compiler.frontend.onnx_nodes import refused_nodes
+        from snncc.compiler.frontend.node_report import refused_nodes
 
         lines = [
             NodeLine(f"{path}:{n.name}", n.op, n.ok, n.note) for n in refused_nodes(path, error)

@@ -9,8 +9,8 @@ import pytest
 
 import planted
 from snncc.compiler.diag import CompileError
-from snncc.compiler.frontend.dsl_import import import_program
 from snncc.compiler.frontend.dsl_parse import Program, parse
+from snncc.compiler.frontend.import_dsl import import_program
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.verify import verify
 from snncc.compiler.validate.compare import CODE

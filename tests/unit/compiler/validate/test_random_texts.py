@@ -9,9 +9,9 @@ import pytest
 from random_nir import DT, random_nir
 from random_texts import random_text
 from snncc.compiler.diag import CompileError, DiagnosticSink
-from snncc.compiler.frontend.dsl_import import import_program
 from snncc.compiler.frontend.dsl_parse import parse
-from snncc.compiler.frontend.nir_import import import_graph
+from snncc.compiler.frontend.import_dsl import import_program
+from snncc.compiler.frontend.import_nir import import_graph
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate.compare import Report
 from snncc.compiler.validate.dsl_check import check_dsl

@@ -15,7 +15,7 @@ from snncc.compiler.config.config import Config
 from snncc.compiler.diag import CompileError
 from snncc.compiler.driver import build
 from snncc.compiler.driver.build import Request, import_model
-from snncc.compiler.frontend import onnx_import
+from snncc.compiler.frontend import import_onnx as onnx_import
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate import operators
 

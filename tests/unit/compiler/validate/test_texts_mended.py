@@ -12,10 +12,10 @@ from random_nir import Array, node
 from snncc.compiler.config.config import Config
 from snncc.compiler.diag import CompileError, DiagnosticSink
 from snncc.compiler.export.nir import export_nir
-from snncc.compiler.frontend.dsl_import import import_program
 from snncc.compiler.frontend.dsl_parse import parse
+from snncc.compiler.frontend.import_dsl import import_program
+from snncc.compiler.frontend.import_nir import import_graph
 from snncc.compiler.frontend.nir_file import NirGraph, NirNode
-from snncc.compiler.frontend.nir_import import import_graph
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.core import Module, Op
 from snncc.compiler.passes.graph.configure import configure

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from snncc.compiler.diag import CompileError
-from snncc.compiler.frontend.dsl_import import import_dsl
+from snncc.compiler.frontend.import_dsl import import_dsl
 
 START = "network n\ninput(8, steps=2)\n"
 NESTED = {

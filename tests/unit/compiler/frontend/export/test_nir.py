@@ -10,8 +10,8 @@ import pytest
 from nir_files import Array
 from snncc.compiler.diag import CompileError
 from snncc.compiler.export.nir import export_nir
-from snncc.compiler.frontend.dsl_import import import_dsl
-from snncc.compiler.frontend.nir_import import import_nir
+from snncc.compiler.frontend.import_dsl import import_dsl
+from snncc.compiler.frontend.import_nir import import_nir
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.verify import verify

@@ -11,8 +11,8 @@ import pytest
 
 from nir_files import Array
 from snncc.compiler.export.onnx import export_onnx
-from snncc.compiler.frontend.dsl_import import import_dsl
-from snncc.compiler.frontend.onnx_import import import_onnx
+from snncc.compiler.frontend.import_dsl import import_dsl
+from snncc.compiler.frontend.import_onnx import import_onnx
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.verify import verify

@@ -19,7 +19,7 @@ from snncc.compiler.driver.interface import interface_of
 from snncc.compiler.driver.interpret import interpret
 from snncc.compiler.export.nir import export_nir
 from snncc.compiler.export.onnx import export_onnx
-from snncc.compiler.frontend.onnx_import import import_onnx
+from snncc.compiler.frontend.import_onnx import import_onnx
 from snncc.compiler.ir.core import Attribute, Module, Value
 from strategies_networks import Net, RandomNetwork, random_inputs
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from onnx_models import Form, Graph, leaky_net
 from snncc.compiler.diag import CompileError
-from snncc.compiler.frontend.onnx_import import import_onnx
+from snncc.compiler.frontend.import_onnx import import_onnx
 
 
 def refused(path: Path, code: str, steps: int | None = None, time_axis: int | None = None) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from onnx_models import agree, load, neurons, run_file, run_module, run_steps
 from snncc.compiler.diag import DiagnosticSink
-from snncc.compiler.frontend.onnx_import import import_onnx
+from snncc.compiler.frontend.import_onnx import import_onnx
 
 DATA = Path(__file__).parents[4] / "data" / "onnx"
 WHOLE = {
