@@ -23,7 +23,7 @@ from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.machine import Machine
 
 if TYPE_CHECKING:
-    from snncc.compiler.frontend.dsl_parse import Program
+    from snncc.compiler.frontend.dsl.parse import Program
     from snncc.compiler.frontend.node_report import FileNode
 
 TO_PHASED = "frontend,phases"
@@ -167,7 +167,7 @@ def _import_nir(path: Path, request: Request) -> Imported:
 
 
 def _import_dsl(path: Path, request: Request) -> Imported:
-    from snncc.compiler.frontend.dsl_parse import read_program
+    from snncc.compiler.frontend.dsl.parse import read_program
     from snncc.compiler.frontend.import_dsl import SHORT, import_program
 
     config, sink = request.config, DiagnosticSink()

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from snncc.compiler.diag import DiagnosticSink, Span, fail
-from snncc.compiler.frontend.dsl_build import INIT, INPUT, WEIGHTS, Walker, find, placed
-from snncc.compiler.frontend.dsl_net import Array, Net
-from snncc.compiler.frontend.dsl_parse import (
+from snncc.compiler.frontend.dsl.build import INIT, INPUT, WEIGHTS, Walker, find, placed
+from snncc.compiler.frontend.dsl.net import Array, Net
+from snncc.compiler.frontend.dsl.parse import (
     Call,
     Items,
     Number,
@@ -20,7 +20,7 @@ from snncc.compiler.frontend.dsl_parse import (
     Value,
     read_program,
 )
-from snncc.compiler.frontend.dsl_weights import read_weights
+from snncc.compiler.frontend.dsl.weights import read_weights
 from snncc.compiler.ir.core import Func, Module, seq, tensor
 
 Plain: TypeAlias = "int | float | bool | str | tuple[str, ...] | tuple[float, ...]"

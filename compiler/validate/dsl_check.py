@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from snncc.compiler.frontend.dsl_parse import Program
+from snncc.compiler.frontend.dsl.parse import Program
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate.arithmetic import Array
 from snncc.compiler.validate.compare import Report, Settings

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from snncc.compiler.frontend.dsl_parse import Call, Dims, Item, Number, Text, Value
+from snncc.compiler.frontend.dsl.parse import Call, Dims, Item, Number, Text, Value
 from snncc.compiler.validate.compare import NotValidated
 
 Said: TypeAlias = "int | float | bool | str | tuple[int, ...] | Surrogate | None"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.dsl_parse import Call, Item, Program
+from snncc.compiler.frontend.dsl.parse import Call, Item, Program
 from snncc.compiler.validate import dsl_layers
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.compare import CODE, HELP, Evaluation, NotValidated

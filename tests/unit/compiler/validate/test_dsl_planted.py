@@ -9,7 +9,7 @@ import pytest
 
 import planted
 from snncc.compiler.diag import CompileError
-from snncc.compiler.frontend.dsl_parse import Program, parse
+from snncc.compiler.frontend.dsl.parse import Program, parse
 from snncc.compiler.frontend.import_dsl import import_program
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.verify import verify

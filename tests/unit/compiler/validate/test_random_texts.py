@@ -9,7 +9,7 @@ import pytest
 from random_nir import DT, random_nir
 from random_texts import random_text
 from snncc.compiler.diag import CompileError, DiagnosticSink
-from snncc.compiler.frontend.dsl_parse import parse
+from snncc.compiler.frontend.dsl.parse import parse
 from snncc.compiler.frontend.import_dsl import import_program
 from snncc.compiler.frontend.import_nir import import_graph
 from snncc.compiler.ir.core import Module

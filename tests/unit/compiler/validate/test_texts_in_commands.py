@@ -13,10 +13,11 @@ from nir_files import chain, write
 from snncc.compiler.cli.main import cli
 from snncc.compiler.diag import CompileError
 from snncc.compiler.driver import api
-from snncc.compiler.frontend import dsl_layers, nir_build
-from snncc.compiler.frontend.dsl_args import Args
-from snncc.compiler.frontend.dsl_layers import LAYERS
-from snncc.compiler.frontend.dsl_net import Net
+from snncc.compiler.frontend import nir_build
+from snncc.compiler.frontend.dsl import layers as dsl_layers
+from snncc.compiler.frontend.dsl.args import Args
+from snncc.compiler.frontend.dsl.layers import LAYERS
+from snncc.compiler.frontend.dsl.net import Net
 from snncc.compiler.frontend.nir_time import Step, neuron
 from snncc.compiler.ir.core import Value
 

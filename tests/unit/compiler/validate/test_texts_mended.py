@@ -12,7 +12,7 @@ from random_nir import Array, node
 from snncc.compiler.config.config import Config
 from snncc.compiler.diag import CompileError, DiagnosticSink
 from snncc.compiler.export.nir import export_nir
-from snncc.compiler.frontend.dsl_parse import parse
+from snncc.compiler.frontend.dsl.parse import parse
 from snncc.compiler.frontend.import_dsl import import_program
 from snncc.compiler.frontend.import_nir import import_graph
 from snncc.compiler.frontend.nir_file import NirGraph, NirNode

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from snncc.compiler.diag import CompileError, DiagnosticSink
 from snncc.compiler.driver import api
-from snncc.compiler.frontend.dsl_parse import parse
+from snncc.compiler.frontend.dsl.parse import parse
 from snncc.compiler.frontend.import_dsl import Said, import_dsl
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.verify import verify

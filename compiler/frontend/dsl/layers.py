@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.dsl_args import Args, Par
-from snncc.compiler.frontend.dsl_net import Net
+from snncc.compiler.frontend.dsl.args import Args, Par
+from snncc.compiler.frontend.dsl.net import Net
 from snncc.compiler.ir.core import Attribute, Value
 
 Emit: TypeAlias = Callable[[Net, Value, Args, str], Value]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from snncc.compiler.diag import DiagnosticSink, Span
-from snncc.compiler.frontend.dsl_parse import Call, Dims, Number, Text, Value
+from snncc.compiler.frontend.dsl.parse import Call, Dims, Number, Text, Value
 from snncc.compiler.ir.core import Attribute
 from snncc.compiler.ir.surrogate import DEFAULTS
 

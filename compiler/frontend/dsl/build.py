@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from snncc.compiler.diag import CompileError, DiagnosticSink, Span, fail
-from snncc.compiler.frontend.dsl_args import Args, Par, check, similar
-from snncc.compiler.frontend.dsl_layers import LAYERS, Layer, sample
-from snncc.compiler.frontend.dsl_net import Net
-from snncc.compiler.frontend.dsl_neurons import NEURONS
-from snncc.compiler.frontend.dsl_parse import Call, Item, Program
-from snncc.compiler.frontend.dsl_parse import Value as Said
+from snncc.compiler.frontend.dsl.args import Args, Par, check, similar
+from snncc.compiler.frontend.dsl.layers import LAYERS, Layer, sample
+from snncc.compiler.frontend.dsl.net import Net
+from snncc.compiler.frontend.dsl.neurons import NEURONS
+from snncc.compiler.frontend.dsl.parse import Call, Item, Program
+from snncc.compiler.frontend.dsl.parse import Value as Said
 from snncc.compiler.ir.core import Value
 
 INPUT = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.dsl_args import Args, Par
-from snncc.compiler.frontend.dsl_layers import Emit, Layer, bound
-from snncc.compiler.frontend.dsl_net import Net
+from snncc.compiler.frontend.dsl.args import Args, Par
+from snncc.compiler.frontend.dsl.layers import Emit, Layer, bound
+from snncc.compiler.frontend.dsl.net import Net
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Value
 

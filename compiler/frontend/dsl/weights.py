@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.dsl_args import Args
-from snncc.compiler.frontend.dsl_net import Array
+from snncc.compiler.frontend.dsl.args import Args
+from snncc.compiler.frontend.dsl.net import Array
 
 
 def read_weights(args: Args, folder: Path) -> dict[str, Array]:

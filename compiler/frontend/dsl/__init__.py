@@ -1,0 +1,1 @@
+"""Reading `.snn` text."""
