@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snncc.compiler.frontend.flat import attr_int, attr_ints
+from snncc.compiler.frontend.flat.flat import attr_int, attr_ints
 from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.frontend.timing import Lay, locate, step_shape, stride_of
 

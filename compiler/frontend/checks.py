@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.flat import Arr, Val, attr_int
+from snncc.compiler.frontend.flat.flat import Arr, Val, attr_int
 from snncc.compiler.frontend.probe import SCALES, Probe
 from snncc.compiler.frontend.roll import Check, Roller
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users

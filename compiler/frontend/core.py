@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snncc.compiler.frontend.elementwise import ELEMENTWISE, evaluate
-from snncc.compiler.frontend.flat import Arr
+from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE, evaluate
+from snncc.compiler.frontend.flat.flat import Arr
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
 
 TOLERANCE = 1e-5

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snncc.compiler.frontend.flat import Arr
+from snncc.compiler.frontend.flat.flat import Arr
 from snncc.compiler.frontend.rolled import RNode, constant, reachable, resolve
 
 

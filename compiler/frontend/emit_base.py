@@ -15,13 +15,13 @@ import numpy as np
 
 from snncc.compiler.diag import DiagnosticSink, fail
 from snncc.compiler.frontend.batch import BatchAxes
-from snncc.compiler.frontend.flat import Arr, Val, attr_float, attr_int
+from snncc.compiler.frontend.flat.flat import Arr, Val, attr_float, attr_int
+from snncc.compiler.frontend.flat.rules import broken_rules_are_diagnostics
 from snncc.compiler.frontend.fuse import Layer
 from snncc.compiler.frontend.metadata import Namer
 from snncc.compiler.frontend.neuron_attrs import guess_framework
 from snncc.compiler.frontend.parameters import holds_parameter, per_step_names
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
-from snncc.compiler.frontend.rules import broken_rules_are_diagnostics
 from snncc.compiler.frontend.scc import components
 from snncc.compiler.frontend.shared_parameters import ParameterUse, share_parameters
 from snncc.compiler.frontend.timing import RESHAPES

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.frontend import emit_basic, emit_layers
 from snncc.compiler.frontend.batch import BatchAxes
-from snncc.compiler.frontend.elementwise import COMPARE
 from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits, hint
-from snncc.compiler.frontend.flat import Arr
+from snncc.compiler.frontend.flat.elementwise import COMPARE
+from snncc.compiler.frontend.flat.flat import Arr
 from snncc.compiler.frontend.fuse import Layer
 from snncc.compiler.frontend.metadata import Namer
 from snncc.compiler.frontend.neuron_attrs import neuron_attributes

@@ -11,7 +11,8 @@ from snncc.compiler.diag import DiagnosticSink, fail
 from snncc.compiler.frontend import builtins, onnx_images, onnx_loops, onnx_rules
 from snncc.compiler.frontend.batch import BatchAxes
 from snncc.compiler.frontend.emit_time import emit_module
-from snncc.compiler.frontend.flat import FlatGraph, Shape, Val, prod
+from snncc.compiler.frontend.flat.flat import FlatGraph, Shape, Val, prod
+from snncc.compiler.frontend.flat.shapes import MAX_FOLD
 from snncc.compiler.frontend.fuse import place_neurons
 from snncc.compiler.frontend.metadata import Namer
 from snncc.compiler.frontend.node_report import NodeTrace
@@ -19,7 +20,6 @@ from snncc.compiler.frontend.onnx_build import Bound, Env, GraphBuilder, Scope
 from snncc.compiler.frontend.onnx_file import TensorReader, np_dtype, read_model
 from snncc.compiler.frontend.onnx_inputs import Wanted, batch_in, input_shapes
 from snncc.compiler.frontend.rolled import reachable
-from snncc.compiler.frontend.shapes import MAX_FOLD
 from snncc.compiler.frontend.unroll import Rolled, roll_model
 from snncc.compiler.ir.core import Attribute, Module
 

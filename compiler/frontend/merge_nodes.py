@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snncc.compiler.frontend.flat import attr_key
+from snncc.compiler.frontend.flat.flat import attr_key
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve
 
 SMALL_CONSTANT = 4096

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from snncc.compiler.frontend.flat import AttrValue, Node, Val
+from snncc.compiler.frontend.flat.flat import AttrValue, Node, Val
 from snncc.compiler.frontend.rolled import RNode
 from snncc.compiler.frontend.surrogate_hints import read_surrogate_hints
 from snncc.compiler.ir.core import Attribute

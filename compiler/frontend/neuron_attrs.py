@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from snncc.compiler.frontend.elementwise import ELEMENTWISE
-from snncc.compiler.frontend.flat import Arr, Node
+from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
+from snncc.compiler.frontend.flat.flat import Arr, Node
 from snncc.compiler.frontend.fuse import Layer
 from snncc.compiler.frontend.identify import Neuron
 from snncc.compiler.frontend.metadata import Namer, framework_defaults

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 
 from snncc.compiler.diag import CompileError, fail
-from snncc.compiler.frontend import shapes
-from snncc.compiler.frontend.flat import (
+from snncc.compiler.frontend.flat import shapes
+from snncc.compiler.frontend.flat.flat import (
     F32,
     I64,
     Arr,
@@ -28,11 +28,11 @@ from snncc.compiler.frontend.flat import (
     Val,
     attr_key,
 )
+from snncc.compiler.frontend.flat.rules import check_inputs
 from snncc.compiler.frontend.onnx_calls import check_calls
 from snncc.compiler.frontend.onnx_file import TensorReader
 from snncc.compiler.frontend.onnx_order import ordered
 from snncc.compiler.frontend.parameters import is_parameter
-from snncc.compiler.frontend.rules import check_inputs
 from snncc.compiler.frontend.surrogate_hints import SURROGATE_HINTS
 from snncc.compiler.frontend.timing import RESHAPES
 

@@ -14,7 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.flat import Arr, DType
+from snncc.compiler.frontend.flat.flat import Arr, DType
 
 MAX_FILE = 1 << 31
 MAX_ELEMENTS = 1 << 31

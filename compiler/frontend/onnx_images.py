@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.flat import I64, Val, attr_int, attr_str
+from snncc.compiler.frontend.flat.flat import I64, Val, attr_int, attr_str
 from snncc.compiler.frontend.onnx_build import Bound, Call, GraphBuilder, rule
 
 

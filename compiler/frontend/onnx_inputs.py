@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.flat import Shape, Val
+from snncc.compiler.frontend.flat.flat import Shape, Val
 from snncc.compiler.frontend.unroll import Rolled
 
 TIME_NAMES = frozenset(

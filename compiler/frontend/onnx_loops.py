@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend import axes
-from snncc.compiler.frontend.flat import I64, Val, attr_int, attr_ints
+from snncc.compiler.frontend.flat import axes
+from snncc.compiler.frontend.flat.flat import I64, Val, attr_int, attr_ints
 from snncc.compiler.frontend.onnx_build import (
     MAX_TRIPS,
     Bound,

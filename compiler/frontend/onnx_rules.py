@@ -8,9 +8,9 @@ from typing import cast
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.elementwise import evaluate
-from snncc.compiler.frontend.exporter_names import setting
-from snncc.compiler.frontend.flat import F32, I64, Arr, AttrValue, Val, attr_float, attr_int
+from snncc.compiler.frontend.flat.elementwise import evaluate
+from snncc.compiler.frontend.flat.exporter_names import setting
+from snncc.compiler.frontend.flat.flat import F32, I64, Arr, AttrValue, Val, attr_float, attr_int
 from snncc.compiler.frontend.onnx_build import Bound, Call, GraphBuilder, rule
 from snncc.compiler.frontend.onnx_file import np_dtype
 from snncc.compiler.frontend.scatter import scatter_step

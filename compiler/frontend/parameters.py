@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from snncc.compiler.frontend.exporter_names import numbered, setting
-from snncc.compiler.frontend.flat import Val
+from snncc.compiler.frontend.flat.exporter_names import numbered, setting
+from snncc.compiler.frontend.flat.flat import Val
 from snncc.compiler.frontend.rolled import RNode
 
 

@@ -12,12 +12,12 @@ from zlib import crc32
 
 import numpy as np
 
-from snncc.compiler.frontend.axes import (
+from snncc.compiler.frontend.flat.axes import (
     axes_of,
     norm_axis,
 )
-from snncc.compiler.frontend.elementwise import ELEMENTWISE, evaluate
-from snncc.compiler.frontend.flat import (
+from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE, evaluate
+from snncc.compiler.frontend.flat.flat import (
     Arr,
     Attrs,
     DType,
@@ -31,11 +31,11 @@ from snncc.compiler.frontend.flat import (
     attr_str,
     prod,
 )
-from snncc.compiler.frontend.rolled import RNode, resolve
-from snncc.compiler.frontend.shapes import (
+from snncc.compiler.frontend.flat.shapes import (
     MOVES,
     move,
 )
+from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.frontend.timing import Lay
 
 RANDOM_OPS = frozenset({"Conv", "ConvTranspose", "Pool", "MaxPool", "AveragePool", "Dropout"})

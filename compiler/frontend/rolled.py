@@ -12,7 +12,7 @@ from itertools import count
 
 import numpy as np
 
-from snncc.compiler.frontend.flat import Arr, Attrs, AttrValue, DType, Shape, Val
+from snncc.compiler.frontend.flat.flat import Arr, Attrs, AttrValue, DType, Shape, Val
 
 _numbers = count(1)
 
@@ -138,6 +138,6 @@ def varying(nodes: Iterable[RNode]) -> set[int]:
 
 def key_attrs(attrs: Attrs) -> tuple[object, ...]:
     """Return a hashable form of attributes."""
-    from snncc.compiler.frontend.flat import attr_key
+    from snncc.compiler.frontend.flat.flat import attr_key
 
     return attr_key(attrs)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.axes import (
+from snncc.compiler.frontend.flat.axes import (
     norm_axis,
 )
-from snncc.compiler.frontend.flat import I64, Attrs, Val, attr_int, attr_str, prod
+from snncc.compiler.frontend.flat.flat import I64, Attrs, Val, attr_int, attr_str, prod
 
 if TYPE_CHECKING:
     from snncc.compiler.frontend.onnx_build import GraphBuilder

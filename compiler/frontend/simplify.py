@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snncc.compiler.frontend.elementwise import COMPARE, ELEMENTWISE, evaluate
-from snncc.compiler.frontend.flat import BOOL, Arr, attr_ints
+from snncc.compiler.frontend.flat.elementwise import COMPARE, ELEMENTWISE, evaluate
+from snncc.compiler.frontend.flat.flat import BOOL, Arr, attr_ints
 from snncc.compiler.frontend.merge_nodes import merge_nodes
 from snncc.compiler.frontend.parameters import holds_parameter, number
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve

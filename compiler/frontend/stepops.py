@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snncc.compiler.frontend.axes import (
+from snncc.compiler.frontend.flat.axes import (
     axes_of,
     norm_axis,
     pad_widths,
     padding,
     pool_out,
 )
-from snncc.compiler.frontend.elementwise import ELEMENTWISE
-from snncc.compiler.frontend.flat import (
+from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
+from snncc.compiler.frontend.flat.flat import (
     AttrValue,
     Node,
     Val,
@@ -28,7 +28,7 @@ from snncc.compiler.frontend.flat import (
     attr_int,
     attr_ints,
 )
-from snncc.compiler.frontend.shapes import (
+from snncc.compiler.frontend.flat.shapes import (
     MOVES,
     REDUCES,
     slice_spec,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from snncc.compiler.frontend.flat import AttrValue
+from snncc.compiler.frontend.flat.flat import AttrValue
 from snncc.compiler.ir.core import Attribute
 from snncc.compiler.ir.surrogate import DEFAULTS
 

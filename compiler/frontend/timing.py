@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snncc.compiler.frontend.axes import (
+from snncc.compiler.frontend.flat.axes import (
     axes_of,
     norm_axis,
     pad_widths,
     padding,
 )
-from snncc.compiler.frontend.elementwise import ELEMENTWISE
-from snncc.compiler.frontend.flat import FlatGraph, Node, Shape, Val, attr_int, attr_ints, prod
-from snncc.compiler.frontend.shapes import (
+from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
+from snncc.compiler.frontend.flat.flat import FlatGraph, Node, Shape, Val, attr_int, attr_ints, prod
+from snncc.compiler.frontend.flat.shapes import (
     REDUCES,
     slice_spec,
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from snncc.compiler.frontend.exporter_names import numbered, setting
+from snncc.compiler.frontend.flat.exporter_names import numbered, setting
 from snncc.compiler.frontend.onnx_file import TensorReader, read_model
 from snncc.compiler.ir.core import Attribute, Module
 from snncc.compiler.validate.arithmetic import Arithmetic, Array, Smooth

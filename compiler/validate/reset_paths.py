@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snncc.compiler.frontend.exporter_names import numbered
+from snncc.compiler.frontend.flat.exporter_names import numbered
 from snncc.compiler.validate.operators import LOCAL
 from snncc.compiler.validate.spike_functions import Jump, single
 from snncc.compiler.validate.tape import Step, Tape

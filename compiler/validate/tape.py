@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from snncc.compiler.frontend.exporter_names import numbered
+from snncc.compiler.frontend.flat.exporter_names import numbered
 from snncc.compiler.validate import operators_layers, operators_movement
 from snncc.compiler.validate.arithmetic import Array, Hard
 from snncc.compiler.validate.compare import NotValidated

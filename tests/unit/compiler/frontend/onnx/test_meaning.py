@@ -16,7 +16,7 @@ from lowered import phased
 from onnx_models import Array, Graph, agree, load, neurons, run_file, run_module
 from snncc.compiler.config.config import parse_config
 from snncc.compiler.diag import CompileError
-from snncc.compiler.frontend.exporter_names import numbered
+from snncc.compiler.frontend.flat.exporter_names import numbered
 from snncc.compiler.frontend.import_onnx import import_onnx
 from snncc.compiler.interp import evaluate
 from snncc.compiler.ir.core import Module, Op

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snncc.compiler.frontend.flat import Node, Shape, Val, attr_int, attr_ints, attr_str
+from snncc.compiler.frontend.flat.flat import Node, Shape, Val, attr_int, attr_ints, attr_str
 
 
 def const_ints(v: Val) -> tuple[int, ...]:

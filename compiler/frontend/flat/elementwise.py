@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from snncc.compiler.frontend.flat import Arr, Attrs, attr_dtype, attr_float, attr_str
+from snncc.compiler.frontend.flat.flat import Arr, Attrs, attr_dtype, attr_float, attr_str
 
 Fn: TypeAlias = Callable[[Sequence[Arr], Attrs], Arr]
 

@@ -11,15 +11,15 @@ from typing import cast
 
 import numpy as np
 
-from snncc.compiler.frontend.axes import (
+from snncc.compiler.frontend.flat.axes import (
     axes_of,
     const_ints,
     norm_axis,
     pad_widths,
     pool_out,
 )
-from snncc.compiler.frontend.elementwise import ELEMENTWISE, LOGICAL, evaluate
-from snncc.compiler.frontend.flat import (
+from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE, LOGICAL, evaluate
+from snncc.compiler.frontend.flat.flat import (
     BOOL,
     I64,
     Arr,

@@ -1,0 +1,1 @@
+"""The flat graph of an ONNX file: values, shapes, axes."""
