@@ -15,7 +15,7 @@ import onnx
 from onnx import helper
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.surrogate_hints import SURROGATE_HINTS, parameter_hints
+from snncc.compiler.frontend.neurons.surrogate_hints import SURROGATE_HINTS, parameter_hints
 from snncc.compiler.ir.build import Attrs, Builder, number
 from snncc.compiler.ir.core import Attribute, Block, Op, Value, tensor
 from snncc.compiler.ir.dialect_graph import NEURON_PARAMS

@@ -17,9 +17,9 @@ from snncc.compiler.diag import DiagnosticSink, fail
 from snncc.compiler.frontend.batch import BatchAxes
 from snncc.compiler.frontend.flat.flat import Arr, Val, attr_float, attr_int
 from snncc.compiler.frontend.flat.rules import broken_rules_are_diagnostics
-from snncc.compiler.frontend.fuse import Layer
-from snncc.compiler.frontend.metadata import Namer
-from snncc.compiler.frontend.neuron_attrs import guess_framework
+from snncc.compiler.frontend.neurons.fuse import Layer
+from snncc.compiler.frontend.neurons.metadata import Namer
+from snncc.compiler.frontend.neurons.neuron_attrs import guess_framework
 from snncc.compiler.frontend.parameters import holds_parameter, per_step_names
 from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
 from snncc.compiler.frontend.scc import components

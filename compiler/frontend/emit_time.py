@@ -10,9 +10,9 @@ from snncc.compiler.frontend.batch import BatchAxes
 from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits, hint
 from snncc.compiler.frontend.flat.elementwise import COMPARE
 from snncc.compiler.frontend.flat.flat import Arr
-from snncc.compiler.frontend.fuse import Layer
-from snncc.compiler.frontend.metadata import Namer
-from snncc.compiler.frontend.neuron_attrs import neuron_attributes
+from snncc.compiler.frontend.neurons.fuse import Layer
+from snncc.compiler.frontend.neurons.metadata import Namer
+from snncc.compiler.frontend.neurons.neuron_attrs import neuron_attributes
 from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.frontend.unroll import Output, Rolled
 from snncc.compiler.ir.core import Attribute, Func, Module, Value

@@ -13,8 +13,8 @@ from snncc.compiler.frontend.batch import BatchAxes
 from snncc.compiler.frontend.emit_time import emit_module
 from snncc.compiler.frontend.flat.flat import FlatGraph, Shape, Val, prod
 from snncc.compiler.frontend.flat.shapes import MAX_FOLD
-from snncc.compiler.frontend.fuse import place_neurons
-from snncc.compiler.frontend.metadata import Namer
+from snncc.compiler.frontend.neurons.fuse import place_neurons
+from snncc.compiler.frontend.neurons.metadata import Namer
 from snncc.compiler.frontend.node_report import NodeTrace
 from snncc.compiler.frontend.onnx_build import Bound, Env, GraphBuilder, Scope
 from snncc.compiler.frontend.onnx_file import TensorReader, np_dtype, read_model

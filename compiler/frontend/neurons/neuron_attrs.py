@@ -6,9 +6,9 @@ import numpy as np
 
 from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import Arr, Node
-from snncc.compiler.frontend.fuse import Layer
-from snncc.compiler.frontend.identify import Neuron
-from snncc.compiler.frontend.metadata import Namer, framework_defaults
+from snncc.compiler.frontend.neurons.fuse import Layer
+from snncc.compiler.frontend.neurons.identify import Neuron
+from snncc.compiler.frontend.neurons.metadata import Namer, framework_defaults
 from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.ir.core import Attribute
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snncc.compiler.frontend.core import Core, Unfit, close, line
 from snncc.compiler.frontend.flat.elementwise import COMPARE
 from snncc.compiler.frontend.flat.flat import Arr
+from snncc.compiler.frontend.neurons.core import Core, Unfit, close, line
 from snncc.compiler.frontend.parameters import holds_parameter
 from snncc.compiler.frontend.rolled import RNode, resolve
 

@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from snncc.compiler.frontend.core import Core, Graph, Unfit, close
 from snncc.compiler.frontend.flat.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import Arr
-from snncc.compiler.frontend.identify import Neuron, identify, levels, strip
+from snncc.compiler.frontend.neurons.core import Core, Graph, Unfit, close
+from snncc.compiler.frontend.neurons.identify import Neuron, identify, levels, strip
 from snncc.compiler.frontend.rolled import RNode, resolve
 from snncc.compiler.frontend.scc import components
 

@@ -1,0 +1,1 @@
+"""Neurons recognised by what is computed."""
