@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.frontend.nir_file import NirGraph, NirNode
+from snncc.compiler.frontend.nir.file import NirGraph, NirNode
 
 Array: TypeAlias = npt.NDArray[Any]
 DT = 0.01

@@ -136,7 +136,7 @@ def _tell(verdict: Verdict, path: Path, sink: DiagnosticSink) -> None:
 
 def _import_nir(path: Path, request: Request) -> Imported:
     from snncc.compiler.frontend.import_nir import import_graph
-    from snncc.compiler.frontend.nir_file import read_nir
+    from snncc.compiler.frontend.nir.file import read_nir
 
     config, sink = request.config, DiagnosticSink()
     if config.integer("time_axis") not in (None, 0):

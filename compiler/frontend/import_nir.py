@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from snncc.compiler.diag import DiagnosticSink, fail
-from snncc.compiler.frontend.nir_build import NirBuilder
-from snncc.compiler.frontend.nir_file import NirGraph, read_nir
-from snncc.compiler.frontend.nir_graph import FlatNir, flatten
-from snncc.compiler.frontend.nir_layers import CONVOLUTIONS, MATRICES, POOLS, need
-from snncc.compiler.frontend.nir_time import find_dt
+from snncc.compiler.frontend.nir.build import NirBuilder
+from snncc.compiler.frontend.nir.file import NirGraph, read_nir
+from snncc.compiler.frontend.nir.graph import FlatNir, flatten
+from snncc.compiler.frontend.nir.layers import CONVOLUTIONS, MATRICES, POOLS, need
+from snncc.compiler.frontend.nir.time import find_dt
 from snncc.compiler.ir.core import Module
 
 MAX_ELEMENTS = 1 << 28

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.nir_file import NirGraph
+from snncc.compiler.frontend.nir.file import NirGraph
 from snncc.compiler.ir.build import number
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate.compare import CODE, HELP, Report, Settings

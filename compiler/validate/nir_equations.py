@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from snncc.compiler.frontend.nir_file import NirNode
+from snncc.compiler.frontend.nir.file import NirNode
 from snncc.compiler.validate import array_layers
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.array_layers import Window

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snncc.compiler.frontend.nir_file import NirGraph, NirNode
+from snncc.compiler.frontend.nir.file import NirGraph, NirNode
 from snncc.compiler.validate import array_layers, nir_equations
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.array_layers import Window

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from snncc.compiler.frontend.nir_file import NirGraph, NirNode, natural
+from snncc.compiler.frontend.nir.file import NirGraph, NirNode, natural
 from snncc.compiler.validate.compare import NotValidated
 
 REMEMBERS = ("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF", "Threshold")

@@ -13,7 +13,7 @@ import planted
 from random_nir import Array, node
 from snncc.compiler.diag import CompileError
 from snncc.compiler.frontend.import_nir import import_graph
-from snncc.compiler.frontend.nir_file import NirGraph
+from snncc.compiler.frontend.nir.file import NirGraph
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.verify import verify
 from snncc.compiler.validate.compare import CODE

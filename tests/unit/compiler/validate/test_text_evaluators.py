@@ -14,7 +14,7 @@ import pytest
 from random_nir import Array, node
 from snncc.compiler.diag import CompileError
 from snncc.compiler.frontend.dsl.parse import parse
-from snncc.compiler.frontend.nir_file import NirGraph, NirNode
+from snncc.compiler.frontend.nir.file import NirGraph, NirNode
 from snncc.compiler.validate.arithmetic import STEP, Hard, Smooth
 from snncc.compiler.validate.array_layers import Window, convolution, transposed_convolution
 from snncc.compiler.validate.compare import NotValidated

@@ -13,12 +13,12 @@ from nir_files import chain, write
 from snncc.compiler.cli.main import cli
 from snncc.compiler.diag import CompileError
 from snncc.compiler.driver import api
-from snncc.compiler.frontend import nir_build
 from snncc.compiler.frontend.dsl import layers as dsl_layers
 from snncc.compiler.frontend.dsl.args import Args
 from snncc.compiler.frontend.dsl.layers import LAYERS
 from snncc.compiler.frontend.dsl.net import Net
-from snncc.compiler.frontend.nir_time import Step, neuron
+from snncc.compiler.frontend.nir import build as nir_build
+from snncc.compiler.frontend.nir.time import Step, neuron
 from snncc.compiler.ir.core import Value
 
 ROOT = Path(__file__).resolve().parents[4]

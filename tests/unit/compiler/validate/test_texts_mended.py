@@ -15,7 +15,7 @@ from snncc.compiler.export.nir import export_nir
 from snncc.compiler.frontend.dsl.parse import parse
 from snncc.compiler.frontend.import_dsl import import_program
 from snncc.compiler.frontend.import_nir import import_graph
-from snncc.compiler.frontend.nir_file import NirGraph, NirNode
+from snncc.compiler.frontend.nir.file import NirGraph, NirNode
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.core import Module, Op
 from snncc.compiler.passes.graph.configure import configure

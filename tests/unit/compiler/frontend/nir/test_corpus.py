@@ -9,7 +9,7 @@ import pytest
 
 from nir_files import Array, load
 from snncc.compiler.diag import CompileError
-from snncc.compiler.frontend.nir_file import read_nir
+from snncc.compiler.frontend.nir.file import read_nir
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.models.events import load_recordings
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.nir_file import Array, NirNode
+from snncc.compiler.frontend.nir.file import Array, NirNode
 from snncc.compiler.ir import infer
 from snncc.compiler.ir.core import Attribute, Type, tensor
 

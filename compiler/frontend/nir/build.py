@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snncc.compiler.diag import CompileError, DiagnosticSink, fail
-from snncc.compiler.frontend import nir_layers as layers
-from snncc.compiler.frontend.nir_file import Array
-from snncc.compiler.frontend.nir_graph import NEURONS, SPIKING, WIRES, FlatNir, FlatNode
-from snncc.compiler.frontend.nir_time import Step, neuron, rounded, uniform
+from snncc.compiler.frontend.nir import layers
+from snncc.compiler.frontend.nir.file import Array
+from snncc.compiler.frontend.nir.graph import NEURONS, SPIKING, WIRES, FlatNir, FlatNode
+from snncc.compiler.frontend.nir.time import Step, neuron, rounded, uniform
 from snncc.compiler.ir.build import Builder, broadcast
 from snncc.compiler.ir.core import Attribute, Block, Func, Location, Module, Value, seq, tensor
 

@@ -1,7 +1,7 @@
 """Reading NIR files: HDF5 into plain nodes and edges.
 
 The HDF5 library can crash on damaged files, so it runs in a process of its own
-(:mod:`snncc.compiler.frontend.nir_worker`) with a limit on time and memory.
+(:mod:`snncc.compiler.frontend.nir.worker`) with a limit on time and memory.
 """
 
 from __future__ import annotations

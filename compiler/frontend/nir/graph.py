@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.nir_file import NirGraph, NirNode, natural
+from snncc.compiler.frontend.nir.file import NirGraph, NirNode, natural
 
 NEURONS = ("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
 SPIKING = ("IF", "LIF", "CubaLIF", "Threshold")

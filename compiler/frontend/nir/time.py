@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snncc.compiler.diag import DiagnosticSink, fail
-from snncc.compiler.frontend.nir_file import Array, NirNode
-from snncc.compiler.frontend.nir_graph import SPIKING
-from snncc.compiler.frontend.nir_layers import need
+from snncc.compiler.frontend.nir.file import Array, NirNode
+from snncc.compiler.frontend.nir.graph import SPIKING
+from snncc.compiler.frontend.nir.layers import need
 from snncc.compiler.ir.core import Attribute
 
 TAU = {"LI": "tau", "LIF": "tau", "CubaLI": "tau_mem", "CubaLIF": "tau_mem"}
