@@ -8,7 +8,6 @@ from pathlib import Path
 import onnx
 
 from snncc.compiler.diag import DiagnosticSink, fail
-from snncc.compiler.frontend import builtins, onnx_images, onnx_loops, onnx_rules
 from snncc.compiler.frontend.batch import BatchAxes
 from snncc.compiler.frontend.emit_time import emit_module
 from snncc.compiler.frontend.flat.flat import FlatGraph, Shape, Val, prod
@@ -16,9 +15,13 @@ from snncc.compiler.frontend.flat.shapes import MAX_FOLD
 from snncc.compiler.frontend.neurons.fuse import place_neurons
 from snncc.compiler.frontend.neurons.metadata import Namer
 from snncc.compiler.frontend.node_report import NodeTrace
-from snncc.compiler.frontend.onnx_build import Bound, Env, GraphBuilder, Scope
-from snncc.compiler.frontend.onnx_file import TensorReader, np_dtype, read_model
-from snncc.compiler.frontend.onnx_inputs import Wanted, batch_in, input_shapes
+from snncc.compiler.frontend.onnx import builtins
+from snncc.compiler.frontend.onnx import images as onnx_images
+from snncc.compiler.frontend.onnx import loops as onnx_loops
+from snncc.compiler.frontend.onnx import rules as onnx_rules
+from snncc.compiler.frontend.onnx.build import Bound, Env, GraphBuilder, Scope
+from snncc.compiler.frontend.onnx.file import TensorReader, np_dtype, read_model
+from snncc.compiler.frontend.onnx.inputs import Wanted, batch_in, input_shapes
 from snncc.compiler.frontend.rolled import reachable
 from snncc.compiler.frontend.unroll import Rolled, roll_model
 from snncc.compiler.ir.core import Attribute, Module

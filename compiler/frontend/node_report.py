@@ -17,8 +17,8 @@ from snncc.compiler.diag import CompileError, Diagnostic
 from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import FlatGraph, Val
 from snncc.compiler.frontend.flat.shapes import supported
-from snncc.compiler.frontend.onnx_build import RULES, STANDARD, Bound
-from snncc.compiler.frontend.onnx_file import read_model
+from snncc.compiler.frontend.onnx.build import RULES, STANDARD, Bound
+from snncc.compiler.frontend.onnx.file import read_model
 from snncc.compiler.frontend.unroll import Rolled
 from snncc.compiler.ir.core import Op, Value
 

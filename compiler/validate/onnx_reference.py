@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from snncc.compiler.frontend.flat.exporter_names import numbered, setting
-from snncc.compiler.frontend.onnx_file import TensorReader, read_model
+from snncc.compiler.frontend.onnx.file import TensorReader, read_model
 from snncc.compiler.ir.core import Attribute, Module
 from snncc.compiler.validate.arithmetic import Arithmetic, Array, Smooth
 from snncc.compiler.validate.compare import Evaluation, NotValidated

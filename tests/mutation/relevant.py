@@ -191,12 +191,12 @@ RELEVANT: Final[dict[str, Tests]] = {
     "compiler/frontend/dsl_*.py": Tests(
         (COMPILER + "frontend/dsl", "golden"), ("e2e/test_check.py", COMPILER + "backend")
     ),
-    "compiler/frontend/builtins.py": Tests((COMPILER + "frontend/dsl",), ("golden",)),
+    "compiler/frontend/onnx/builtins.py": Tests((COMPILER + "frontend/dsl",), ("golden",)),
     "compiler/frontend/nir_*.py": Tests((NIR + "test_layers.py", NIR + "test_neurons.py"), (NIR,)),
     "compiler/frontend/export_*.py": Tests(
         (COMPILER + "frontend/export",), (ONNX + "test_functions.py",)
     ),
-    "compiler/frontend/onnx_functions.py": Tests((ONNX + "test_functions.py",)),
+    "compiler/export/exporter_functions.py": Tests((ONNX + "test_functions.py",)),
     "compiler/frontend/*.py": Tests(
         (
             ONNX + "test_comparisons.py",

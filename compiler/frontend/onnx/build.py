@@ -30,9 +30,9 @@ from snncc.compiler.frontend.flat.flat import (
 )
 from snncc.compiler.frontend.flat.rules import check_inputs
 from snncc.compiler.frontend.neurons.surrogate_hints import SURROGATE_HINTS
-from snncc.compiler.frontend.onnx_calls import check_calls
-from snncc.compiler.frontend.onnx_file import TensorReader
-from snncc.compiler.frontend.onnx_order import ordered
+from snncc.compiler.frontend.onnx.calls import check_calls
+from snncc.compiler.frontend.onnx.file import TensorReader
+from snncc.compiler.frontend.onnx.order import ordered
 from snncc.compiler.frontend.parameters import is_parameter
 from snncc.compiler.frontend.timing import RESHAPES
 

@@ -10,7 +10,7 @@ import onnx
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat import axes
 from snncc.compiler.frontend.flat.flat import I64, Val, attr_int, attr_ints
-from snncc.compiler.frontend.onnx_build import (
+from snncc.compiler.frontend.onnx.build import (
     MAX_TRIPS,
     Bound,
     Call,

@@ -11,9 +11,9 @@ from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat.elementwise import evaluate
 from snncc.compiler.frontend.flat.exporter_names import setting
 from snncc.compiler.frontend.flat.flat import F32, I64, Arr, AttrValue, Val, attr_float, attr_int
-from snncc.compiler.frontend.onnx_build import Bound, Call, GraphBuilder, rule
-from snncc.compiler.frontend.onnx_file import np_dtype
-from snncc.compiler.frontend.scatter import scatter_step
+from snncc.compiler.frontend.onnx.build import Bound, Call, GraphBuilder, rule
+from snncc.compiler.frontend.onnx.file import np_dtype
+from snncc.compiler.frontend.onnx.scatter import scatter_step
 
 
 @rule("Identity")

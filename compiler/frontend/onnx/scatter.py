@@ -14,7 +14,7 @@ from snncc.compiler.frontend.flat.axes import (
 from snncc.compiler.frontend.flat.flat import I64, Attrs, Val, attr_int, attr_str, prod
 
 if TYPE_CHECKING:
-    from snncc.compiler.frontend.onnx_build import GraphBuilder
+    from snncc.compiler.frontend.onnx.build import GraphBuilder
 
 
 def _written_step(op: str, ins: Sequence[Val], at: Attrs) -> int | None:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from snncc.compiler.frontend.flat.flat import BOOL, I64, Attrs, Val, attr_float, attr_int, attr_str
-from snncc.compiler.frontend.onnx_build import (
+from snncc.compiler.frontend.onnx.build import (
     EXPANDERS,
     TRAINING_HINTS,
     Bound,

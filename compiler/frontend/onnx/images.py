@@ -8,7 +8,7 @@ import numpy as np
 
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat.flat import I64, Val, attr_int, attr_str
-from snncc.compiler.frontend.onnx_build import Bound, Call, GraphBuilder, rule
+from snncc.compiler.frontend.onnx.build import Bound, Call, GraphBuilder, rule
 
 
 def _reshape(b: GraphBuilder, c: Call, x: Val, shape: Sequence[int]) -> Val:
