@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from snncc.compiler.frontend.flat.flat import attr_int, attr_ints
-from snncc.compiler.frontend.rolled import RNode, resolve
-from snncc.compiler.frontend.timing import Lay, locate, step_shape, stride_of
+from snncc.compiler.frontend.time.rolled import RNode, resolve
+from snncc.compiler.frontend.time.timing import Lay, locate, step_shape, stride_of
 
 
 @dataclass(slots=True)

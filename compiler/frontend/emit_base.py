@@ -20,12 +20,12 @@ from snncc.compiler.frontend.flat.rules import broken_rules_are_diagnostics
 from snncc.compiler.frontend.neurons.fuse import Layer
 from snncc.compiler.frontend.neurons.metadata import Namer
 from snncc.compiler.frontend.neurons.neuron_attrs import guess_framework
-from snncc.compiler.frontend.parameters import holds_parameter, per_step_names
-from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
-from snncc.compiler.frontend.scc import components
 from snncc.compiler.frontend.shared_parameters import ParameterUse, share_parameters
-from snncc.compiler.frontend.timing import RESHAPES
-from snncc.compiler.frontend.unroll import Output, Rolled
+from snncc.compiler.frontend.time.parameters import holds_parameter, per_step_names
+from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve, users
+from snncc.compiler.frontend.time.scc import components
+from snncc.compiler.frontend.time.timing import RESHAPES
+from snncc.compiler.frontend.time.unroll import Output, Rolled
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import (
     Attribute,

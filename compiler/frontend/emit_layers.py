@@ -7,7 +7,7 @@ import numpy as np
 from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits
 from snncc.compiler.frontend.flat.flat import attr_float, attr_int, attr_ints, attr_str
 from snncc.compiler.frontend.neurons.metadata import framework_of
-from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.frontend.time.rolled import RNode, resolve
 from snncc.compiler.ir.core import Attribute, Value
 
 

@@ -13,8 +13,8 @@ from snncc.compiler.frontend.flat.flat import Arr
 from snncc.compiler.frontend.neurons.fuse import Layer
 from snncc.compiler.frontend.neurons.metadata import Namer
 from snncc.compiler.frontend.neurons.neuron_attrs import neuron_attributes
-from snncc.compiler.frontend.rolled import RNode, resolve
-from snncc.compiler.frontend.unroll import Output, Rolled
+from snncc.compiler.frontend.time.rolled import RNode, resolve
+from snncc.compiler.frontend.time.unroll import Output, Rolled
 from snncc.compiler.ir.core import Attribute, Func, Module, Value
 
 _WRITERS = (emit_basic, emit_layers)  # importing them registers their operators

@@ -22,8 +22,8 @@ from snncc.compiler.frontend.onnx import rules as onnx_rules
 from snncc.compiler.frontend.onnx.build import Bound, Env, GraphBuilder, Scope
 from snncc.compiler.frontend.onnx.file import TensorReader, np_dtype, read_model
 from snncc.compiler.frontend.onnx.inputs import Wanted, batch_in, input_shapes
-from snncc.compiler.frontend.rolled import reachable
-from snncc.compiler.frontend.unroll import Rolled, roll_model
+from snncc.compiler.frontend.time.rolled import reachable
+from snncc.compiler.frontend.time.unroll import Rolled, roll_model
 from snncc.compiler.ir.core import Attribute, Module
 
 _RULES = (builtins, onnx_images, onnx_loops, onnx_rules)  # importing them registers their operators

@@ -19,7 +19,7 @@ from snncc.compiler.frontend.flat.flat import FlatGraph, Val
 from snncc.compiler.frontend.flat.shapes import supported
 from snncc.compiler.frontend.onnx.build import RULES, STANDARD, Bound
 from snncc.compiler.frontend.onnx.file import read_model
-from snncc.compiler.frontend.unroll import Rolled
+from snncc.compiler.frontend.time.unroll import Rolled
 from snncc.compiler.ir.core import Op, Value
 
 MAX_PARTS = 3

@@ -10,7 +10,7 @@ import numpy as np
 
 from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE, evaluate
 from snncc.compiler.frontend.flat.flat import Arr
-from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
+from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve, users
 
 TOLERANCE = 1e-5
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from snncc.compiler.frontend.flat.flat import Arr
-from snncc.compiler.frontend.rolled import RNode, constant, reachable, resolve
+from snncc.compiler.frontend.time.rolled import RNode, constant, reachable, resolve
 
 
 def mark_counts(roots: Sequence[RNode]) -> None:

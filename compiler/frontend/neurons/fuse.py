@@ -16,9 +16,9 @@ from snncc.compiler.frontend.flat.flat import Arr, prod
 from snncc.compiler.frontend.neurons.counts import mark_counts, split_signs
 from snncc.compiler.frontend.neurons.identify import Neuron
 from snncc.compiler.frontend.neurons.neurons import recognise
-from snncc.compiler.frontend.rolled import RNode, constant, make, reachable, resolve, users
-from snncc.compiler.frontend.simplify import hoist_delays, simplify
-from snncc.compiler.frontend.unroll import Output
+from snncc.compiler.frontend.time.rolled import RNode, constant, make, reachable, resolve, users
+from snncc.compiler.frontend.time.simplify import hoist_delays, simplify
+from snncc.compiler.frontend.time.unroll import Output
 
 
 @dataclass(slots=True)

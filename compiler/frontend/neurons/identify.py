@@ -15,8 +15,8 @@ import numpy as np
 from snncc.compiler.frontend.flat.elementwise import COMPARE
 from snncc.compiler.frontend.flat.flat import Arr
 from snncc.compiler.frontend.neurons.core import Core, Unfit, close, line
-from snncc.compiler.frontend.parameters import holds_parameter
-from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.frontend.time.parameters import holds_parameter
+from snncc.compiler.frontend.time.rolled import RNode, resolve
 
 PLACES = (-1e4, -331.7, -47.1, -9.3, -4.1, -2.3, -1.7, -1.1, -0.83, -0.6, -0.37, -0.11, -0.013,
           0.017, 0.13, 0.41, 0.77, 0.93, 1.21, 1.73, 2.9, 5.3, 11.9, 53.3, 407.9, 1e4)  # fmt: skip

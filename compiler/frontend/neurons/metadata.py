@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from snncc.compiler.frontend.flat.flat import AttrValue, Node, Val
 from snncc.compiler.frontend.neurons.surrogate_hints import read_surrogate_hints
-from snncc.compiler.frontend.rolled import RNode
+from snncc.compiler.frontend.time.rolled import RNode
 from snncc.compiler.ir.core import Attribute
 from snncc.compiler.ir.surrogate import DEFAULT
 

@@ -9,7 +9,7 @@ from snncc.compiler.frontend.flat.flat import Arr, Node
 from snncc.compiler.frontend.neurons.fuse import Layer
 from snncc.compiler.frontend.neurons.identify import Neuron
 from snncc.compiler.frontend.neurons.metadata import Namer, framework_defaults
-from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.frontend.time.rolled import RNode, resolve
 from snncc.compiler.ir.core import Attribute
 
 LOCATED = ("beta", "tau", "rate", "a_syn", "threshold", "reset_value", "v_rest", "v_min",

@@ -14,8 +14,8 @@ from snncc.compiler.frontend.flat.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import Arr
 from snncc.compiler.frontend.neurons.core import Core, Graph, Unfit, close
 from snncc.compiler.frontend.neurons.identify import Neuron, identify, levels, strip
-from snncc.compiler.frontend.rolled import RNode, resolve
-from snncc.compiler.frontend.scc import components
+from snncc.compiler.frontend.time.rolled import RNode, resolve
+from snncc.compiler.frontend.time.scc import components
 
 BENDING = frozenset({"Relu", "Abs", "Sign", "Floor", "Ceil", "Round", "Clip", "Max", "Min", "Pow"})
 """Operators that give a spike back as it is, but not its gradient."""

@@ -33,8 +33,8 @@ from snncc.compiler.frontend.neurons.surrogate_hints import SURROGATE_HINTS
 from snncc.compiler.frontend.onnx.calls import check_calls
 from snncc.compiler.frontend.onnx.file import TensorReader
 from snncc.compiler.frontend.onnx.order import ordered
-from snncc.compiler.frontend.parameters import is_parameter
-from snncc.compiler.frontend.timing import RESHAPES
+from snncc.compiler.frontend.time.parameters import is_parameter
+from snncc.compiler.frontend.time.timing import RESHAPES
 
 MAX_NODES = 400_000
 MAX_DEPTH = 40

@@ -9,7 +9,7 @@ import onnx
 
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat.flat import Shape, Val
-from snncc.compiler.frontend.unroll import Rolled
+from snncc.compiler.frontend.time.unroll import Rolled
 
 TIME_NAMES = frozenset(
     {"t", "time", "steps", "timesteps", "time_steps", "num_steps", "seq", "sequence", "seq_len"}

@@ -14,8 +14,8 @@ from onnx import helper
 
 from onnx_models import Graph, load
 from snncc.compiler.diag import CompileError
-from snncc.compiler.frontend.merge_nodes import stable_classes
 from snncc.compiler.frontend.onnx import build as onnx_build
+from snncc.compiler.frontend.time.merge_nodes import stable_classes
 from work import growth
 
 SHAPE = [4, 8]

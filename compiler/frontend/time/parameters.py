@@ -13,7 +13,7 @@ from typing import cast
 
 from snncc.compiler.frontend.flat.exporter_names import numbered, setting
 from snncc.compiler.frontend.flat.flat import Val
-from snncc.compiler.frontend.rolled import RNode
+from snncc.compiler.frontend.time.rolled import RNode
 
 
 def is_parameter(v: Val | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snncc.compiler.frontend.flat.flat import attr_key
-from snncc.compiler.frontend.rolled import RNode, reachable, resolve
+from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve
 
 SMALL_CONSTANT = 4096
 """Elements up to which constants are compared by content."""

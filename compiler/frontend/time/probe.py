@@ -35,8 +35,8 @@ from snncc.compiler.frontend.flat.shapes import (
     MOVES,
     move,
 )
-from snncc.compiler.frontend.rolled import RNode, resolve
-from snncc.compiler.frontend.timing import Lay
+from snncc.compiler.frontend.time.rolled import RNode, resolve
+from snncc.compiler.frontend.time.timing import Lay
 
 RANDOM_OPS = frozenset({"Conv", "ConvTranspose", "Pool", "MaxPool", "AveragePool", "Dropout"})
 RANK = 3

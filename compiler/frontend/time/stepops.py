@@ -33,10 +33,10 @@ from snncc.compiler.frontend.flat.shapes import (
     REDUCES,
     slice_spec,
 )
-from snncc.compiler.frontend.timing import RESHAPES, Lay, index_of
+from snncc.compiler.frontend.time.timing import RESHAPES, Lay, index_of
 
 if TYPE_CHECKING:
-    from snncc.compiler.frontend.rolled import RNode
+    from snncc.compiler.frontend.time.rolled import RNode
 
 ONE_OPERAND = MOVES | REDUCES | {"Gather", "Tile", "Pad", "Dropout"}
 

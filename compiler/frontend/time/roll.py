@@ -16,17 +16,17 @@ from functools import partial
 import numpy as np
 
 from snncc.compiler.diag import fail
-from snncc.compiler.frontend.alike import align, describe, signature
 from snncc.compiler.frontend.flat.axes import (
     norm_axis,
 )
 from snncc.compiler.frontend.flat.elementwise import COMMUTATIVE, ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import Arr, FlatGraph, Node, Val, attr_int
 from snncc.compiler.frontend.flat.rules import broken_rules_are_diagnostics
-from snncc.compiler.frontend.parameters import is_parameter
-from snncc.compiler.frontend.rolled import RNode, resolve
-from snncc.compiler.frontend.stepops import convert, data_operands
-from snncc.compiler.frontend.timing import (
+from snncc.compiler.frontend.time.alike import align, describe, signature
+from snncc.compiler.frontend.time.parameters import is_parameter
+from snncc.compiler.frontend.time.rolled import RNode, resolve
+from snncc.compiler.frontend.time.stepops import convert, data_operands
+from snncc.compiler.frontend.time.timing import (
     Index,
     Lay,
     Layouts,

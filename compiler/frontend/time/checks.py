@@ -6,11 +6,11 @@ import numpy as np
 
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat.flat import Arr, Val, attr_int
-from snncc.compiler.frontend.probe import SCALES, Probe
-from snncc.compiler.frontend.roll import Check, Roller
-from snncc.compiler.frontend.rolled import RNode, reachable, resolve, users
-from snncc.compiler.frontend.scc import components
-from snncc.compiler.frontend.stepops import data_operands
+from snncc.compiler.frontend.time.probe import SCALES, Probe
+from snncc.compiler.frontend.time.roll import Check, Roller
+from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve, users
+from snncc.compiler.frontend.time.scc import components
+from snncc.compiler.frontend.time.stepops import data_operands
 
 MAX_STATES = 12
 MAX_NUMBERS = 16

@@ -8,9 +8,9 @@ import numpy as np
 
 from snncc.compiler.frontend.flat.elementwise import COMPARE, ELEMENTWISE, evaluate
 from snncc.compiler.frontend.flat.flat import BOOL, Arr, attr_ints
-from snncc.compiler.frontend.merge_nodes import merge_nodes
-from snncc.compiler.frontend.parameters import holds_parameter, number
-from snncc.compiler.frontend.rolled import RNode, reachable, resolve
+from snncc.compiler.frontend.time.merge_nodes import merge_nodes
+from snncc.compiler.frontend.time.parameters import holds_parameter, number
+from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve
 
 MAX_CONST = 1 << 22
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snncc.compiler.diag import CompileError, DiagnosticSink, fail
-from snncc.compiler.frontend.checks import run_checks
 from snncc.compiler.frontend.flat.axes import (
     axes_of,
     norm_axis,
@@ -18,10 +17,11 @@ from snncc.compiler.frontend.flat.flat import FlatGraph, Shape, Val, attr_int, a
 from snncc.compiler.frontend.flat.shapes import (
     REDUCES,
 )
-from snncc.compiler.frontend.roll import Roller
-from snncc.compiler.frontend.rolled import RNode, make
-from snncc.compiler.frontend.stepops import convert, data_operands
-from snncc.compiler.frontend.timing import Lay, Layouts, count_steps, cut_values, index_of
+from snncc.compiler.frontend.time.checks import run_checks
+from snncc.compiler.frontend.time.roll import Roller
+from snncc.compiler.frontend.time.rolled import RNode, make
+from snncc.compiler.frontend.time.stepops import convert, data_operands
+from snncc.compiler.frontend.time.timing import Lay, Layouts, count_steps, cut_values, index_of
 from snncc.compiler.ir.core import Value
 
 MAX_DEPTH = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from snncc.compiler.frontend.rolled import RNode, resolve
+from snncc.compiler.frontend.time.rolled import RNode, resolve
 
 
 def components(nodes: Sequence[RNode], inside: Callable[[RNode], bool]) -> list[list[RNode]]:

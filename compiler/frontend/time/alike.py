@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from snncc.compiler.frontend.flat.elementwise import COMMUTATIVE, ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import Val, attr_key
-from snncc.compiler.frontend.stepops import data_operands
-from snncc.compiler.frontend.timing import index_of
+from snncc.compiler.frontend.time.stepops import data_operands
+from snncc.compiler.frontend.time.timing import index_of
 
 
 def describe(v: Val) -> str:

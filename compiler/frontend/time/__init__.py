@@ -1,0 +1,1 @@
+"""Time steps: where they are in the file, and rolling unrolled ones up."""
