@@ -8,8 +8,6 @@ from pathlib import Path
 import onnx
 
 from snncc.compiler.diag import DiagnosticSink, fail
-from snncc.compiler.frontend.batch import BatchAxes
-from snncc.compiler.frontend.emit_time import emit_module
 from snncc.compiler.frontend.flat.flat import FlatGraph, Shape, Val, prod
 from snncc.compiler.frontend.flat.shapes import MAX_FOLD
 from snncc.compiler.frontend.neurons.fuse import place_neurons
@@ -24,6 +22,8 @@ from snncc.compiler.frontend.onnx.file import TensorReader, np_dtype, read_model
 from snncc.compiler.frontend.onnx.inputs import Wanted, batch_in, input_shapes
 from snncc.compiler.frontend.time.rolled import reachable
 from snncc.compiler.frontend.time.unroll import Rolled, roll_model
+from snncc.compiler.frontend.writer.batch import BatchAxes
+from snncc.compiler.frontend.writer.time import emit_module
 from snncc.compiler.ir.core import Attribute, Module
 
 _RULES = (builtins, onnx_images, onnx_loops, onnx_rules)  # importing them registers their operators

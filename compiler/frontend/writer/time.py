@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from snncc.compiler.diag import DiagnosticSink
-from snncc.compiler.frontend import emit_basic, emit_layers
-from snncc.compiler.frontend.batch import BatchAxes
-from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits, hint
 from snncc.compiler.frontend.flat.elementwise import COMPARE
 from snncc.compiler.frontend.flat.flat import Arr
 from snncc.compiler.frontend.neurons.fuse import Layer
@@ -15,6 +12,10 @@ from snncc.compiler.frontend.neurons.metadata import Namer
 from snncc.compiler.frontend.neurons.neuron_attrs import neuron_attributes
 from snncc.compiler.frontend.time.rolled import RNode, resolve
 from snncc.compiler.frontend.time.unroll import Output, Rolled
+from snncc.compiler.frontend.writer import basic as emit_basic
+from snncc.compiler.frontend.writer import layers as emit_layers
+from snncc.compiler.frontend.writer.base import Emitter, constant_node, emits, hint
+from snncc.compiler.frontend.writer.batch import BatchAxes
 from snncc.compiler.ir.core import Attribute, Func, Module, Value
 
 _WRITERS = (emit_basic, emit_layers)  # importing them registers their operators

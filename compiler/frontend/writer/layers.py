@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits
 from snncc.compiler.frontend.flat.flat import attr_float, attr_int, attr_ints, attr_str
 from snncc.compiler.frontend.neurons.metadata import framework_of
 from snncc.compiler.frontend.time.rolled import RNode, resolve
+from snncc.compiler.frontend.writer.base import Emitter, constant_node, emits
 from snncc.compiler.ir.core import Attribute, Value
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from snncc.compiler.frontend.emit_base import Emitter, constant_node, emits
-from snncc.compiler.frontend.emit_layers import linear
 from snncc.compiler.frontend.flat.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import attr_float, attr_int, attr_ints
 from snncc.compiler.frontend.neurons.identify import levels, strip
 from snncc.compiler.frontend.neurons.metadata import framework_defaults
 from snncc.compiler.frontend.time.parameters import holds_parameter, number
 from snncc.compiler.frontend.time.rolled import RNode, resolve
+from snncc.compiler.frontend.writer.base import Emitter, constant_node, emits
+from snncc.compiler.frontend.writer.layers import linear
 from snncc.compiler.ir.core import Attribute, Value
 
 UNARY = {

@@ -14,18 +14,18 @@ from typing import NoReturn, TypeAlias
 import numpy as np
 
 from snncc.compiler.diag import DiagnosticSink, fail
-from snncc.compiler.frontend.batch import BatchAxes
 from snncc.compiler.frontend.flat.flat import Arr, Val, attr_float, attr_int
 from snncc.compiler.frontend.flat.rules import broken_rules_are_diagnostics
 from snncc.compiler.frontend.neurons.fuse import Layer
 from snncc.compiler.frontend.neurons.metadata import Namer
 from snncc.compiler.frontend.neurons.neuron_attrs import guess_framework
-from snncc.compiler.frontend.shared_parameters import ParameterUse, share_parameters
 from snncc.compiler.frontend.time.parameters import holds_parameter, per_step_names
 from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve, users
 from snncc.compiler.frontend.time.scc import components
 from snncc.compiler.frontend.time.timing import RESHAPES
 from snncc.compiler.frontend.time.unroll import Output, Rolled
+from snncc.compiler.frontend.writer.batch import BatchAxes
+from snncc.compiler.frontend.writer.shared_parameters import ParameterUse, share_parameters
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import (
     Attribute,

@@ -1,0 +1,1 @@
+"""Writing the rolled graph as graph IR."""
