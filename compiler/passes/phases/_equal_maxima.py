@@ -13,7 +13,7 @@ from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.phases._emit import map_one, number_value, region_const
 
 if TYPE_CHECKING:
-    from snncc.compiler.passes.phases._ad_phase import PhaseTape
+    from snncc.compiler.passes.phases.adjoint.phase import PhaseTape
 
 
 def is_shared(op: Op) -> bool:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.clone import clone_op
 from snncc.compiler.ir.core import Block, Location, Op, Value, tensor
-from snncc.compiler.passes.phases._ad_ew import DIFFERENTIABLE, RULES, Emit
-from snncc.compiler.passes.phases._ad_phase import PHASE_RULES, Outer
+from snncc.compiler.passes.phases.adjoint.ew import DIFFERENTIABLE, RULES, Emit
+from snncc.compiler.passes.phases.adjoint.phase import PHASE_RULES, Outer
 
 
 def propagate(block: Block, active: Iterable[Value]) -> set[Value]:

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from snncc.compiler.ir.build import Builder, stacked
 from snncc.compiler.ir.core import Op, Value, tensor
 from snncc.compiler.ir.dialect_phase import scan_counts
-from snncc.compiler.passes.phases._ad_ew import DIFFERENTIABLE
-from snncc.compiler.passes.phases._ad_phase import PHASE_RULES
-from snncc.compiler.passes.phases._ad_region import (
+from snncc.compiler.passes.phases._emit import full, zeros
+from snncc.compiler.passes.phases.adjoint.ew import DIFFERENTIABLE
+from snncc.compiler.passes.phases.adjoint.phase import PHASE_RULES
+from snncc.compiler.passes.phases.adjoint.region import (
     RegionTape,
     ordered_values,
     propagate,
     prune,
 )
-from snncc.compiler.passes.phases._emit import full, zeros
 
 
 def stacked_output(scan: Op, value: Value) -> Value:

@@ -1,0 +1,1 @@
+"""Derivatives: reverse mode over graph ops, regions and scans."""
