@@ -171,7 +171,7 @@ RELEVANT: Final[dict[str, Tests]] = {
             *_WHOLE,
         ),
     ),
-    "compiler/passes/tiling/_grid.py": Tests((TILING + "test_grid.py",), _MANY_LAYERS),
+    "compiler/passes/tiling/kit/grid.py": Tests((TILING + "test_grid.py",), _MANY_LAYERS),
     "compiler/passes/tiling/_epilogue.py": Tests((TILING + "test_epilogue.py",), _MANY_LAYERS),
     "compiler/passes/tiling/*.py": Tests(
         (TILING + "test_templates.py", TILING + "test_pooling.py", "golden"),

@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
-from snncc.compiler.passes.tiling._context import TilingContext
-from snncc.compiler.passes.tiling._grid import Axis, Grid, deal, deal_parts
 from snncc.compiler.passes.tiling._handlers import Handler
-from snncc.compiler.passes.tiling._kernels import BLOCK, KernelTensor, kernel_of
-from snncc.compiler.passes.tiling._lanes import write_back_program
-from snncc.compiler.passes.tiling._sizes import (
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.grid import Axis, Grid, deal, deal_parts
+from snncc.compiler.passes.tiling.kit.kernels import BLOCK, KernelTensor, kernel_of
+from snncc.compiler.passes.tiling.kit.microprogram import write_back_program
+from snncc.compiler.passes.tiling.kit.sizes import (
     INSTRUCTION_CHARGE,
     candidates,
     ceil_div,
@@ -23,9 +22,10 @@ from snncc.compiler.passes.tiling._sizes import (
     share,
     smallest,
 )
-from snncc.compiler.passes.tiling._stacks import Stack, each_band, load_images, pad64, stack_of
-from snncc.compiler.passes.tiling._views import View, row_bytes
-from snncc.compiler.passes.tiling._windows import (
+from snncc.compiler.passes.tiling.kit.stacks import Stack, each_band, load_images, pad64, stack_of
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
+from snncc.compiler.passes.tiling.kit.views import View, row_bytes
+from snncc.compiler.passes.tiling.kit.windows import (
     Window,
     band_rows,
     geometry_of,

@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op
-from snncc.compiler.passes.tiling._build import ZERO, At, TaskBuilder
-from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._epilogue import Epilogue
-from snncc.compiler.passes.tiling._grid import Axis, Grid, deal, deal_parts
 from snncc.compiler.passes.tiling._handlers import Handler
-from snncc.compiler.passes.tiling._kernels import BLOCK
-from snncc.compiler.passes.tiling._sizes import (
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.grid import Axis, Grid, deal, deal_parts
+from snncc.compiler.passes.tiling.kit.kernels import BLOCK
+from snncc.compiler.passes.tiling.kit.sizes import (
     INSTRUCTION_CHARGE,
     candidates,
     ceil_div,
     choose,
     smallest,
 )
-from snncc.compiler.passes.tiling._stacks import Stack, each_band, load_images, pad64, stack_of
-from snncc.compiler.passes.tiling._views import row_bytes
-from snncc.compiler.passes.tiling._windows import Geometry, band_rows, geometry_of, window_attr
+from snncc.compiler.passes.tiling.kit.stacks import Stack, each_band, load_images, pad64, stack_of
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, TaskBuilder
+from snncc.compiler.passes.tiling.kit.views import row_bytes
+from snncc.compiler.passes.tiling.kit.windows import Geometry, band_rows, geometry_of, window_attr
 from snncc.isa.window import Window
 
 

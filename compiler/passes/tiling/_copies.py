@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
-from snncc.compiler.passes.tiling._context import TilingContext
-from snncc.compiler.passes.tiling._lanes import ProgramWriter
 from snncc.compiler.passes.tiling._orders import Order, natural
-from snncc.compiler.passes.tiling._views import ELEMENT_BYTES, row_bytes
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.microprogram import ProgramWriter
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
+from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, row_bytes
 from snncc.isa.micro import MicroProgram
 
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._build import At
-from snncc.compiler.passes.tiling._context import TilingContext
-from snncc.compiler.passes.tiling._lanes import (
+from snncc.compiler.passes.tiling._orders import KERNEL
+from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work, phase_lane
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.microprogram import (
     ProgramWriter,
     RegionCompiler,
     constant_of,
     f16_bits,
     f32_bits,
 )
-from snncc.compiler.passes.tiling._orders import KERNEL
-from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work, phase_lane
-from snncc.compiler.passes.tiling._views import ELEMENT_BYTES, View
+from snncc.compiler.passes.tiling.kit.task import At
+from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, View
 
 BLOCK = 16
 COUNTERS = {"ew.rand", "ew.srnd"}

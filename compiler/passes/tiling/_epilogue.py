@@ -14,10 +14,10 @@ from typing import Protocol
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
-from snncc.compiler.passes.tiling._context import TilingContext
-from snncc.compiler.passes.tiling._kernels import BLOCK, KernelTensor, kernel_of
-from snncc.compiler.passes.tiling._lanes import (
+from snncc.compiler.passes.tiling._orders import KERNEL, order_of
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.kernels import BLOCK, KernelTensor, kernel_of
+from snncc.compiler.passes.tiling.kit.microprogram import (
     ProgramWriter,
     RegionCompiler,
     constant_of,
@@ -25,10 +25,10 @@ from snncc.compiler.passes.tiling._lanes import (
     f32_bits,
     write_back_program,
 )
-from snncc.compiler.passes.tiling._orders import KERNEL, order_of
-from snncc.compiler.passes.tiling._sizes import ceil_div
-from snncc.compiler.passes.tiling._stacks import pad64
-from snncc.compiler.passes.tiling._views import ELEMENT_BYTES, View
+from snncc.compiler.passes.tiling.kit.sizes import ceil_div
+from snncc.compiler.passes.tiling.kit.stacks import pad64
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
+from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, View
 from snncc.isa.microcode import MicroError
 
 GRADIENTS = {"phase.linear_dw", "phase.conv_dw"}

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._build import ZERO, At, TaskBuilder
 from snncc.compiler.passes.tiling._orders import is_recurrent
-from snncc.compiler.passes.tiling._stacks import pad64
-from snncc.compiler.passes.tiling._views import View, row_bytes
+from snncc.compiler.passes.tiling.kit.stacks import pad64
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, TaskBuilder
+from snncc.compiler.passes.tiling.kit.views import View, row_bytes
 
 FUSIBLE = {"phase.linear", "phase.linear_dx"}
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
-from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._epilogue import Epilogue
-from snncc.compiler.passes.tiling._lanes import write_back_program
-from snncc.compiler.passes.tiling._sizes import (
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.microprogram import write_back_program
+from snncc.compiler.passes.tiling.kit.sizes import (
     INSTRUCTION_CHARGE,
     candidates,
     ceil_div,
@@ -21,7 +20,8 @@ from snncc.compiler.passes.tiling._sizes import (
     share,
     smallest,
 )
-from snncc.compiler.passes.tiling._views import View, col_offset, row_bytes
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
+from snncc.compiler.passes.tiling.kit.views import View, col_offset, row_bytes
 
 GRANULE = 16
 

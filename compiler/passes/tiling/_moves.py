@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._build import ZERO, At, Stream
-from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._copies import (
     Axis,
     Copy,
@@ -18,7 +16,9 @@ from snncc.compiler.passes.tiling._copies import (
 )
 from snncc.compiler.passes.tiling._flatten import flatten, flattens, is_flatten
 from snncc.compiler.passes.tiling._handlers import Handler, unsupported
-from snncc.compiler.passes.tiling._lanes import f16_bits
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.microprogram import f16_bits
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream
 
 
 class _Side:

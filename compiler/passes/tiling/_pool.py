@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
-from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._handlers import Handler, unsupported
-from snncc.compiler.passes.tiling._lanes import ProgramWriter, f32_bits
-from snncc.compiler.passes.tiling._sizes import candidates, share
-from snncc.compiler.passes.tiling._stacks import Stack, each_band, load_images, stack_of
-from snncc.compiler.passes.tiling._views import row_bytes
-from snncc.compiler.passes.tiling._windows import Window, band_rows, geometry_of, window_attr
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.microprogram import ProgramWriter, f32_bits
+from snncc.compiler.passes.tiling.kit.sizes import candidates, share
+from snncc.compiler.passes.tiling.kit.stacks import Stack, each_band, load_images, stack_of
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
+from snncc.compiler.passes.tiling.kit.views import row_bytes
+from snncc.compiler.passes.tiling.kit.windows import Window, band_rows, geometry_of, window_attr
 from snncc.isa.micro import MicroProgram
 
 GRANULE = 16

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
-from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._fused import Producer, ProducerTask
 from snncc.compiler.passes.tiling._matmul import GRANULE, deals_first
-from snncc.compiler.passes.tiling._sizes import (
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.sizes import (
     INSTRUCTION_CHARGE,
     candidates,
     ceil_div,
@@ -18,7 +17,8 @@ from snncc.compiler.passes.tiling._sizes import (
     share,
     smallest,
 )
-from snncc.compiler.passes.tiling._views import ELEMENT_BYTES, View, row_bytes
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
+from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, View, row_bytes
 
 FILL = {"f16": 2, "bit": 2, "f32": 4}
 

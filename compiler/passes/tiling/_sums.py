@@ -9,15 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._build import ZERO, At, Stream, TaskBuilder
-from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._handlers import Handler, unsupported
-from snncc.compiler.passes.tiling._lanes import ProgramWriter, f32_bits, write_back_program
 from snncc.compiler.passes.tiling._matmul import GRANULE
 from snncc.compiler.passes.tiling._orders import natural
 from snncc.compiler.passes.tiling._readout import copy_views
-from snncc.compiler.passes.tiling._sizes import candidates, share
-from snncc.compiler.passes.tiling._views import View, row_bytes
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.microprogram import (
+    ProgramWriter,
+    f32_bits,
+    write_back_program,
+)
+from snncc.compiler.passes.tiling.kit.sizes import candidates, share
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
+from snncc.compiler.passes.tiling.kit.views import View, row_bytes
 from snncc.isa.micro import MicroProgram
 
 

@@ -24,10 +24,10 @@ from snncc.compiler.passes.tiling import (
     _steps,
     _sums,
 )
-from snncc.compiler.passes.tiling._context import TilingContext
 from snncc.compiler.passes.tiling._handlers import HANDLERS, unsupported
 from snncc.compiler.passes.tiling._readout import copy_tensor
-from snncc.compiler.passes.tiling._tensors import TensorPlan, export_ops, plan_tensors
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.templates.tensors import TensorPlan, export_ops, plan_tensors
 from snncc.compiler.pipeline.registry import PassContext, compiler_pass
 from snncc.isa.machine import Machine
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snncc.compiler.ir.core import Location
-from snncc.compiler.passes.tiling._build import At, TaskBuilder
-from snncc.compiler.passes.tiling._grid import Axis, Grid, deal, deal_parts
+from snncc.compiler.passes.tiling.kit.grid import Axis, Grid, deal, deal_parts
+from snncc.compiler.passes.tiling.kit.task import At, TaskBuilder
 from snncc.isa.machine import load_machine
 
 MACHINE = load_machine("multicore20")  # 256 terms a cycle; DRAM 64, a core's DMA 16 bytes a cycle

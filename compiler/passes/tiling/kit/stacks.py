@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Value
-from snncc.compiler.passes.tiling._build import ZERO, At, TaskBuilder
-from snncc.compiler.passes.tiling._context import TilingContext
-from snncc.compiler.passes.tiling._views import View, row_bytes
-from snncc.compiler.passes.tiling._windows import Band, Window, bands, spatial
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, TaskBuilder
+from snncc.compiler.passes.tiling.kit.views import View, row_bytes
+from snncc.compiler.passes.tiling.kit.windows import Band, Window, bands, spatial
 
 
 def pad64(size: int) -> int:

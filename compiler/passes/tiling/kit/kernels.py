@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Value
-from snncc.compiler.passes.tiling._build import At, TaskBuilder
-from snncc.compiler.passes.tiling._context import TilingContext
-from snncc.compiler.passes.tiling._views import ELEMENT_BYTES
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.task import At, TaskBuilder
+from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES
 
 BLOCK = 16
 

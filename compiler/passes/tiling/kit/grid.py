@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from snncc.compiler.passes.tiling._build import At, TaskBuilder
-from snncc.compiler.passes.tiling._sizes import ceil_div, share
+from snncc.compiler.passes.tiling.kit.sizes import ceil_div, share
+from snncc.compiler.passes.tiling.kit.task import At, TaskBuilder
 from snncc.isa.machine import Machine
 from snncc.isa.machine_parts import Array
 

@@ -12,7 +12,7 @@ from snncc.compiler.passes.tiling._epilogue import followers
 from snncc.compiler.passes.tiling._flatten import flattens, is_flatten
 from snncc.compiler.passes.tiling._fused import fused_products
 from snncc.compiler.passes.tiling._orders import Order, order_of
-from snncc.compiler.passes.tiling._views import geometry, row_bytes
+from snncc.compiler.passes.tiling.kit.views import geometry, row_bytes
 
 ALIASES = {"phase.reshape", "phase.transpose"}
 """Ops that only see the same memory in another shape."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from snncc.compiler.ir.core import Attribute, Op
-from snncc.compiler.passes.tiling._build import At
+from snncc.compiler.passes.tiling.kit.task import At
 from snncc.isa.window import Window
 
 __all__ = ["Band", "Geometry", "Window", "bands", "geometry_of", "transposed"]

@@ -1,0 +1,1 @@
+"""What the tiling templates are built with."""
