@@ -172,7 +172,9 @@ RELEVANT: Final[dict[str, Tests]] = {
         ),
     ),
     "compiler/passes/tiling/kit/grid.py": Tests((TILING + "test_grid.py",), _MANY_LAYERS),
-    "compiler/passes/tiling/_epilogue.py": Tests((TILING + "test_epilogue.py",), _MANY_LAYERS),
+    "compiler/passes/tiling/templates/epilogue.py": Tests(
+        (TILING + "test_epilogue.py",), _MANY_LAYERS
+    ),
     "compiler/passes/tiling/*.py": Tests(
         (TILING + "test_templates.py", TILING + "test_pooling.py", "golden"),
         (

@@ -26,9 +26,9 @@ from snncc.compiler.passes.tiling._orders import (
     transpose_order,
     widened,
 )
-from snncc.compiler.passes.tiling._regions import has_domain, product_of
-from snncc.compiler.passes.tiling._sums import kept_axes, reduce_split
-from snncc.compiler.passes.tiling._unpacked import unpack_moves
+from snncc.compiler.passes.tiling.templates.regions import has_domain, product_of
+from snncc.compiler.passes.tiling.templates.sums import kept_axes, reduce_split
+from snncc.compiler.passes.tiling.templates.unpacked import unpack_moves
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 ANY_ORDER = {"phase.output", "phase.store", "phase.yield"}

@@ -12,21 +12,19 @@ from dataclasses import dataclass
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Func, Location, Module, Op, Type, Value, op
-from snncc.compiler.passes.tiling import (
-    _batched,
-    _conv,
-    _conv_gradient,
-    _loss,
-    _moves,
-    _norm,
-    _pool,
-    _readout,
-    _steps,
-    _sums,
-)
-from snncc.compiler.passes.tiling._handlers import HANDLERS, unsupported
-from snncc.compiler.passes.tiling._readout import copy_tensor
 from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.templates import batched as _batched
+from snncc.compiler.passes.tiling.templates import conv as _conv
+from snncc.compiler.passes.tiling.templates import conv_gradient as _conv_gradient
+from snncc.compiler.passes.tiling.templates import loss as _loss
+from snncc.compiler.passes.tiling.templates import moves as _moves
+from snncc.compiler.passes.tiling.templates import norm as _norm
+from snncc.compiler.passes.tiling.templates import pool as _pool
+from snncc.compiler.passes.tiling.templates import readout as _readout
+from snncc.compiler.passes.tiling.templates import steps as _steps
+from snncc.compiler.passes.tiling.templates import sums as _sums
+from snncc.compiler.passes.tiling.templates.dispatch import HANDLERS, unsupported
+from snncc.compiler.passes.tiling.templates.readout import copy_tensor
 from snncc.compiler.passes.tiling.templates.tensors import TensorPlan, export_ops, plan_tensors
 from snncc.compiler.pipeline.registry import PassContext, compiler_pass
 from snncc.isa.machine import Machine

@@ -8,11 +8,11 @@ from typing import cast
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import UNKNOWN, Attribute, Func, Location, Op, Type, Value, op
-from snncc.compiler.passes.tiling._epilogue import followers
-from snncc.compiler.passes.tiling._flatten import flattens, is_flatten
-from snncc.compiler.passes.tiling._fused import fused_products
 from snncc.compiler.passes.tiling._orders import Order, order_of
 from snncc.compiler.passes.tiling.kit.views import geometry, row_bytes
+from snncc.compiler.passes.tiling.templates.epilogue import followers
+from snncc.compiler.passes.tiling.templates.flatten import flattens, is_flatten
+from snncc.compiler.passes.tiling.templates.fused import fused_products
 
 ALIASES = {"phase.reshape", "phase.transpose"}
 """Ops that only see the same memory in another shape."""

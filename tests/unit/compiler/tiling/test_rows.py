@@ -3,7 +3,7 @@
 import pytest
 
 from snncc.compiler.ir.core import Block, Type, op
-from snncc.compiler.passes.tiling._handlers import rows_per_microbatch
+from snncc.compiler.passes.tiling.templates.dispatch import rows_per_microbatch
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Op, Value
-from snncc.compiler.passes.tiling._fused import Producer
 from snncc.compiler.passes.tiling._orders import KERNEL, Order
-from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work, phase_lane
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import (
     ProgramWriter,
@@ -19,6 +17,8 @@ from snncc.compiler.passes.tiling.kit.microprogram import (
     f32_bits,
 )
 from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, View, row_bytes, storage_shape
+from snncc.compiler.passes.tiling.templates.fused import Producer
+from snncc.compiler.passes.tiling.templates.lanes import Feed, LaneWork, lane_work, phase_lane
 from snncc.isa.microcode import MicroError
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._copies import unpack_program
-from snncc.compiler.passes.tiling._handlers import Handler
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import write_back_program
 from snncc.compiler.passes.tiling.kit.sizes import candidates
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, row_bytes
+from snncc.compiler.passes.tiling.templates.copies import unpack_program
+from snncc.compiler.passes.tiling.templates.dispatch import Handler
 
 
 @dataclass(frozen=True)

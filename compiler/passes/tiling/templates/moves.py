@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._copies import (
+from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.microprogram import f16_bits
+from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream
+from snncc.compiler.passes.tiling.templates.copies import (
     Axis,
     Copy,
     emit_copy,
@@ -14,11 +17,8 @@ from snncc.compiler.passes.tiling._copies import (
     strides,
     unpack_program,
 )
-from snncc.compiler.passes.tiling._flatten import flatten, flattens, is_flatten
-from snncc.compiler.passes.tiling._handlers import Handler, unsupported
-from snncc.compiler.passes.tiling.kit.context import TilingContext
-from snncc.compiler.passes.tiling.kit.microprogram import f16_bits
-from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream
+from snncc.compiler.passes.tiling.templates.dispatch import Handler, unsupported
+from snncc.compiler.passes.tiling.templates.flatten import flatten, flattens, is_flatten
 
 
 class _Side:

@@ -9,10 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._handlers import Handler, unsupported
-from snncc.compiler.passes.tiling._matmul import GRANULE
 from snncc.compiler.passes.tiling._orders import natural
-from snncc.compiler.passes.tiling._readout import copy_views
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import (
     ProgramWriter,
@@ -22,6 +19,9 @@ from snncc.compiler.passes.tiling.kit.microprogram import (
 from snncc.compiler.passes.tiling.kit.sizes import candidates, share
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, row_bytes
+from snncc.compiler.passes.tiling.templates.dense import GRANULE
+from snncc.compiler.passes.tiling.templates.dispatch import Handler, unsupported
+from snncc.compiler.passes.tiling.templates.readout import copy_views
 from snncc.isa.micro import MicroProgram
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from math import prod
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._copies import pack_program, unpack_program
 from snncc.compiler.passes.tiling._orders import order_of
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.sizes import share
 from snncc.compiler.passes.tiling.kit.stacks import pad64
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream
 from snncc.compiler.passes.tiling.kit.views import row_bytes
+from snncc.compiler.passes.tiling.templates.copies import pack_program, unpack_program
 
 
 def flattens(each: Op) -> bool:

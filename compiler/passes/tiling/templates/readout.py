@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from snncc.compiler.ir.core import Op, Type, Value
-from snncc.compiler.passes.tiling._handlers import Handler
-from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work, phase_lane
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import ProgramWriter, f32_bits
 from snncc.compiler.passes.tiling.kit.views import View, view
+from snncc.compiler.passes.tiling.templates.dispatch import Handler
+from snncc.compiler.passes.tiling.templates.lanes import Feed, LaneWork, lane_work, phase_lane
 
 MINUS_INFINITY = 0xFC00
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._epilogue import Epilogue
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import write_back_program
 from snncc.compiler.passes.tiling.kit.sizes import (
@@ -22,6 +21,7 @@ from snncc.compiler.passes.tiling.kit.sizes import (
 )
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, col_offset, row_bytes
+from snncc.compiler.passes.tiling.templates.epilogue import Epilogue
 
 GRANULE = 16
 

@@ -7,11 +7,11 @@ from typing import NoReturn
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._counted import counted_map, is_counted
-from snncc.compiler.passes.tiling._matmul import Outer, Product, product, weight_gradient
-from snncc.compiler.passes.tiling._regions import RegionTiler
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.views import View
+from snncc.compiler.passes.tiling.templates.counted import counted_map, is_counted
+from snncc.compiler.passes.tiling.templates.dense import Outer, Product, product, weight_gradient
+from snncc.compiler.passes.tiling.templates.regions import RegionTiler
 
 Handler = Callable[[TilingContext, Op], None]
 

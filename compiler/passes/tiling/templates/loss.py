@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from snncc.compiler.ir.core import Op, Type, Value
 from snncc.compiler.ir.core import op as make_op
-from snncc.compiler.passes.tiling._handlers import Handler
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import ProgramWriter, f32_bits
 from snncc.compiler.passes.tiling.kit.sizes import candidates, share
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, view
+from snncc.compiler.passes.tiling.templates.dispatch import Handler
 from snncc.isa.micro import MicroProgram
 from snncc.isa.tables import UNARY
 

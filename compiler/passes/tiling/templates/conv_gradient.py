@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op
-from snncc.compiler.passes.tiling._epilogue import Epilogue
-from snncc.compiler.passes.tiling._handlers import Handler
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.grid import Axis, Grid, deal, deal_parts
 from snncc.compiler.passes.tiling.kit.kernels import BLOCK
@@ -21,6 +19,8 @@ from snncc.compiler.passes.tiling.kit.stacks import Stack, each_band, load_image
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import row_bytes
 from snncc.compiler.passes.tiling.kit.windows import Geometry, band_rows, geometry_of, window_attr
+from snncc.compiler.passes.tiling.templates.dispatch import Handler
+from snncc.compiler.passes.tiling.templates.epilogue import Epilogue
 from snncc.isa.window import Window
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._handlers import Handler, unsupported
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import ProgramWriter, f32_bits
 from snncc.compiler.passes.tiling.kit.sizes import candidates, share
@@ -13,6 +12,7 @@ from snncc.compiler.passes.tiling.kit.stacks import Stack, each_band, load_image
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import row_bytes
 from snncc.compiler.passes.tiling.kit.windows import Window, band_rows, geometry_of, window_attr
+from snncc.compiler.passes.tiling.templates.dispatch import Handler, unsupported
 from snncc.isa.micro import MicroProgram
 
 GRANULE = 16

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._handlers import Handler
-from snncc.compiler.passes.tiling._matmul import GRANULE
-from snncc.compiler.passes.tiling._sums import Chunk, RowChunks, finish_program
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import ProgramWriter
 from snncc.compiler.passes.tiling.kit.sizes import candidates, share
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream
 from snncc.compiler.passes.tiling.kit.views import row_bytes
+from snncc.compiler.passes.tiling.templates.dense import GRANULE
+from snncc.compiler.passes.tiling.templates.dispatch import Handler
+from snncc.compiler.passes.tiling.templates.sums import Chunk, RowChunks, finish_program
 from snncc.isa.micro import MicroProgram
 
 

@@ -7,15 +7,20 @@ What a step takes from a sequence or adds to one is a view that moves with the l
 from __future__ import annotations
 
 from snncc.compiler.ir.core import Block, Op, Type, Value, op
-from snncc.compiler.passes.tiling._fused import Producer
-from snncc.compiler.passes.tiling._handlers import HANDLERS, Handler, step_rows, unsupported
-from snncc.compiler.passes.tiling._readout import copy_views
-from snncc.compiler.passes.tiling._regions import RegionTiler
-from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import ProgramWriter, constant_of, f16_bits
 from snncc.compiler.passes.tiling.kit.task import At, Loop
 from snncc.compiler.passes.tiling.kit.views import View, geometry, row_bytes
+from snncc.compiler.passes.tiling.templates.dispatch import (
+    HANDLERS,
+    Handler,
+    step_rows,
+    unsupported,
+)
+from snncc.compiler.passes.tiling.templates.fused import Producer
+from snncc.compiler.passes.tiling.templates.lanes import Feed, LaneWork, lane_work
+from snncc.compiler.passes.tiling.templates.readout import copy_views
+from snncc.compiler.passes.tiling.templates.regions import RegionTiler
 
 ALLOWED = {"phase.map", "phase.linear", "phase.linear_dx"}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._handlers import Handler
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.grid import Axis, Grid, deal, deal_parts
 from snncc.compiler.passes.tiling.kit.kernels import BLOCK, KernelTensor, kernel_of
@@ -31,6 +30,7 @@ from snncc.compiler.passes.tiling.kit.windows import (
     geometry_of,
     window_attr,
 )
+from snncc.compiler.passes.tiling.templates.dispatch import Handler
 
 
 @dataclass(frozen=True)

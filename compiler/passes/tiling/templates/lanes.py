@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._fused import Producer, ProducerTask
-from snncc.compiler.passes.tiling._matmul import GRANULE, deals_first
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.sizes import (
     INSTRUCTION_CHARGE,
@@ -19,6 +17,8 @@ from snncc.compiler.passes.tiling.kit.sizes import (
 )
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, View, row_bytes
+from snncc.compiler.passes.tiling.templates.dense import GRANULE, deals_first
+from snncc.compiler.passes.tiling.templates.fused import Producer, ProducerTask
 
 FILL = {"f16": 2, "bit": 2, "f32": 4}
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._orders import KERNEL
-from snncc.compiler.passes.tiling._stage import Feed, LaneWork, lane_work, phase_lane
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import (
     ProgramWriter,
@@ -21,6 +20,7 @@ from snncc.compiler.passes.tiling.kit.microprogram import (
 )
 from snncc.compiler.passes.tiling.kit.task import At
 from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, View
+from snncc.compiler.passes.tiling.templates.lanes import Feed, LaneWork, lane_work, phase_lane
 
 BLOCK = 16
 COUNTERS = {"ew.rand", "ew.srnd"}
