@@ -71,7 +71,7 @@ RELEVANT: Final[dict[str, Tests]] = {
     "isa/errors.py": Tests(
         ("guards/test_docs.py", COMPILER + "test_diag.py"), ("e2e/test_errors.py",)
     ),
-    "isa/export.py": Tests((ISA + "test_export.py", "guards/test_docs.py")),
+    "isa/manual.py": Tests((ISA + "test_export.py", "guards/test_docs.py")),
     "isa/*.py": Tests(
         (
             ISA + "test_encoding.py",

@@ -20,7 +20,7 @@ from snncc.isa.spec import Insn
 @click.option("--format", "kind", type=click.Choice(["md", "json"]), help="The whole manual.")
 def isa(action: str | None, mnemonics: tuple[str, ...], kind: str | None) -> None:
     """Show the instruction set: a list, single instructions, or the whole manual."""
-    from snncc.isa import export
+    from snncc.isa import manual as export
     from snncc.isa.table import TABLE
 
     if action == "show":

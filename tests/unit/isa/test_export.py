@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snncc.isa.encoding import BY_MNEMONIC, isa_hash
-from snncc.isa.export import manual, to_json
+from snncc.isa.manual import manual, to_json
 from snncc.isa.micro import MICRO_OPS
 from snncc.isa.spec import Insn
 from snncc.isa.table import TABLE
