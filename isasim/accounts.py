@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.expected import MAC_MNEMONICS
+from snncc.isa.cost.expected import MAC_MNEMONICS
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Chip, Core
 from snncc.isasim.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.estimate import Densities
-from snncc.isa.expected import DEFAULT_DENSITY, expect
+from snncc.isa.cost.estimate import Densities
+from snncc.isa.cost.expected import DEFAULT_DENSITY, expect
 from snncc.isasim.chip import Core
 from snncc.isasim.engines.base import Activity, Engine, Resolved
 from snncc.isasim.pricing import SIZES

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from snncc.isa.cost import Activity, Cost, cost, fetch_cost, static_pj
+from snncc.isa.cost.cost import Activity, Cost, cost, fetch_cost, static_pj
 from snncc.isa.machine import Machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.spec import WORD_BYTES, Unit
@@ -27,7 +27,7 @@ _PLACES: Final = frozenset(
 
 
 class Price(NamedTuple):
-    """What the scheduler needs of a :class:`~snncc.isa.cost.Cost`; energies in pJ."""
+    """What the scheduler needs of a :class:`~snncc.isa.cost.cost.Cost`; energies in pJ."""
 
     cycles: int
     latency: int

@@ -55,7 +55,7 @@ from snncc.compiler.ir.layers import parameter_layers
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer
 from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
-from snncc.isa.estimate import Densities
+from snncc.isa.cost.estimate import Densities
 from snncc.isa.machine import Machine
 from snncc.isasim.hooks import Tracer
 from snncc.isasim.system import Options

@@ -1,6 +1,6 @@
 """What the compiler expected of a program beside what the simulator counted, and why they differ.
 
-Both come from the one cost model.  The estimate (:mod:`snncc.isa.estimate`) knows no waiting: its
+Both come from the one cost model.  The estimate (:mod:`snncc.isa.cost.estimate`) knows no waiting: its
 busy cycles, energy and bytes differ from a run's only where another activity was counted.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from snncc.compiler.cli.report.facts import CAUSES, UNITS
 from snncc.compiler.diag import fail
-from snncc.isa.estimate import KEY
+from snncc.isa.cost.estimate import KEY
 from snncc.isa.objmodel import ObjectFile
 
 Stats: TypeAlias = Mapping[str, Any]

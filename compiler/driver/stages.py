@@ -12,7 +12,7 @@ from snncc.compiler.driver.failure import versions
 from snncc.compiler.ir.core import Module
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.plan import Step
-from snncc.isa.estimate import KEY
+from snncc.isa.cost.estimate import KEY
 
 
 @dataclass(slots=True)

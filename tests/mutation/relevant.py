@@ -40,8 +40,8 @@ RELEVANT: Final[dict[str, Tests]] = {
         (ISA + "test_cost_by_hand.py", ISA + "test_cost.py", ISA + "test_cost_windows.py"),
         (ISA + "test_estimate.py", SIM + "test_timing.py", SIM + "test_closed_forms.py"),
     ),
-    "isa/expected.py": Tests((ISA + "test_expected.py",), (ISA + "test_estimate.py",)),
-    "isa/estimate.py": Tests((ISA + "test_estimate.py",), ("e2e/test_estimate.py",)),
+    "isa/cost/expected.py": Tests((ISA + "test_expected.py",), (ISA + "test_estimate.py",)),
+    "isa/cost/estimate.py": Tests((ISA + "test_estimate.py",), ("e2e/test_estimate.py",)),
     "isa/fp16.py": Tests(
         (ISA + "test_fp16.py", ISA + "test_fp16_accumulate.py", ISA + "test_testfloat.py"),
         (SIM + "test_engines.py",),

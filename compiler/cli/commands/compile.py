@@ -111,7 +111,7 @@ def _densities(density: float | None, activity: str | None) -> Any:
     if density is None and activity is None:
         return None
     from snncc.compiler.cli.commands.inspection import expected_densities
-    from snncc.isa.estimate import Densities
+    from snncc.isa.cost.estimate import Densities
 
     expected = expected_densities(density, activity).densities
     origin = "default" if density is None else "--density"

@@ -154,7 +154,7 @@ class Inspection:
 def expected_densities(density: float | None, stats: str | None) -> Expected:
     """Return what ``--density`` and a ``--stats`` file of another run expect."""
     from snncc.compiler.driver.files import read_bytes
-    from snncc.isa.expected import DEFAULT_DENSITY
+    from snncc.isa.cost.expected import DEFAULT_DENSITY
     from snncc.isasim.activity import ActivityError, Expected
 
     default = DEFAULT_DENSITY if density is None else density

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snncc.isa.cost import COSTS, DENSE, Activity, Cost, cost, dram_runs, fetch_cost, static_pj
-from snncc.isa.cost_array import expected_blocks
+from snncc.isa.cost.array import expected_blocks
+from snncc.isa.cost.cost import COSTS, DENSE, Activity, Cost, cost, dram_runs, fetch_cost, static_pj
 from snncc.isa.machine import Machine, load_machine
 from snncc.isa.microtext import parse_micro
 from snncc.isa.spec import ELEMENT, INIT, REDUCTION

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snncc.isa.estimate import Densities, estimate
+from snncc.isa.cost.estimate import Densities, estimate
 from snncc.isa.machine import load_machine, parse_machine
 from snncc.isa.objfile import CoreProgram, ObjectFile, SourceLine
 from snncc.isasim.activity import Expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snncc.isa.expected import Expectation, expect
+from snncc.isa.cost.expected import Expectation, expect
 from snncc.isa.spec import ELEMENT
 from snncc.isa.table import TABLE
 from snncc.isa.window import Window

@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from snncc.isa.cost import Activity, cost
+from snncc.isa.cost.cost import Activity, cost
 from snncc.isasim.engines import Resolved
 from snncc.isasim.engines.base import Activity as Counted
 from snncc.isasim.pricing import Pricing

@@ -2,8 +2,8 @@
 
 :func:`cost` is called by the compiler with expected activity and by the simulator with counted
 activity; nothing else knows what an instruction costs.  It is a pure function of its arguments.
-Formulas of the MAC arrays are in :mod:`snncc.isa.cost_array`, of microprograms and reductions in
-:mod:`snncc.isa.cost_lanes`, of pooling in :mod:`snncc.isa.cost_pool`; those of the transfers are
+Formulas of the MAC arrays are in :mod:`snncc.isa.cost.array`, of microprograms and reductions in
+:mod:`snncc.isa.cost.lanes`, of pooling in :mod:`snncc.isa.cost.pool`; those of the transfers are
 here.
 
 * **Sequencer instructions, wait, post**: one cycle, no energy beyond the fetch.
@@ -26,8 +26,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from snncc.isa import cost_array, cost_lanes, cost_pool
-from snncc.isa.cost_types import DENSE, ENERGY_CATEGORIES, Activity, Cost, ceil_div
+from snncc.isa.cost import array as cost_array
+from snncc.isa.cost import lanes as cost_lanes
+from snncc.isa.cost import pool as cost_pool
+from snncc.isa.cost.types import DENSE, ENERGY_CATEGORIES, Activity, Cost, ceil_div
 from snncc.isa.machine import Machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.spec import WORD_BYTES, Unit

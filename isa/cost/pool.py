@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from snncc.isa.cost_lanes import matrix_bytes, vector_cost
-from snncc.isa.cost_types import Activity, Cost, ceil_div
+from snncc.isa.cost.lanes import matrix_bytes, vector_cost
+from snncc.isa.cost.types import Activity, Cost, ceil_div
 from snncc.isa.machine import Machine
 from snncc.isa.spec import ELEMENT, REDUCTION
 from snncc.isa.window import Window

@@ -1,6 +1,6 @@
 """What a program is expected to cost, from its code alone: the cost model times trip counts.
 
-Nothing is run: every instruction of a unit is priced once by :func:`snncc.isa.cost.cost` at the
+Nothing is run: every instruction of a unit is priced once by :func:`snncc.isa.cost.cost.cost` at the
 density expected of its layer and phase, and counted by the trip counts of the loops around it.  So
 busy cycles, energy and bytes are those of a run whose activity is the expected one; queues, DRAM
 and links shared by several cores, semaphores and messages are left out: ``bound`` is a time that no
@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from snncc.isa.cost import Activity, Cost, cost, fetch_cost
-from snncc.isa.cost_types import ceil_div
-from snncc.isa.expected import DEFAULT_DENSITY, LANES, MAC_MNEMONICS, expect
+from snncc.isa.cost.cost import Activity, Cost, cost, fetch_cost
+from snncc.isa.cost.expected import DEFAULT_DENSITY, LANES, MAC_MNEMONICS, expect
+from snncc.isa.cost.types import ceil_div
 from snncc.isa.machine import Machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.objmodel import CoreProgram, SourceLine

@@ -20,7 +20,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snncc.isa.cost_types import Activity, Cost, ceil_div
+from snncc.isa.cost.types import Activity, Cost, ceil_div
 from snncc.isa.machine import Energy, Machine, Stage
 from snncc.isa.micro import Cost as OpClass
 from snncc.isa.micro import MicroInst, MicroProgram

@@ -50,7 +50,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from snncc.isa.cost_types import Activity, Cost, ceil_div
+from snncc.isa.cost.types import Activity, Cost, ceil_div
 from snncc.isa.machine import Array, Machine
 from snncc.isa.spec import INIT
 from snncc.isa.window import Window

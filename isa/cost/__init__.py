@@ -1,0 +1,1 @@
+"""The cost model: cycles and energy of instructions and programs."""
