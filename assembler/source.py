@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from snncc.isa.diag import Diagnostic, Note, SourceFile, Span
+from snncc.isa.diagnostics.diag import Diagnostic, Note, SourceFile, Span
 
 MAX_LINE: Final = 1 << 16
 """The most characters of a line; longer ones only come out of macros gone wild."""

@@ -1,9 +1,9 @@
-"""The compiler's door to diagnostics; they live in :mod:`snncc.isa.diag`, which all layers share.
+"""The compiler's door to diagnostics; they live in :mod:`snncc.isa.diagnostics.diag`, which all layers share.
 
-Codes are defined in :mod:`snncc.isa.errors`, nowhere else.
+Codes are defined in :mod:`snncc.isa.diagnostics.errors`, nowhere else.
 """
 
-from snncc.isa.diag import (
+from snncc.isa.diagnostics.diag import (
     MAX_ERRORS,
     CompileError,
     Diagnostic,
@@ -17,7 +17,7 @@ from snncc.isa.diag import (
     render,
     render_all,
 )
-from snncc.isa.errors import CODES, GROUPS, ErrorCode, define
+from snncc.isa.diagnostics.errors import CODES, GROUPS, ErrorCode, define
 
 __all__ = [
     "CODES",

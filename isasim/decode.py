@@ -16,9 +16,9 @@ from functools import cached_property
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
+from snncc.isa.diagnostics.printable import printable
 from snncc.isa.encoding import IllegalInstruction
 from snncc.isa.objfile import CoreProgram, Symbol
-from snncc.isa.printable import printable
 from snncc.isa.spec import REG, REGISTERS, STREAMS, Inst, Unit
 from snncc.isa.text import show
 from snncc.isa.window import Window

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from snncc.isa.printable import LINES, printable
+from snncc.isa.diagnostics.printable import LINES, printable
 
 OUTSIDE = frozenset(
     {

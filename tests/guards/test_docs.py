@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from guards import tree
 from snncc.compiler.cli.main import cli
-from snncc.isa.errors import CODES
+from snncc.isa.diagnostics.errors import CODES
 
 MADE = re.findall(
     r"^\t\$\(BIN\)/snncc (.+) > (\S+)\.new && mv \2\.new \2$",

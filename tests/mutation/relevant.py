@@ -67,8 +67,8 @@ RELEVANT: Final[dict[str, Tests]] = {
         (ISA + "test_cost_windows.py", ISA + "test_expected.py", SIM + "test_windows.py"),
         (SIM + "test_engines.py",),
     ),
-    "isa/diag.py": Tests((COMPILER + "test_diag.py",), (COMPILER + "ir", "golden")),
-    "isa/errors.py": Tests(
+    "isa/diagnostics/diag.py": Tests((COMPILER + "test_diag.py",), (COMPILER + "ir", "golden")),
+    "isa/diagnostics/errors.py": Tests(
         ("guards/test_docs.py", COMPILER + "test_diag.py"), ("e2e/test_errors.py",)
     ),
     "isa/manual.py": Tests((ISA + "test_export.py", "guards/test_docs.py")),

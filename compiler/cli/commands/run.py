@@ -253,7 +253,7 @@ def _finish(result: Any, output: str | None, stats: str | None) -> None:
 
 def summary(result: Any, stream: Any) -> None:
     """Print what a step gave, one line per array."""
-    from snncc.isa.printable import printable
+    from snncc.isa.diagnostics.printable import printable
 
     for name, value in result.items():
         shape = "x".join(map(str, value.shape)) or "scalar"

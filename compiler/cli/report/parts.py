@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from snncc.isa.printable import LINES, printable
+from snncc.isa.diagnostics.printable import LINES, printable
 
 MADE_BY = '<meta name="generator" content="snncc">'
 

@@ -22,8 +22,8 @@ from snncc.compiler.driver.interface import Array, mapping
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.pipeline.manager import PassFailure
 from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
+from snncc.isa.diagnostics.printable import printable
 from snncc.isa.machine import Machine
-from snncc.isa.printable import printable
 
 PIPELINE = "frontend,phases,tile"
 CONSTANTS = ("beta", "tau", "rate", "a_syn", "threshold", "reset_value", "v_rest", "v_min")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Attribute
-from snncc.isa.printable import printable
+from snncc.isa.diagnostics.printable import printable
 
 COLUMNS = 4
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from snncc.assembler import assemble, state
 from snncc.assembler import assemble as _function
 from snncc.assembler.source import cut_comment, labels
-from snncc.isa.diag import CompileError
+from snncc.isa.diagnostics.diag import CompileError
 from snncc.isa.machine import load_machine
 from snncc.isa.objfile import to_bytes
 from snncc.isa.objmodel import ObjectFile

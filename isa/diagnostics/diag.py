@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn, TypeAlias
 
-from snncc.isa import errors
-from snncc.isa.printable import printable
+from snncc.isa.diagnostics import errors
+from snncc.isa.diagnostics.printable import printable
 
 MAX_ERRORS = 20
 MAX_TEXT = 2000  # longer messages come from hostile names; they are cut
@@ -96,7 +96,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One message to the user.  ``code`` must be in :mod:`snncc.isa.errors`."""
+    """One message to the user.  ``code`` must be in :mod:`snncc.isa.diagnostics.errors`."""
 
     code: str
     message: str

@@ -48,7 +48,7 @@ def define(code: str, title: str, explanation: str) -> None:
 def lookup(code: str) -> ErrorCode:
     """Return the entry of a code; an unknown one is a bug of ours."""
     if code not in CODES:
-        raise ValueError(f"error code {code} is not defined in isa/errors.py")
+        raise ValueError(f"error code {code} is not defined in isa/diagnostics/errors.py")
     return CODES[code]
 
 

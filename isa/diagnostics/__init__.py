@@ -1,0 +1,1 @@
+"""Errors: their codes, their one shape."""
