@@ -17,9 +17,9 @@ from snncc.assembler.show import (
     tensor_lines,
 )
 from snncc.assembler.source import is_name
+from snncc.isa.instructions.text import show
 from snncc.isa.objmodel import CoreProgram, ObjectFile, SourceLine, Symbol
 from snncc.isa.spec import Field, Inst
-from snncc.isa.text import show
 
 _INDENT: Final = "  "
 

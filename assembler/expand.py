@@ -20,7 +20,7 @@ from snncc.assembler.source import (
     is_name,
     labels,
 )
-from snncc.isa.encoding import BY_MNEMONIC
+from snncc.isa.instructions.encoding import BY_MNEMONIC
 
 MAX_EXPANDED: Final = 1 << 20
 MAX_LEVELS: Final = 64

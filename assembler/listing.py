@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator
 from snncc.assembler.disassemble import Blocks, micro_names
 from snncc.assembler.operands import MICROPROGRAM
 from snncc.isa.diagnostics.printable import printable
-from snncc.isa.encoding import encode_int
+from snncc.isa.instructions.encoding import encode_int
+from snncc.isa.instructions.text import show
 from snncc.isa.microtext import show_micro
 from snncc.isa.objmodel import CoreProgram, ObjectFile, SourceLine
 from snncc.isa.spec import Field, Inst
-from snncc.isa.text import show
 
 
 def listing(

@@ -9,11 +9,11 @@ from snncc.assembler.names import Scope
 from snncc.assembler.parser import parse_expression
 from snncc.assembler.source import Problem
 from snncc.assembler.state import Alias, Item, Section, State
-from snncc.isa.encoding import BY_MNEMONIC
+from snncc.isa.instructions.encoding import BY_MNEMONIC
+from snncc.isa.instructions.table import TABLE
+from snncc.isa.instructions.text import match, operand_value, syntax_regex, usage
 from snncc.isa.lines import SyntaxMistake, suggestion
 from snncc.isa.spec import EnumKind, Field, IndexedKind, Insn, Inst, OperandError
-from snncc.isa.table import TABLE
-from snncc.isa.text import match, operand_value, syntax_regex, usage
 
 MICROPROGRAM: Final = "microprogram"
 ADDRESS: Final = "instruction address"

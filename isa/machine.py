@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from snncc.isa import machine_schema as schema
+from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine_parts import (
     MAX_CORES,
     Array,
@@ -35,7 +36,6 @@ from snncc.isa.machine_parts import (
     Words,
     flat,
 )
-from snncc.isa.table import TABLE
 from snncc.isa.toml_text import TomlError, read_toml
 
 __all__ = [

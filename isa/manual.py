@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from snncc.isa import encoding, table
 from snncc.isa import micro as micro_table
-from snncc.isa.encoding import isa_hash
+from snncc.isa.instructions import encoding, table
+from snncc.isa.instructions.encoding import isa_hash
+from snncc.isa.instructions.table import TABLE
+from snncc.isa.instructions.text import usage
 from snncc.isa.machine import schema_rows
 from snncc.isa.micro import MICRO_OPS
 from snncc.isa.microtext import micro_usage
@@ -25,9 +27,7 @@ from snncc.isa.spec import (
     Insn,
     Kind,
 )
-from snncc.isa.table import TABLE
 from snncc.isa.tables import UNARY_NAMES
-from snncc.isa.text import usage
 
 _UNIT_WORDS = {
     "seq": "Sequencer and synchronisation",

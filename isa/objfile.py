@@ -30,7 +30,12 @@ from snncc.isa.container import (
     unpack_container,
     write_atomically,
 )
-from snncc.isa.encoding import IllegalInstruction, decode_program, encode_program, isa_hash
+from snncc.isa.instructions.encoding import (
+    IllegalInstruction,
+    decode_program,
+    encode_program,
+    isa_hash,
+)
 from snncc.isa.layout import LayoutDim, TensorEntry
 from snncc.isa.machine import Machine, MachineError, parse_machine
 from snncc.isa.micro import MicroProgram

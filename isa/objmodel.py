@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from snncc.isa.encoding import isa_hash
+from snncc.isa.instructions.encoding import isa_hash
 from snncc.isa.layout import TensorEntry
 from snncc.isa.micro import MicroProgram
 from snncc.isa.spec import Inst

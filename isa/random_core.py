@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from snncc.isa.encoding import make
+from snncc.isa.instructions.encoding import make
 from snncc.isa.micro import MicroProgram
 from snncc.isa.random_insts import random_f16, random_micro
 from snncc.isa.spec import ELEMENT, INIT, QUEUED_UNITS, REDUCTION, Inst, Unit

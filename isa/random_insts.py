@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from snncc.isa.encoding import BY_MNEMONIC
+from snncc.isa.instructions.encoding import BY_MNEMONIC
+from snncc.isa.instructions.table import TABLE
 from snncc.isa.micro import MICRO_OPS, MicroOp, MicroProgram
 from snncc.isa.microcode import Builder
 from snncc.isa.spec import EnumKind, IndexedKind, Inst, Kind, SignedKind
-from snncc.isa.table import TABLE
 from snncc.isa.tables import UNARY_NAMES
 
 F16_CORNERS = (

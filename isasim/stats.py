@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Final, TypeAlias
 
-from snncc.isa.encoding import isa_hash
+from snncc.isa.instructions.encoding import isa_hash
 from snncc.isa.layout import extent
 from snncc.isa.machine import Machine
 from snncc.isa.objmodel import ObjectFile

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from snncc.compiler.ir.core import Op
 from snncc.compiler.ir.opdef import AttrDef, OpDef, dialect, register
+from snncc.isa.instructions.table import TABLE
 from snncc.isa.spec import OperandError
-from snncc.isa.table import TABLE
 
 LOOPS = ("loop", "loopi")
 _ROWS = {i.mnemonic: i for i in TABLE}

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from snncc.compiler.ir.core import Op
 from snncc.compiler.ir.opdef import AttrDef, OpDef, dialect, register
+from snncc.isa.instructions.table import TABLE
 from snncc.isa.spec import EnumKind, Insn, Unit
-from snncc.isa.table import TABLE
 
 LANE_OPS = ("neuron", "ngrad", "ew")
 

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeAlias
 from snncc.isa.cost.cost import Activity, Cost, cost, fetch_cost
 from snncc.isa.cost.expected import DEFAULT_DENSITY, LANES, MAC_MNEMONICS, expect
 from snncc.isa.cost.types import ceil_div
+from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine import Machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.objmodel import CoreProgram, SourceLine
@@ -33,7 +34,6 @@ from snncc.isa.spec import (
     Inst,
     Unit,
 )
-from snncc.isa.table import TABLE
 from snncc.isa.window import Window
 
 Key: TypeAlias = tuple[str, str]

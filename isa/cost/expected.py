@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from snncc.isa.instructions.table import TABLE
 from snncc.isa.spec import ELEMENT
-from snncc.isa.table import TABLE
 from snncc.isa.window import Window
 
 MAC_MNEMONICS: Final = frozenset(

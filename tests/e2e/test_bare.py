@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from e2e.common import refused, snncc
-from snncc.isa import text
+from snncc.isa.instructions import text
 from snncc.isa.machine import load_machine
 from snncc.isa.objfile import CoreProgram, ObjectFile, TensorEntry, write
 

@@ -64,7 +64,7 @@ def test_a_fault_reaches_the_process_and_leaves_the_tree(tmp_path: Path) -> None
         **os.environ, "PYTHONPATH": str(HERE / "hook"), "MUTANT_FILE": str(file.resolve()),
         "MUTANT_TEXT": str(tmp_path / "text.py"),
     }  # fmt: skip
-    code = "import snncc.isa.text as m; print(getattr(m, 'PLANTED', 0))"
+    code = "import snncc.isa.instructions.text as m; print(getattr(m, 'PLANTED', 0))"
     for extra, wanted in (({}, "1"), ({"MUTANT_FILE": ""}, "0")):
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True,

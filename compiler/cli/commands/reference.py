@@ -21,7 +21,7 @@ from snncc.isa.spec import Insn
 def isa(action: str | None, mnemonics: tuple[str, ...], kind: str | None) -> None:
     """Show the instruction set: a list, single instructions, or the whole manual."""
     from snncc.isa import manual as export
-    from snncc.isa.table import TABLE
+    from snncc.isa.instructions.table import TABLE
 
     if action == "show":
         known = [row.mnemonic for row in TABLE]

@@ -17,7 +17,7 @@ from snncc.compiler.passes.lowering._tree import (
     Semaphore,
     StreamUse,
 )
-from snncc.isa.encoding import BY_MNEMONIC
+from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.spec import MICRO, REG, SEED_REGISTER, EnumKind, Unit
 
 UNIT_INDEX = {u: i for i, u in enumerate(Unit)}

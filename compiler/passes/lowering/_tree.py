@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from snncc.compiler.ir.core import Block, Op, Value
-from snncc.isa.encoding import BY_MNEMONIC
+from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.micro import MicroProgram
 from snncc.isa.spec import Unit
 

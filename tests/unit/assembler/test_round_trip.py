@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from isa_strategies import insts, microprograms
 from snncc.assembler import assemble, disassemble
 from snncc.assembler.disassemble import SideFile
-from snncc.isa.encoding import make
+from snncc.isa.instructions.encoding import make
 from snncc.isa.layout import LayoutDim, TensorEntry
 from snncc.isa.machine import load_machine
 from snncc.isa.micro import MicroProgram

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isa_strategies import insts, rows
-from snncc.isa.encoding import (
+from snncc.isa.instructions.encoding import (
     BY_MNEMONIC,
     BY_OPCODE,
     IllegalInstruction,
@@ -27,11 +27,11 @@ from snncc.isa.encoding import (
     isa_hash,
     make,
 )
+from snncc.isa.instructions.table import TABLE
+from snncc.isa.instructions.text import parse, show
 from snncc.isa.micro import MICRO_OPS
 from snncc.isa.random_insts import bounds, random_inst
 from snncc.isa.spec import REG, Access, Field, Insn, Inst, OperandError, Unit, pack
-from snncc.isa.table import TABLE
-from snncc.isa.text import parse, show
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "asm" / "encodings.txt"
 MNEMONICS = [row.mnemonic for row in TABLE]

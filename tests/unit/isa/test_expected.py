@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from snncc.isa.cost.expected import Expectation, expect
+from snncc.isa.instructions.table import TABLE
 from snncc.isa.spec import ELEMENT
-from snncc.isa.table import TABLE
 from snncc.isa.window import Window
 
 # 4x4 positions of 5 channels, 3x3 taps, stride 1, padding 1.  Along an axis the outputs have

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from snncc.isa.encoding import BY_MNEMONIC, isa_hash
+from snncc.isa.instructions.encoding import BY_MNEMONIC, isa_hash
+from snncc.isa.instructions.table import TABLE
+from snncc.isa.instructions.text import usage
 from snncc.isa.manual import manual, to_json
 from snncc.isa.micro import MICRO_OPS
 from snncc.isa.spec import Insn
-from snncc.isa.table import TABLE
-from snncc.isa.text import usage
 
 MANUAL = Path(__file__).resolve().parents[3] / "docs" / "isa.md"
 

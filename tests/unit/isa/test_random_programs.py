@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from snncc.isa.encoding import encode_program
+from snncc.isa.instructions.encoding import encode_program
+from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine import Machine, load_machine
 from snncc.isa.objfile import ObjectFile
 from snncc.isa.random_insts import random_inst, random_value
 from snncc.isa.random_programs import random_program
 from snncc.isa.random_windows import WINDOWED
 from snncc.isa.spec import IndexedKind, Inst, Unit
-from snncc.isa.table import TABLE
 
 SMALL = load_machine("small")
 SEEDS = range(40)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isa_strategies import insts
-from snncc.isa.encoding import make
+from snncc.isa.instructions.encoding import make
+from snncc.isa.instructions.text import SyntaxMistake, match, parse, show, usage
 from snncc.isa.spec import Field, Inst
-from snncc.isa.text import SyntaxMistake, match, parse, show, usage
 
 
 @given(insts())

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from snncc.isa.encoding import make
+from snncc.isa.instructions.encoding import make
 from snncc.isa.machine import Machine, load_machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.objfile import CoreProgram, ObjectFile, SourceLine, TensorEntry

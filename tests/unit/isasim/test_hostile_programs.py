@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from snncc.isa.encoding import make
+from snncc.isa.instructions.encoding import make
 from snncc.isa.micro import MicroProgram
 from snncc.isa.microcode import Builder
 from snncc.isa.random_insts import random_inst

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snncc.isa.encoding import make
+from snncc.isa.instructions.encoding import make
 from snncc.isa.machine import Machine, load_machine
 from snncc.isa.microcode import Builder
 from snncc.isa.objfile import ObjectFile

@@ -1,6 +1,6 @@
 import pytest
 
-from snncc.isa.encoding import make
+from snncc.isa.instructions.encoding import make
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import StopReason
 from unit.isasim.programs import HALT, Asm, program, run, run_code, small

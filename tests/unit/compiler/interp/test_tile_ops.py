@@ -12,7 +12,7 @@ from snncc.compiler.interp.tile_ops import Call, Place
 from snncc.compiler.interp.tiled import ALL_OPS
 from snncc.compiler.ir.core import Attribute, op
 from snncc.compiler.ir.dialect_tile import address_operands
-from snncc.isa.encoding import BY_MNEMONIC
+from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.micro import MicroProgram
 from snncc.isa.spec import EnumKind
 from snncc.isasim.engines.base import Resolved

@@ -1,6 +1,6 @@
 """Rows of the instruction table for convolution and pooling: operands read through windows.
 
-Part of :mod:`snncc.isa.table`, which has the conventions.
+Part of :mod:`snncc.isa.instructions.table`, which has the conventions.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from snncc.isa.encoding import BY_MNEMONIC
+from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.lines import SyntaxMistake, strip_comment, suggestion
 from snncc.isa.microtext import MicroSyntaxError, parse_micro, show_micro
 from snncc.isa.spec import Field, Insn, Inst, OperandError

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from snncc.isa.instructions.table import RETIRED, TABLE
 from snncc.isa.micro import MICRO_OPS, MicroOp
 from snncc.isa.spec import (
     OPCODE_BITS,
@@ -25,7 +26,6 @@ from snncc.isa.spec import (
     Kind,
     OperandError,
 )
-from snncc.isa.table import RETIRED, TABLE
 from snncc.isa.tables import UNARY_NAMES
 
 _OPCODE_MASK: Final = (1 << OPCODE_BITS) - 1

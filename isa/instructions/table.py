@@ -30,6 +30,7 @@ Conventions used by every row
 
 from __future__ import annotations
 
+from snncc.isa.instructions.windows import POOLING, WINDOW_SETUP, WINDOWED
 from snncc.isa.spec import (
     COUNT,
     ELEMENT,
@@ -52,7 +53,6 @@ from snncc.isa.spec import (
     Unit,
     pack,
 )
-from snncc.isa.table_windows import POOLING, WINDOW_SETUP, WINDOWED
 
 FLAG = Kind("flag", 1)
 

@@ -1,0 +1,1 @@
+"""The instruction table and its encoding and text."""
