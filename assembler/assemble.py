@@ -15,7 +15,7 @@ from snncc.assembler.parser import parse_expression
 from snncc.assembler.source import Fatal, Line, Problem, labels, split_lines
 from snncc.assembler.state import MAX_INSTRUCTIONS, Item, Section, State
 from snncc.isa.diagnostics.diag import CompileError, Diagnostic, DiagnosticSink, SourceFile, Span
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from snncc.isa.objmodel import ObjectFile, SourceLine
 from snncc.isa.spec import Insn, Inst
 

@@ -9,7 +9,7 @@ from snncc.assembler.arguments import Taker
 from snncc.assembler.nodes import Name, Text
 from snncc.assembler.source import Line, Problem
 from snncc.assembler.state import Block, MachineText, State
-from snncc.isa.machine import Machine, MachineError, load_machine, parse_machine
+from snncc.isa.machine.machine import Machine, MachineError, load_machine, parse_machine
 
 _shipped = functools.lru_cache(maxsize=8)(load_machine)  # a description takes milliseconds to check
 _HELP = "`snncc targets` lists the machines"

@@ -12,7 +12,7 @@ from snncc.assembler.operands import is_resource
 from snncc.assembler.quote import quoted, word
 from snncc.assembler.source import is_name
 from snncc.isa.layout import TensorEntry
-from snncc.isa.machine import MachineError, list_machines, load_machine, parse_machine
+from snncc.isa.machine.machine import MachineError, list_machines, load_machine, parse_machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.microcode import canonical, encode_micro
 from snncc.isa.microtext import show_micro

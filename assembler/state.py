@@ -11,7 +11,7 @@ from snncc.assembler.names import Names
 from snncc.assembler.nodes import Expr
 from snncc.assembler.source import Line, Problem
 from snncc.isa.layout import TensorEntry
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.objmodel import FileRef, Json, SourceLine
 from snncc.isa.spec import Insn, Inst

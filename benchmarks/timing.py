@@ -21,7 +21,7 @@ def _system(name: str, size: int, batch: int, dense: tuple[int, ...]) -> tuple[S
     """Compile a network; return its run, the core-cycles of one, and its instructions."""
     from snncc.compiler.config.config import parse_config
     from snncc.compiler.driver import api
-    from snncc.isa.machine import load_machine
+    from snncc.isa.machine.machine import load_machine
     from snncc.isasim.activity import Expected
     from snncc.isasim.system import Options, System
 

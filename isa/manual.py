@@ -10,7 +10,7 @@ from snncc.isa.instructions import encoding, table
 from snncc.isa.instructions.encoding import isa_hash
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.instructions.text import usage
-from snncc.isa.machine import schema_rows
+from snncc.isa.machine.machine import schema_rows
 from snncc.isa.micro import MICRO_OPS
 from snncc.isa.microtext import micro_usage
 from snncc.isa.random_insts import bounds

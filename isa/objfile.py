@@ -37,7 +37,7 @@ from snncc.isa.instructions.encoding import (
     isa_hash,
 )
 from snncc.isa.layout import LayoutDim, TensorEntry
-from snncc.isa.machine import Machine, MachineError, parse_machine
+from snncc.isa.machine.machine import Machine, MachineError, parse_machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.microcode import MICRO_BYTES, MicroError, decode_micro, encode_micro
 from snncc.isa.objmodel import (

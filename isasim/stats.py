@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from snncc.isa.instructions.encoding import isa_hash
 from snncc.isa.layout import extent
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from snncc.isa.objmodel import ObjectFile
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.accounts import Ledger, accounts, as_json

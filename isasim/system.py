@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.layout import extent, read_tensor, write_tensor
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from snncc.isa.objfile import ObjectFile, ObjectFileError, Symbol, TensorEntry, machine_of
 from snncc.isa.objload import pieces
 from snncc.isasim.activity import Expected, Recorder, Recording

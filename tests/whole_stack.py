@@ -18,7 +18,7 @@ from snncc.compiler.ir.core import Module
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import PassManager
 from snncc.compiler.pipeline.plan import plan
-from snncc.isa.machine import Machine, load_machine
+from snncc.isa.machine.machine import Machine, load_machine
 from snncc.isa.objmodel import ObjectFile
 from snncc.isasim.system import Options, System
 

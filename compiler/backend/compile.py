@@ -14,7 +14,7 @@ from snncc.compiler.pipeline.manager import Observer, PassManager
 from snncc.compiler.pipeline.named import DEFAULT_LEVEL
 from snncc.compiler.pipeline.plan import plan
 from snncc.isa.cost.estimate import KEY, Densities, estimate
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from snncc.isa.objmodel import Json, ObjectFile
 
 

@@ -15,7 +15,7 @@ from snncc.compiler.passes.tiling._orders import KERNEL
 from snncc.isa import fp16
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.layout import DTYPES, LayoutDim, TensorEntry, write_tensor
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from snncc.isa.objmodel import CoreProgram, InitialData, Json, ObjectFile, SourceLine, Symbol
 from snncc.isa.spec import Inst
 

@@ -20,7 +20,7 @@ from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer, PassManager
 from snncc.compiler.pipeline.plan import plan
 from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 
 if TYPE_CHECKING:
     from snncc.compiler.frontend.dsl.parse import Program

@@ -20,7 +20,7 @@ from snncc.compiler.config.schema import KEYS
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import UNKNOWN, Module, sha256_of
 from snncc.compiler.ir.printer import print_module
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 
 Array: TypeAlias = npt.NDArray[Any]
 Facts: TypeAlias = Mapping[str, Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snncc.compiler.diag import CompileError, Diagnostic, fail
-from snncc.isa.machine import Machine, MachineError, load_machine
+from snncc.isa.machine.machine import Machine, MachineError, load_machine
 
 DEFAULT_TARGET = "multicore20"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from snncc.compiler.config.config import Config
 from snncc.compiler.diag import DiagnosticSink
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 
 
 def _silent(message: str) -> None:

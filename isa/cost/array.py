@@ -51,7 +51,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from snncc.isa.cost.types import Activity, Cost, ceil_div
-from snncc.isa.machine import Array, Machine
+from snncc.isa.machine.machine import Array, Machine
 from snncc.isa.spec import INIT
 from snncc.isa.window import Window
 

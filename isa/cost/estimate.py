@@ -21,7 +21,7 @@ from snncc.isa.cost.cost import Activity, Cost, cost, fetch_cost
 from snncc.isa.cost.expected import DEFAULT_DENSITY, LANES, MAC_MNEMONICS, expect
 from snncc.isa.cost.types import ceil_div
 from snncc.isa.instructions.table import TABLE
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.objmodel import CoreProgram, SourceLine
 from snncc.isa.spec import (

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snncc.isa.cost.types import Activity, Cost, ceil_div
-from snncc.isa.machine import Energy, Machine, Stage
+from snncc.isa.machine.machine import Energy, Machine, Stage
 from snncc.isa.micro import Cost as OpClass
 from snncc.isa.micro import MicroInst, MicroProgram
 from snncc.isa.microcode import is_load, is_state, is_store, result_kinds

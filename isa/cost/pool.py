@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 from snncc.isa.cost.lanes import matrix_bytes, vector_cost
 from snncc.isa.cost.types import Activity, Cost, ceil_div
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from snncc.isa.spec import ELEMENT, REDUCTION
 from snncc.isa.window import Window
 

@@ -8,7 +8,7 @@ import pytest
 
 from e2e.common import refused, snncc
 from snncc.isa.instructions import text
-from snncc.isa.machine import load_machine
+from snncc.isa.machine.machine import load_machine
 from snncc.isa.objfile import CoreProgram, ObjectFile, TensorEntry, write
 
 

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from snncc.isa.machine import load_machine
+from snncc.isa.machine.machine import load_machine
 from snncc.isa.random_programs import random_program
 from snncc.isasim.system import Options, System
 

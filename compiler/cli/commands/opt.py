@@ -24,8 +24,8 @@ from snncc.compiler.pipeline.observers import PrintIR, Timer
 from snncc.compiler.pipeline.options import options_table
 from snncc.compiler.pipeline.plan import plan
 from snncc.compiler.pipeline.registry import lookup, passes
-from snncc.isa.machine import load_machine
-from snncc.isa.machine_parts import MachineError
+from snncc.isa.machine.machine import load_machine
+from snncc.isa.machine.parts import MachineError
 
 HELP = """Run named passes on textual IR.
 

@@ -68,7 +68,7 @@ def targets(name: str | None, keys: bool, as_json: bool) -> None:
     A --target is a name from this list or a TOML file.
     """
     from snncc.compiler.driver.machines import DEFAULT_TARGET, find_machine
-    from snncc.isa.machine import list_machines, schema_rows
+    from snncc.isa.machine.machine import list_machines, schema_rows
 
     if keys:
         for key, what in schema_rows():
@@ -76,7 +76,7 @@ def targets(name: str | None, keys: bool, as_json: bool) -> None:
         return
     if name is not None:
         machine = find_machine(name)
-        from snncc.isa.machine import flat
+        from snncc.isa.machine.machine import flat
 
         click.echo(json.dumps(flat(machine), indent=1) if as_json else machine.to_toml(), nl=False)
         return

@@ -12,7 +12,7 @@ import click
 from snncc.compiler.diag import fail
 from snncc.compiler.driver.failure import Stopped
 from snncc.compiler.driver.files import writing
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from snncc.isa.objfile import ObjectFile, ObjectFileError, machine_of
 from snncc.isasim.hooks import Tracer
 from snncc.isasim.perfetto import PerfettoTrace

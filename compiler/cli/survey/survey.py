@@ -23,7 +23,7 @@ from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.pipeline.manager import PassFailure
 from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.diagnostics.printable import printable
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 
 PIPELINE = "frontend,phases,tile"
 CONSTANTS = ("beta", "tau", "rate", "a_syn", "threshold", "reset_value", "v_rest", "v_min")

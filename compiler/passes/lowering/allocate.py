@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Module, Op, Value
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 
 ALIGNMENT = 64
 FOREVER = 1 << 60

@@ -27,7 +27,7 @@ from snncc.compiler.passes.tiling.templates.dispatch import HANDLERS, unsupporte
 from snncc.compiler.passes.tiling.templates.readout import copy_tensor
 from snncc.compiler.passes.tiling.templates.tensors import TensorPlan, export_ops, plan_tensors
 from snncc.compiler.pipeline.registry import PassContext, compiler_pass
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 
 __all__ = ["Options", "run"]
 

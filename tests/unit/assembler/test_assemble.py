@@ -13,7 +13,7 @@ from snncc.assembler import assemble as _function
 from snncc.assembler.source import cut_comment, labels
 from snncc.isa.diagnostics.diag import CompileError
 from snncc.isa.instructions.text import show
-from snncc.isa.machine import load_machine
+from snncc.isa.machine.machine import load_machine
 from snncc.isa.objfile import to_bytes
 from snncc.isa.objmodel import ObjectFile
 

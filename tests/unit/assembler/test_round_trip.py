@@ -15,7 +15,7 @@ from snncc.assembler import assemble, disassemble
 from snncc.assembler.disassemble import SideFile
 from snncc.isa.instructions.encoding import make
 from snncc.isa.layout import LayoutDim, TensorEntry
-from snncc.isa.machine import load_machine
+from snncc.isa.machine.machine import load_machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.microcode import Builder, decode_micro
 from snncc.isa.objfile import from_bytes, to_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from snncc.isa.cost.cost import Activity, cost
-from snncc.isa.machine import load_machine
+from snncc.isa.machine.machine import load_machine
 from snncc.isa.spec import ELEMENT, INIT, REDUCTION
 from snncc.isa.window import Window
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from snncc.isa.cost.estimate import Densities, estimate
-from snncc.isa.machine import load_machine, parse_machine
+from snncc.isa.machine.machine import load_machine, parse_machine
 from snncc.isa.objfile import CoreProgram, ObjectFile, SourceLine
 from snncc.isasim.activity import Expected
 from snncc.isasim.system import Options, System

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snncc.isa.machine import (
+from snncc.isa.machine.machine import (
     Machine,
     MachineError,
     flat,

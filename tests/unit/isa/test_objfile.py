@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from snncc.isa import container, objfile, objload
 from snncc.isa.instructions.encoding import make
 from snncc.isa.layout import TensorEntry, dense
-from snncc.isa.machine import load_machine
+from snncc.isa.machine.machine import load_machine
 from snncc.isa.microtext import parse_micro
 from snncc.isa.objfile import (
     CoreProgram,

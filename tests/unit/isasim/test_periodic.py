@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from made_networks import NETWORKS, compiled
-from snncc.isa.machine import load_machine
+from snncc.isa.machine.machine import load_machine
 from snncc.isa.objfile import ObjectFile
 from snncc.isa.spec import Inst
 from snncc.isasim import periodic

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from snncc.isa.instructions.encoding import make
-from snncc.isa.machine import Machine, load_machine
+from snncc.isa.machine.machine import Machine, load_machine
 from snncc.isa.microcode import Builder
 from snncc.isa.objfile import ObjectFile
 from snncc.isa.random_programs import random_program

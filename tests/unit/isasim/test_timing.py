@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from snncc.isasim.faults import StopReason
 from snncc.isasim.sequencer import Sequencer
 from snncc.isasim.stats import Stats

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from snncc.isa.machine import load_machine
+from snncc.isa.machine.machine import load_machine
 from snncc.isa.random_programs import random_program
 from snncc.isasim.activity import ActivityError, Expected, Recorder, Recording
 from snncc.isasim.engines import select_engine

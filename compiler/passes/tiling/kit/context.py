@@ -9,7 +9,7 @@ from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.tiling._orders import Order, order_of
 from snncc.compiler.passes.tiling.kit.task import At, Loop, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, view
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from snncc.isa.micro import MicroProgram
 from snncc.isa.microtext import show_micro
 

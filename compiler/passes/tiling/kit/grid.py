@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from snncc.compiler.passes.tiling.kit.sizes import ceil_div, share
 from snncc.compiler.passes.tiling.kit.task import At, TaskBuilder
-from snncc.isa.machine import Machine
-from snncc.isa.machine_parts import Array
+from snncc.isa.machine.machine import Machine
+from snncc.isa.machine.parts import Array
 
 
 @dataclass(frozen=True)

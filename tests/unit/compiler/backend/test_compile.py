@@ -7,7 +7,7 @@ import pytest
 from made_steps import dense
 from snncc.compiler.backend.compile import CompileOptions, compile_module
 from snncc.compiler.diag import CompileError
-from snncc.isa.machine import load_machine
+from snncc.isa.machine.machine import load_machine
 
 MACHINE = load_machine("multicore20")
 OPTIONS = CompileOptions(pipeline="tile,map,lower")

@@ -15,7 +15,7 @@ from snncc.compiler.driver import api
 from snncc.compiler.driver.overflow import Watch
 from snncc.compiler.driver.scaling import GOOD_STEPS, Guard
 from snncc.isa.layout import extent
-from snncc.isa.machine import load_machine
+from snncc.isa.machine.machine import load_machine
 
 Array = npt.NDArray[Any]
 RATE = 0.125

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from snncc.compiler.ir.core import Location
 from snncc.compiler.passes.tiling.kit.grid import Axis, Grid, deal, deal_parts
 from snncc.compiler.passes.tiling.kit.task import At, TaskBuilder
-from snncc.isa.machine import load_machine
+from snncc.isa.machine.machine import load_machine
 
 MACHINE = load_machine("multicore20")  # 256 terms a cycle; DRAM 64, a core's DMA 16 bytes a cycle
 

@@ -12,7 +12,7 @@ from snncc.compiler.interp.tiled import evaluate_tiled
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Value, seq, tensor
-from snncc.isa.machine import Machine
+from snncc.isa.machine.machine import Machine
 from whole_stack import TILE, check_all, check_fitting, compiled, machine, run_passes, same
 
 

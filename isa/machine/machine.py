@@ -1,6 +1,6 @@
 """Machine descriptions: what a chip has and what its actions cost, read from TOML files.
 
-:class:`Machine` and the parts in :mod:`snncc.isa.machine_parts` are the schema.  All numbers that
+:class:`Machine` and the parts in :mod:`snncc.isa.machine.parts` are the schema.  All numbers that
 a cost or a check needs come from here.  Entries of ``[estimates] keys`` name the values that are
 guesses, not evidence; they are exposed as :attr:`Machine.estimates`.
 """
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from snncc.isa import machine_schema as schema
 from snncc.isa.instructions.table import TABLE
-from snncc.isa.machine_parts import (
+from snncc.isa.machine import schema
+from snncc.isa.machine.parts import (
     MAX_CORES,
     Array,
     Dma,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeAlias
 
-from snncc.isa.machine_parts import Range, Words
+from snncc.isa.machine.parts import Range, Words
 
 Table: TypeAlias = Mapping[str, object]
 
