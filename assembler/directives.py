@@ -20,9 +20,9 @@ from snncc.assembler.source import Line, Problem
 from snncc.assembler.state import Attribution, Block, Exported, Section, State
 from snncc.isa.container import ObjectFileError
 from snncc.isa.lines import suggestion
-from snncc.isa.micro import MicroProgram
-from snncc.isa.microcode import MicroError, decode_micro
-from snncc.isa.microtext import MicroSyntaxError, parse_micro
+from snncc.isa.microprograms.code import MicroError, decode_micro
+from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.microprograms.text import MicroSyntaxError, parse_micro
 from snncc.isa.objjson import MAX_JSON_BYTES, load
 from snncc.isa.objmodel import Json
 from snncc.isa.spec import OperandError

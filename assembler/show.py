@@ -13,9 +13,9 @@ from snncc.assembler.quote import quoted, word
 from snncc.assembler.source import is_name
 from snncc.isa.layout import TensorEntry
 from snncc.isa.machine.machine import MachineError, list_machines, load_machine, parse_machine
-from snncc.isa.micro import MicroProgram
-from snncc.isa.microcode import canonical, encode_micro
-from snncc.isa.microtext import show_micro
+from snncc.isa.microprograms.code import canonical, encode_micro
+from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.microprograms.text import show_micro
 from snncc.isa.objmodel import InitialData, ObjectFile
 
 _ROW: Final = 32

@@ -12,7 +12,7 @@ from snncc.assembler.nodes import Expr
 from snncc.assembler.source import Line, Problem
 from snncc.isa.layout import TensorEntry
 from snncc.isa.machine.machine import Machine
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.objmodel import FileRef, Json, SourceLine
 from snncc.isa.spec import Insn, Inst
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from snncc.isa import micro as micro_table
 from snncc.isa.instructions import encoding, table
 from snncc.isa.instructions.encoding import isa_hash
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.instructions.text import usage
 from snncc.isa.machine.machine import schema_rows
-from snncc.isa.micro import MICRO_OPS
-from snncc.isa.microtext import micro_usage
+from snncc.isa.microprograms import table as micro_table
+from snncc.isa.microprograms.table import MICRO_OPS
+from snncc.isa.microprograms.text import micro_usage
 from snncc.isa.random_insts import bounds
 from snncc.isa.spec import (
     LOOP_DEPTH,

@@ -38,8 +38,8 @@ from snncc.isa.instructions.encoding import (
 )
 from snncc.isa.layout import LayoutDim, TensorEntry
 from snncc.isa.machine.machine import Machine, MachineError, parse_machine
-from snncc.isa.micro import MicroProgram
-from snncc.isa.microcode import MICRO_BYTES, MicroError, decode_micro, encode_micro
+from snncc.isa.microprograms.code import MICRO_BYTES, MicroError, decode_micro, encode_micro
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.objmodel import (
     CoreProgram,
     FileRef,

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from snncc.isa.instructions.encoding import isa_hash
 from snncc.isa.layout import TensorEntry
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.spec import Inst
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.instructions.table import TABLE
-from snncc.isa.micro import MICRO_OPS, MicroOp, MicroProgram
-from snncc.isa.microcode import Builder
+from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.table import MICRO_OPS, MicroOp, MicroProgram
 from snncc.isa.spec import EnumKind, IndexedKind, Inst, Kind, SignedKind
 from snncc.isa.tables import UNARY_NAMES
 

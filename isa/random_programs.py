@@ -19,7 +19,7 @@ import struct
 from snncc.isa import random_windows
 from snncc.isa.layout import LayoutDim, TensorEntry
 from snncc.isa.machine.machine import Machine
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.objmodel import CoreProgram, InitialData, ObjectFile
 from snncc.isa.random_core import Core, Region, row_bytes
 from snncc.isa.random_insts import random_f16

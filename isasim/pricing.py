@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from snncc.isa.cost.cost import Activity, Cost, cost, fetch_cost, static_pj
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.spec import WORD_BYTES, Unit
 from snncc.isa.window import Window
 from snncc.isasim.engines import base

@@ -7,7 +7,7 @@ import random
 from hypothesis import strategies as st
 
 from snncc.isa.instructions.table import TABLE
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.random_insts import bounds, random_micro
 from snncc.isa.spec import Inst
 

@@ -32,7 +32,7 @@ from snncc.isa.cost import pool as cost_pool
 from snncc.isa.cost.types import DENSE, ENERGY_CATEGORIES, Activity, Cost, ceil_div
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.spec import WORD_BYTES, Unit
 
 __all__ = [

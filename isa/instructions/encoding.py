@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Final
 
 from snncc.isa.instructions.table import RETIRED, TABLE
-from snncc.isa.micro import MICRO_OPS, MicroOp
+from snncc.isa.microprograms.table import MICRO_OPS, MicroOp
 from snncc.isa.spec import (
     OPCODE_BITS,
     WORD_BITS,

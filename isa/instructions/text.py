@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.lines import SyntaxMistake, strip_comment, suggestion
-from snncc.isa.microtext import MicroSyntaxError, parse_micro, show_micro
+from snncc.isa.microprograms.text import MicroSyntaxError, parse_micro, show_micro
 from snncc.isa.spec import Field, Insn, Inst, OperandError
 
 __all__ = [

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.micro import MicroInst
-from snncc.isa.microcode import is_load, is_state, is_store
+from snncc.isa.microprograms.code import is_load, is_state, is_store
+from snncc.isa.microprograms.table import MicroInst
 from snncc.isa.tables import table
 from snncc.isasim.engines.lanes import LaneProgram
 

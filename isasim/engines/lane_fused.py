@@ -16,8 +16,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from snncc.isa.micro import MicroInst
-from snncc.isa.microcode import is_load, is_state, is_store
+from snncc.isa.microprograms.code import is_load, is_state, is_store
+from snncc.isa.microprograms.table import MicroInst
 from snncc.isa.tables import table
 from snncc.isasim.engines.emit import F32, I16, I32, I64, V32, VF, Emit, const, i64
 from snncc.isasim.engines.host_cpu import cpu_features, cpu_name

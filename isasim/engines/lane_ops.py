@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isa.microcode import MICRO_BY_NAME
+from snncc.isa.microprograms.code import MICRO_BY_NAME
 from snncc.isasim.engines.emit import (
     I16,
     LANES,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from snncc.isa.micro import MicroInst, MicroProgram
-from snncc.isa.microcode import MicroError, is_load, is_state, is_store, validate
+from snncc.isa.microprograms.code import MicroError, is_load, is_state, is_store, validate
+from snncc.isa.microprograms.table import MicroInst, MicroProgram
 from snncc.isasim.faults import Trap
 
 __all__ = ["ELEMENT_BYTES", "LaneProgram", "Use", "prepare"]

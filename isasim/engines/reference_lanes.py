@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa import fp16, rng, tables
-from snncc.isa.micro import MicroInst
+from snncc.isa.microprograms.table import MicroInst
 from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.lanes import LaneProgram
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.cli.selftest.outcome import Wrong
-from snncc.isa.microcode import Builder
+from snncc.isa.microprograms.code import Builder
 from snncc.isasim.engines import Engine, Resolved, prepare
 
 Array: TypeAlias = npt.NDArray[Any]

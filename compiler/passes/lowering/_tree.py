@@ -8,7 +8,7 @@ from typing import cast
 
 from snncc.compiler.ir.core import Block, Op, Value
 from snncc.isa.instructions.encoding import BY_MNEMONIC
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.spec import Unit
 
 Affine = tuple[int, ...]

@@ -16,8 +16,8 @@ from snncc.compiler.passes.lowering._sync import END, START, synchronise
 from snncc.compiler.passes.lowering._tree import build_tree
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 from snncc.isa.machine.machine import Machine
-from snncc.isa.micro import MicroProgram
-from snncc.isa.microtext import parse_micro
+from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.microprograms.text import parse_micro
 from snncc.isa.spec import Unit
 
 BARRIER_TAG = 0

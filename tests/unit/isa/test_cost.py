@@ -10,7 +10,7 @@ from snncc.isa.cost.array import expected_blocks
 from snncc.isa.cost.cost import COSTS, DENSE, Activity, Cost, cost, dram_runs, fetch_cost, static_pj
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine, load_machine
-from snncc.isa.microtext import parse_micro
+from snncc.isa.microprograms.text import parse_micro
 from snncc.isa.spec import ELEMENT, INIT, REDUCTION
 
 CHIP = load_machine("multicore20")

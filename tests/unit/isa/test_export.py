@@ -11,7 +11,7 @@ from snncc.isa.instructions.encoding import BY_MNEMONIC, isa_hash
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.instructions.text import usage
 from snncc.isa.manual import manual, to_json
-from snncc.isa.micro import MICRO_OPS
+from snncc.isa.microprograms.table import MICRO_OPS
 from snncc.isa.spec import Insn
 
 MANUAL = Path(__file__).resolve().parents[3] / "docs" / "isa.md"

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isa_strategies import microprograms
-from snncc.isa.micro import MICRO_OPS, MicroInst, MicroOp, MicroProgram
-from snncc.isa.microcode import (
+from snncc.isa.microprograms.code import (
     MICRO_BY_NAME,
     Builder,
     MicroError,
@@ -17,7 +16,8 @@ from snncc.isa.microcode import (
     encode_micro,
     validate,
 )
-from snncc.isa.microtext import MicroSyntaxError, micro_usage, parse_micro, show_micro
+from snncc.isa.microprograms.table import MICRO_OPS, MicroInst, MicroOp, MicroProgram
+from snncc.isa.microprograms.text import MicroSyntaxError, micro_usage, parse_micro, show_micro
 
 LIF = """
 .micro lif            ; a block

@@ -19,7 +19,7 @@ from snncc.isa import container, objfile, objload
 from snncc.isa.instructions.encoding import make
 from snncc.isa.layout import TensorEntry, dense
 from snncc.isa.machine.machine import load_machine
-from snncc.isa.microtext import parse_micro
+from snncc.isa.microprograms.text import parse_micro
 from snncc.isa.objfile import (
     CoreProgram,
     FileRef,

@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from snncc.isa.micro import MicroProgram
-from snncc.isa.microcode import Builder
+from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isasim.engines import (
     MNEMONICS,
     Region,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from snncc.isa.instructions.encoding import BY_MNEMONIC
-from snncc.isa.microcode import Builder
+from snncc.isa.microprograms.code import Builder
 from snncc.isasim.engines import (
     FP32,
     MNEMONICS,

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from snncc.isa.instructions.encoding import make
-from snncc.isa.micro import MicroProgram
-from snncc.isa.microcode import Builder
+from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.random_insts import random_inst
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import TRAP_KINDS

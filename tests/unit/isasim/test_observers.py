@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snncc.isa.micro import MicroProgram
-from snncc.isa.microcode import Builder
+from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.objfile import ObjectFile, SourceLine, TensorEntry
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import StopReason

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from snncc.isa.microcode import Builder
+from snncc.isa.microprograms.code import Builder
 from snncc.isasim.engines import FP32, Numerics, Resolved, prepare, select_engine
 from unit.isasim.engine_cases import Maker, Memory, make_mac, make_outer, make_reduction
 

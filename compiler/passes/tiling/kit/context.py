@@ -10,8 +10,8 @@ from snncc.compiler.passes.tiling._orders import Order, order_of
 from snncc.compiler.passes.tiling.kit.task import At, Loop, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, view
 from snncc.isa.machine.machine import Machine
-from snncc.isa.micro import MicroProgram
-from snncc.isa.microtext import show_micro
+from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.microprograms.text import show_micro
 
 
 @dataclass

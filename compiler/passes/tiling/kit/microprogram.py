@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from snncc.compiler.ir.core import Block, Op, Value
-from snncc.isa.micro import MicroInst, MicroProgram
-from snncc.isa.microcode import MICRO_BY_NAME, validate
+from snncc.isa.microprograms.code import MICRO_BY_NAME, validate
+from snncc.isa.microprograms.table import MicroInst, MicroProgram
 from snncc.isa.tables import UNARY
 
 _BINARY = {"add", "sub", "mul", "div"}

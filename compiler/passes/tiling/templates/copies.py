@@ -16,7 +16,7 @@ from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import ProgramWriter
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, row_bytes
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from snncc.compiler.passes.tiling.kit.sizes import candidates, share
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, view
 from snncc.compiler.passes.tiling.templates.dispatch import Handler
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.tables import UNARY
 
 SUM_CHUNK = 1024

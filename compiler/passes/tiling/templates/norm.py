@@ -13,7 +13,7 @@ from snncc.compiler.passes.tiling.kit.views import row_bytes
 from snncc.compiler.passes.tiling.templates.dense import GRANULE
 from snncc.compiler.passes.tiling.templates.dispatch import Handler
 from snncc.compiler.passes.tiling.templates.sums import Chunk, RowChunks, finish_program
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 
 
 def _square_program(dtype: str) -> MicroProgram:

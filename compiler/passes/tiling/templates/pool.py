@@ -13,7 +13,7 @@ from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import row_bytes
 from snncc.compiler.passes.tiling.kit.windows import Window, band_rows, geometry_of, window_attr
 from snncc.compiler.passes.tiling.templates.dispatch import Handler, unsupported
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 
 GRANULE = 16
 TileBody = Callable[[At, int, At, int], None]

@@ -19,7 +19,7 @@ from snncc.compiler.passes.tiling.kit.microprogram import (
 from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, View, row_bytes, storage_shape
 from snncc.compiler.passes.tiling.templates.fused import Producer
 from snncc.compiler.passes.tiling.templates.lanes import Feed, LaneWork, lane_work, phase_lane
-from snncc.isa.microcode import MicroError
+from snncc.isa.microprograms.code import MicroError
 
 
 def product_of(shape: Sequence[int]) -> int:

@@ -22,7 +22,7 @@ from snncc.compiler.passes.tiling.kit.views import View, row_bytes
 from snncc.compiler.passes.tiling.templates.dense import GRANULE
 from snncc.compiler.passes.tiling.templates.dispatch import Handler, unsupported
 from snncc.compiler.passes.tiling.templates.readout import copy_views
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 
 
 def finish_program(count: int, wide: bool) -> MicroProgram:

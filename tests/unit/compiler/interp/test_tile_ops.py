@@ -13,7 +13,7 @@ from snncc.compiler.interp.tiled import ALL_OPS
 from snncc.compiler.ir.core import Attribute, op
 from snncc.compiler.ir.dialect_tile import address_operands
 from snncc.isa.instructions.encoding import BY_MNEMONIC
-from snncc.isa.micro import MicroProgram
+from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.spec import EnumKind
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.reference import ReferenceEngine

@@ -27,8 +27,7 @@ import numpy as np
 
 from snncc.isa import fp16
 from snncc.isa.lines import SyntaxMistake, strip_comment, suggestion
-from snncc.isa.micro import MicroInst, MicroOp, MicroProgram
-from snncc.isa.microcode import (
+from snncc.isa.microprograms.code import (
     MICRO_BY_NAME,
     MICRO_REGISTERS,
     MicroError,
@@ -36,6 +35,7 @@ from snncc.isa.microcode import (
     imm_problem,
     validate,
 )
+from snncc.isa.microprograms.table import MicroInst, MicroOp, MicroProgram
 from snncc.isa.tables import UNARY, UNARY_NAMES
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")

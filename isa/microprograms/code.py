@@ -1,4 +1,4 @@
-"""Microprograms: checks, binary form and builder (the operations are in :mod:`snncc.isa.micro`).
+"""Microprograms: checks, binary form and builder (the operations are in :mod:`snncc.isa.microprograms.table`).
 
 Binary form: eight little-endian bytes per micro-instruction::
 
@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from snncc.isa.micro import MICRO_OPS, MicroInst, MicroOp, MicroProgram
+from snncc.isa.microprograms.table import MICRO_OPS, MicroInst, MicroOp, MicroProgram
 from snncc.isa.spec import STREAMS
 from snncc.isa.tables import UNARY_NAMES
 

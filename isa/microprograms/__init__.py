@@ -1,0 +1,1 @@
+"""The micro-operations of the element-wise units, their code and text."""
