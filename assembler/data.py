@@ -13,7 +13,7 @@ from snncc.assembler.nodes import Expr, Text
 from snncc.assembler.source import Problem
 from snncc.assembler.state import Values
 from snncc.isa.container import ObjectFileError, read_file
-from snncc.isa.fp16 import packed_bytes
+from snncc.isa.numbers.fp16 import packed_bytes
 
 INTEGERS: Final[Mapping[str, str]] = {"bytes": "B", "i16": "<H", "i32": "<I"}
 _SIZES: Final = {"B": 1, "<H": 2, "<I": 4}

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from snncc.isa.fp16 import pack_bits, packed_bytes
 from snncc.isa.microprograms.code import Builder
+from snncc.isa.numbers.fp16 import pack_bits, packed_bytes
 from snncc.isasim.engines import LaneProgram, Resolved, prepare, select_engine
 
 T, BATCH, INPUTS, HIDDEN, CLASSES = 25, 128, 784, 1000, 10

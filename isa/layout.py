@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 
 Memory: TypeAlias = npt.NDArray[np.uint8]
 

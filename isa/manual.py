@@ -13,6 +13,7 @@ from snncc.isa.machine.machine import schema_rows
 from snncc.isa.microprograms import table as micro_table
 from snncc.isa.microprograms.table import MICRO_OPS
 from snncc.isa.microprograms.text import micro_usage
+from snncc.isa.numbers.tables import UNARY_NAMES
 from snncc.isa.random_insts import bounds
 from snncc.isa.spec import (
     LOOP_DEPTH,
@@ -27,7 +28,6 @@ from snncc.isa.spec import (
     Insn,
     Kind,
 )
-from snncc.isa.tables import UNARY_NAMES
 
 _UNIT_WORDS = {
     "seq": "Sequencer and synchronisation",

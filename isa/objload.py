@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from snncc.isa import fp16
 from snncc.isa.container import MAX_FILE_BYTES, ObjectFileError
+from snncc.isa.numbers import fp16
 from snncc.isa.objmodel import FileRef, InitialData
 
 

@@ -9,8 +9,8 @@ from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.microprograms.code import Builder
 from snncc.isa.microprograms.table import MICRO_OPS, MicroOp, MicroProgram
+from snncc.isa.numbers.tables import UNARY_NAMES
 from snncc.isa.spec import EnumKind, IndexedKind, Inst, Kind, SignedKind
-from snncc.isa.tables import UNARY_NAMES
 
 F16_CORNERS = (
     0x0000,

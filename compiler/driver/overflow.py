@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from snncc.compiler.config.loss_scale import SCALE_STATE
 from snncc.compiler.diag import Diagnostic
-from snncc.isa import fp16
 from snncc.isa.layout import extent, read_tensor
+from snncc.isa.numbers import fp16
 from snncc.isa.objfile import ObjectFile, TensorEntry, machine_of
 from snncc.isasim.system import System
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa import fp16, tables
+from snncc.isa.numbers import fp16, tables
 
 Array: TypeAlias = npt.NDArray[Any]
 NumericsName: TypeAlias = Literal["fp16", "float32", "float64"]

@@ -9,7 +9,7 @@ import numpy as np
 from snncc.compiler.interp.numerics import Array, Fp16, Numerics
 from snncc.compiler.ir.build import integer, number, text
 from snncc.compiler.ir.core import Op, Type, Value
-from snncc.isa import fp16, rng
+from snncc.isa.numbers import fp16, rng
 
 _COMPARE: Mapping[str, Callable[[Array, Array], Array]] = {
     "gt": np.greater,

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from snncc.compiler.interp.tile_memory import Dims, TileError
 from snncc.compiler.interp.tile_ops import Floats, Place
-from snncc.isa import fp16, rng, tables
 from snncc.isa.microprograms.table import MicroInst, MicroProgram
+from snncc.isa.numbers import fp16, rng, tables
 
 Lane: TypeAlias = npt.NDArray[Any]
 """One register: [rows, cols] or what broadcasts to it."""

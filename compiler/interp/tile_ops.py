@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from snncc.compiler.interp.tile_memory import Dims, Halves, Memory, TileError
 from snncc.compiler.ir.core import Op
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Bits: TypeAlias = npt.NDArray[np.bool_]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from snncc.compiler.interp.tile_memory import TileError
 from snncc.compiler.interp.tile_ops import ALIGN, Bits, Call, Floats, flag, start
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 from snncc.isa.window import Window, reduced
 
 Ints = npt.NDArray[np.int64]

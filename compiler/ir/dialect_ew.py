@@ -150,7 +150,7 @@ for _name, _doc in zip(COMPARE, ("a > b", "a >= b", "a < b", "a <= b", "a == b")
     _row(_name, _doc + "; false with NaN", 2, _compare)
 _row(
     "table",
-    "fn(a) by table (isa/tables.py)",
+    "fn(a) by table (isa/numbers/tables.py)",
     1,
     _half,
     {"fn": AttrDef("str", True, choices=TABLES)},

@@ -17,6 +17,7 @@ from typing import Final
 
 from snncc.isa.instructions.table import RETIRED, TABLE
 from snncc.isa.microprograms.table import MICRO_OPS, MicroOp
+from snncc.isa.numbers.tables import UNARY_NAMES
 from snncc.isa.spec import (
     OPCODE_BITS,
     WORD_BITS,
@@ -26,7 +27,6 @@ from snncc.isa.spec import (
     Kind,
     OperandError,
 )
-from snncc.isa.tables import UNARY_NAMES
 
 _OPCODE_MASK: Final = (1 << OPCODE_BITS) - 1
 _MICRO_ARG_KINDS: Final = "hfminsx"

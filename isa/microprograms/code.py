@@ -19,8 +19,8 @@ from types import MappingProxyType
 from typing import Final
 
 from snncc.isa.microprograms.table import MICRO_OPS, MicroInst, MicroOp, MicroProgram
+from snncc.isa.numbers.tables import UNARY_NAMES
 from snncc.isa.spec import STREAMS
-from snncc.isa.tables import UNARY_NAMES
 
 MICRO_BYTES: Final = 8
 MICRO_REGISTERS: Final = 256

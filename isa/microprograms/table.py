@@ -95,7 +95,15 @@ MICRO_OPS: tuple[MicroOp, ...] = (
     MicroOp("abs.h", 0x28, "h", "h", "", _C.LOGIC, "|a|"),
     MicroOp("trunc.h", 0x29, "h", "h", "", _C.LOGIC, "toward zero"),
     MicroOp("floor.h", 0x2A, "h", "h", "", _C.LOGIC, "toward minus infinity"),
-    MicroOp("tab.h", 0x2B, "h", "h", "table", _C.TABLE, "unary function by table (isa/tables.py)"),
+    MicroOp(
+        "tab.h",
+        0x2B,
+        "h",
+        "h",
+        "table",
+        _C.TABLE,
+        "unary function by table (isa/numbers/tables.py)",
+    ),
     # binary32 arithmetic
     MicroOp("add.f", 0x30, "nn", "f", "", _C.ADD, "a + b"),
     MicroOp("sub.f", 0x31, "nn", "f", "", _C.ADD, "a - b"),

@@ -25,7 +25,6 @@ from typing import Final
 
 import numpy as np
 
-from snncc.isa import fp16
 from snncc.isa.lines import SyntaxMistake, strip_comment, suggestion
 from snncc.isa.microprograms.code import (
     MICRO_BY_NAME,
@@ -36,7 +35,8 @@ from snncc.isa.microprograms.code import (
     validate,
 )
 from snncc.isa.microprograms.table import MicroInst, MicroOp, MicroProgram
-from snncc.isa.tables import UNARY, UNARY_NAMES
+from snncc.isa.numbers import fp16
+from snncc.isa.numbers.tables import UNARY, UNARY_NAMES
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _STREAM: Final = re.compile(r"s(\d+)")

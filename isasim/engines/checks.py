@@ -7,7 +7,7 @@ an illegal instruction; nothing has been written then.
 
 from __future__ import annotations
 
-from snncc.isa.fp16 import packed_bytes
+from snncc.isa.numbers.fp16 import packed_bytes
 from snncc.isasim.engines.base import LANE_MNEMONICS, Resolved
 from snncc.isasim.engines.footprint_windows import WINDOW_FOOTPRINTS
 from snncc.isasim.engines.lanes import ELEMENT_BYTES, LaneProgram, Use

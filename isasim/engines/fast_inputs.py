@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.fp16 import packed_bytes
+from snncc.isa.numbers.fp16 import packed_bytes
 from snncc.isa.window import Ints, Window
 from snncc.isasim.engines import kernels_bits as kb
 from snncc.isasim.engines import kernels_count as kc

@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.fp16 import packed_bytes
+from snncc.isa.numbers.fp16 import packed_bytes
 from snncc.isasim.engines import kernels_bits as kb
 from snncc.isasim.engines import kernels_dense as kd
 from snncc.isasim.engines import kernels_mac as km

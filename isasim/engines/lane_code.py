@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from snncc.isa.microprograms.code import is_load, is_state, is_store
 from snncc.isa.microprograms.table import MicroInst
-from snncc.isa.tables import table
+from snncc.isa.numbers.tables import table
 from snncc.isasim.engines.lanes import LaneProgram
 
 BLOCK = 512

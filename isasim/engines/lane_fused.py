@@ -18,7 +18,7 @@ from llvmlite import ir
 
 from snncc.isa.microprograms.code import is_load, is_state, is_store
 from snncc.isa.microprograms.table import MicroInst
-from snncc.isa.tables import table
+from snncc.isa.numbers.tables import table
 from snncc.isasim.engines.emit import F32, I16, I32, I64, V32, VF, Emit, const, i64
 from snncc.isasim.engines.host_cpu import cpu_features, cpu_name
 from snncc.isasim.engines.kernel_cache import COMPILER_LOCK, STORE

@@ -1,14 +1,14 @@
 """The oracle: every instruction in plain numpy, written from the table's ``action`` line.
 
 Operands are read completely before anything is written; rows are written in ascending order.  The
-arithmetic is :mod:`snncc.isa.fp16`, one strictly ascending accumulation per output.
+arithmetic is :mod:`snncc.isa.numbers.fp16`, one strictly ascending accumulation per output.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 from snncc.isasim.engines.base import (
     FP32,
     LANE_MNEMONICS,

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa import fp16, rng, tables
 from snncc.isa.microprograms.table import MicroInst
+from snncc.isa.numbers import fp16, rng, tables
 from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.lanes import LaneProgram
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 from snncc.isasim.engines.base import BLOCK, Sram
 from snncc.isasim.engines.regions import BIAS, KEEP
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from snncc.isa import fp16
-from snncc.isa.fp16 import Accumulator
+from snncc.isa.numbers import fp16
+from snncc.isa.numbers.fp16 import Accumulator
 from snncc.isa.window import Ints, Window, reduced
 from snncc.isasim.engines.base import Activity, Numerics, Resolved, Sram
 from snncc.isasim.engines.footprint_windows import pool_result

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.fp16 import packed_bytes
+from snncc.isa.numbers.fp16 import packed_bytes
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.faults import Trap
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from snncc.compiler.cli.selftest import arithmetic, command, programs, training_step
 from snncc.compiler.cli.selftest.host import PACKAGES
 from snncc.compiler.cli.selftest.outcome import Wrong
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 from snncc.isasim.engines import Resolved, select_engine
 from snncc.isasim.engines.reference import ReferenceEngine
 

@@ -42,12 +42,12 @@ RELEVANT: Final[dict[str, Tests]] = {
     ),
     "isa/cost/expected.py": Tests((ISA + "test_expected.py",), (ISA + "test_estimate.py",)),
     "isa/cost/estimate.py": Tests((ISA + "test_estimate.py",), ("e2e/test_estimate.py",)),
-    "isa/fp16.py": Tests(
+    "isa/numbers/fp16.py": Tests(
         (ISA + "test_fp16.py", ISA + "test_fp16_accumulate.py", ISA + "test_testfloat.py"),
         (SIM + "test_engines.py",),
     ),
-    "isa/tables.py": Tests((ISA + "test_tables.py", ISA + "test_fp16.py")),
-    "isa/rng.py": Tests((ISA + "test_rng.py",), (SIM + "test_engines.py",)),
+    "isa/numbers/tables.py": Tests((ISA + "test_tables.py", ISA + "test_fp16.py")),
+    "isa/numbers/rng.py": Tests((ISA + "test_rng.py",), (SIM + "test_engines.py",)),
     "isa/layout.py": Tests((ISA + "test_layout.py",), (ISA + "test_objfile.py",)),
     "isa/machine*.py": Tests(
         (ISA + "test_machine.py",), (ISA + "test_cost.py", "e2e/test_commands.py")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 
 F32 = npt.NDArray[np.float32]
 U16 = npt.NDArray[np.uint16]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 
 F32 = npt.NDArray[np.float32]
 INF, NAN = float("inf"), float("nan")
@@ -255,7 +255,7 @@ def test_numpy_adds_rows_in_order(width: int) -> None:
     """``np.add.reduce(axis=0)`` of C-contiguous rows is sequential.
 
     An implementation fact other modules may use for speed (never for width 1); if this test fails,
-    they must go back to :func:`snncc.isa.fp16.ordered_sum`.
+    they must go back to :func:`snncc.isa.numbers.fp16.ordered_sum`.
     """
     terms = wild(np.random.default_rng(width), 517, width)
     np.testing.assert_array_equal(bits(np.add.reduce(terms, axis=0)), bits(fp16.ordered_sum(terms)))

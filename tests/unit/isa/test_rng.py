@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snncc.isa import rng
+from snncc.isa.numbers import rng
 
 M32 = 0xFFFFFFFF
 words = st.integers(0, M32)

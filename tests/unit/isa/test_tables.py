@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from snncc.isa import fp16, tables
+from snncc.isa.numbers import fp16, tables
 
 U16 = npt.NDArray[np.uint16]
 ALL_BITS: U16 = np.arange(1 << 16, dtype=np.uint16)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 
 pytestmark = pytest.mark.needs_corpus
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.fp16 import packed_bytes
 from snncc.isa.microprograms.code import Builder, is_load, is_state, is_store
 from snncc.isa.microprograms.table import MICRO_OPS, MicroOp
-from snncc.isa.tables import UNARY_NAMES
+from snncc.isa.numbers.fp16 import packed_bytes
+from snncc.isa.numbers.tables import UNARY_NAMES
 from snncc.isasim.engines import LaneProgram, Resolved, prepare
 from snncc.isasim.engines.base import WINDOW_MNEMONICS
 from unit.isasim.window_cases import make_windowed

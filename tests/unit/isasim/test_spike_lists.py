@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from snncc.isa.fp16 import pack_bits, packed_bytes
+from snncc.isa.numbers.fp16 import pack_bits, packed_bytes
 from snncc.isasim.engines.fast_inputs import Inputs, matrix
 from snncc.isasim.engines.spike_lists import KEPT, LEAST, SpikeLists
 

@@ -9,7 +9,7 @@ import pytest
 
 from snncc.compiler.interp import windows
 from snncc.compiler.interp.numerics import Fp16
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 from snncc.isa.window import Window, reduced
 from snncc.isasim.engines import Resolved, check, select_engine
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snncc.isa.fp16 import packed_bytes
+from snncc.isa.numbers.fp16 import packed_bytes
 from snncc.isa.window import Window
 from snncc.isasim.engines import Resolved
 

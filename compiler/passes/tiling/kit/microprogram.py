@@ -13,7 +13,7 @@ import numpy as np
 from snncc.compiler.ir.core import Block, Op, Value
 from snncc.isa.microprograms.code import MICRO_BY_NAME, validate
 from snncc.isa.microprograms.table import MicroInst, MicroProgram
-from snncc.isa.tables import UNARY
+from snncc.isa.numbers.tables import UNARY
 
 _BINARY = {"add", "sub", "mul", "div"}
 _COMPARE = {"gt", "ge", "lt", "le", "eq"}

@@ -13,7 +13,7 @@ from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, view
 from snncc.compiler.passes.tiling.templates.dispatch import Handler
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.tables import UNARY
+from snncc.isa.numbers.tables import UNARY
 
 SUM_CHUNK = 1024
 

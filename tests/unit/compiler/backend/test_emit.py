@@ -8,7 +8,7 @@ from made_steps import Made, dense
 from phased_steps import random_step
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Value, tensor
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 from snncc.isa.objfile import read, write
 from snncc.isasim.system import Options, System
 from whole_stack import compiled, machine

@@ -212,7 +212,7 @@ def test_batch_statistics() -> None:
 
 @pytest.mark.parametrize("per_step", [False, True])
 def test_cross_entropy_arithmetic(per_step: bool) -> None:
-    from snncc.isa import tables
+    from snncc.isa.numbers import tables
 
     rng = np.random.default_rng(8)
     z = half(rng, 3, 4, 5) if per_step else half(rng, 4, 5)

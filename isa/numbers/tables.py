@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa import fp16
+from snncc.isa.numbers import fp16
 
 __all__ = ["UNARY", "UNARY_NAMES", "TableError", "apply", "lookup", "table"]
 

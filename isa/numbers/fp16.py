@@ -290,7 +290,7 @@ def stochastic_round(x: F32, random_bits13: npt.NDArray[np.unsignedinteger[Any]]
     * A binary16 ``x`` is returned unchanged whatever the bits.  Infinities are kept, NaN canonical.
 
     ``random_bits13``: any unsigned dtype, broadcastable to ``x``; only the low 13 bits are used.
-    The source of the bits is :func:`snncc.isa.rng.random_bits13`.
+    The source of the bits is :func:`snncc.isa.numbers.rng.random_bits13`.
     """
     v, r_in = np.broadcast_arrays(_f32(x, "stochastic_round"), np.asarray(random_bits13))
     if r_in.dtype.kind != "u":

@@ -1,0 +1,1 @@
+"""The numeric contract: binary16, tables, random bits."""
