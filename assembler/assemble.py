@@ -16,7 +16,7 @@ from snncc.assembler.source import Fatal, Line, Problem, labels, split_lines
 from snncc.assembler.state import MAX_INSTRUCTIONS, Item, Section, State
 from snncc.isa.diagnostics.diag import CompileError, Diagnostic, DiagnosticSink, SourceFile, Span
 from snncc.isa.machine.machine import Machine
-from snncc.isa.objmodel import ObjectFile, SourceLine
+from snncc.isa.program.model import ObjectFile, SourceLine
 from snncc.isa.spec import Insn, Inst
 
 MAX_TEXT: Final = 1 << 28

@@ -11,8 +11,8 @@ from snncc.assembler.names import Pending, Scope
 from snncc.assembler.operands import Resolver
 from snncc.assembler.source import Line, Problem
 from snncc.assembler.state import Data, Section, State
-from snncc.isa.layout import TensorEntry, extent
-from snncc.isa.objmodel import CoreProgram, InitialData, ObjectFile, Symbol
+from snncc.isa.program.layout import TensorEntry, extent
+from snncc.isa.program.model import CoreProgram, InitialData, ObjectFile, Symbol
 from snncc.isa.spec import Inst
 
 _ALIGN: Final = 64

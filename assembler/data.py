@@ -12,8 +12,8 @@ from snncc.assembler.names import Names, Scope, pack_real
 from snncc.assembler.nodes import Expr, Text
 from snncc.assembler.source import Problem
 from snncc.assembler.state import Values
-from snncc.isa.container import ObjectFileError, read_file
 from snncc.isa.numbers.fp16 import packed_bytes
+from snncc.isa.program.container import ObjectFileError, read_file
 
 INTEGERS: Final[Mapping[str, str]] = {"bytes": "B", "i16": "<H", "i32": "<I"}
 _SIZES: Final = {"B": 1, "<H": 2, "<I": 4}

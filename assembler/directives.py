@@ -18,13 +18,13 @@ from snncc.assembler.nodes import Name
 from snncc.assembler.operands import end_operand, is_resource, resource
 from snncc.assembler.source import Line, Problem
 from snncc.assembler.state import Attribution, Block, Exported, Section, State
-from snncc.isa.container import ObjectFileError
 from snncc.isa.lines import suggestion
 from snncc.isa.microprograms.code import MicroError, decode_micro
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.microprograms.text import MicroSyntaxError, parse_micro
-from snncc.isa.objjson import MAX_JSON_BYTES, load
-from snncc.isa.objmodel import Json
+from snncc.isa.program.container import ObjectFileError
+from snncc.isa.program.json import MAX_JSON_BYTES, load
+from snncc.isa.program.model import Json
 from snncc.isa.spec import OperandError
 
 MAX_CORE: Final = 1 << 20

@@ -18,7 +18,7 @@ from snncc.assembler.show import (
 )
 from snncc.assembler.source import is_name
 from snncc.isa.instructions.text import show
-from snncc.isa.objmodel import CoreProgram, ObjectFile, SourceLine, Symbol
+from snncc.isa.program.model import CoreProgram, ObjectFile, SourceLine, Symbol
 from snncc.isa.spec import Field, Inst
 
 _INDENT: Final = "  "

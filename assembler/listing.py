@@ -10,7 +10,7 @@ from snncc.isa.diagnostics.printable import printable
 from snncc.isa.instructions.encoding import encode_int
 from snncc.isa.instructions.text import show
 from snncc.isa.microprograms.text import show_micro
-from snncc.isa.objmodel import CoreProgram, ObjectFile, SourceLine
+from snncc.isa.program.model import CoreProgram, ObjectFile, SourceLine
 from snncc.isa.spec import Field, Inst
 
 

@@ -14,7 +14,8 @@ from snncc.assembler.nodes import Expr, Name, Number, Text, Value
 from snncc.assembler.operands import is_resource
 from snncc.assembler.source import Line, Problem
 from snncc.assembler.state import Data, State, Tensor, Values
-from snncc.isa.layout import (
+from snncc.isa.lines import suggestion
+from snncc.isa.program.layout import (
     DTYPES,
     MAX_LOOPS,
     MAX_RANK,
@@ -24,8 +25,7 @@ from snncc.isa.layout import (
     check_layout,
     dense,
 )
-from snncc.isa.lines import suggestion
-from snncc.isa.objmodel import FileRef
+from snncc.isa.program.model import FileRef
 
 ROLES: Final = (
     "input", "target", "param", "grad", "state", "output", "logits", "loss", "spikes", "other",

@@ -11,9 +11,9 @@ import numpy as np
 
 from snncc.assembler.nodes import Apply, Binary, Expr, Name, Number, Real, Unary
 from snncc.assembler.source import Line, Problem
-from snncc.isa.layout import TensorEntry, extent
 from snncc.isa.lines import suggestion
 from snncc.isa.numbers import fp16
+from snncc.isa.program.layout import TensorEntry, extent
 
 MAX_BITS: Final = 128
 MAX_CHAIN: Final = 64

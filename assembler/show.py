@@ -11,12 +11,12 @@ from snncc.assembler.memory import ROLES
 from snncc.assembler.operands import is_resource
 from snncc.assembler.quote import quoted, word
 from snncc.assembler.source import is_name
-from snncc.isa.layout import TensorEntry
 from snncc.isa.machine.machine import MachineError, list_machines, load_machine, parse_machine
 from snncc.isa.microprograms.code import canonical, encode_micro
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.microprograms.text import show_micro
-from snncc.isa.objmodel import InitialData, ObjectFile
+from snncc.isa.program.layout import TensorEntry
+from snncc.isa.program.model import InitialData, ObjectFile
 
 _ROW: Final = 32
 _RUN: Final = 2  # rows of one byte value that become a .fill

@@ -10,10 +10,10 @@ from typing import Final, TypeAlias
 from snncc.assembler.names import Names
 from snncc.assembler.nodes import Expr
 from snncc.assembler.source import Line, Problem
-from snncc.isa.layout import TensorEntry
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.objmodel import FileRef, Json, SourceLine
+from snncc.isa.program.layout import TensorEntry
+from snncc.isa.program.model import FileRef, Json, SourceLine
 from snncc.isa.spec import Insn, Inst
 
 MAX_INSTRUCTIONS: Final = 1 << 22

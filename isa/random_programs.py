@@ -17,10 +17,10 @@ import random
 import struct
 
 from snncc.isa import random_windows
-from snncc.isa.layout import LayoutDim, TensorEntry
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.objmodel import CoreProgram, InitialData, ObjectFile
+from snncc.isa.program.layout import LayoutDim, TensorEntry
+from snncc.isa.program.model import CoreProgram, InitialData, ObjectFile
 from snncc.isa.random_core import Core, Region, row_bytes
 from snncc.isa.random_insts import random_f16
 from snncc.isa.spec import Unit

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from snncc.isa.diagnostics.printable import printable
-from snncc.isa.layout import extent
-from snncc.isa.objmodel import Symbol
+from snncc.isa.program.layout import extent
+from snncc.isa.program.model import Symbol
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Core
 from snncc.isasim.debug_memory import (

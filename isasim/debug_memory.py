@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.layout import TensorEntry, extent
-from snncc.isa.objmodel import Symbol
+from snncc.isa.program.layout import TensorEntry, extent
+from snncc.isa.program.model import Symbol
 from snncc.isasim.chip import Core
 from snncc.isasim.debugger import DebugError, Place
 from snncc.isasim.engines.checks import Region, check

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from snncc.isa.diagnostics.printable import printable
 from snncc.isa.instructions.encoding import IllegalInstruction
 from snncc.isa.instructions.text import show
-from snncc.isa.objfile import CoreProgram, Symbol
+from snncc.isa.program.file import CoreProgram, Symbol
 from snncc.isa.spec import REG, REGISTERS, STREAMS, Inst, Unit
 from snncc.isa.window import Window
 from snncc.isasim.engines.base import LANE_MNEMONICS

@@ -13,9 +13,9 @@ from importlib import metadata
 from typing import Any, Final, TypeAlias
 
 from snncc.isa.instructions.encoding import isa_hash
-from snncc.isa.layout import extent
 from snncc.isa.machine.machine import Machine
-from snncc.isa.objmodel import ObjectFile
+from snncc.isa.program.layout import extent
+from snncc.isa.program.model import ObjectFile
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.accounts import Ledger, accounts, as_json
 from snncc.isasim.chip import Chip

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.layout import extent, read_tensor, write_tensor
 from snncc.isa.machine.machine import Machine
-from snncc.isa.objfile import ObjectFile, ObjectFileError, Symbol, TensorEntry, machine_of
-from snncc.isa.objload import pieces
+from snncc.isa.program.file import ObjectFile, ObjectFileError, Symbol, TensorEntry, machine_of
+from snncc.isa.program.layout import extent, read_tensor, write_tensor
+from snncc.isa.program.load import pieces
 from snncc.isasim.activity import Expected, Recorder, Recording
 from snncc.isasim.chip import POISON, Chip
 from snncc.isasim.counters import Counters

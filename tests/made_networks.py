@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from snncc.compiler.driver import api
-from snncc.isa.objfile import ObjectFile
+from snncc.isa.program.file import ObjectFile
 
 _HEAD: Final = "init(seed=3, gain=2)\nlet fire = lif(beta=0.9, reset=subtract)\n"
 _TRAIN: Final = "train { optimizer = sgd(lr=0.01)  readout = sum }\n"

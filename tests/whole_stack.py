@@ -19,7 +19,7 @@ from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import PassManager
 from snncc.compiler.pipeline.plan import plan
 from snncc.isa.machine.machine import Machine, load_machine
-from snncc.isa.objmodel import ObjectFile
+from snncc.isa.program.model import ObjectFile
 from snncc.isasim.system import Options, System
 
 TILE = "tile{min-work=1}"

@@ -15,7 +15,7 @@ from snncc.compiler.pipeline.named import DEFAULT_LEVEL
 from snncc.compiler.pipeline.plan import plan
 from snncc.isa.cost.estimate import KEY, Densities, estimate
 from snncc.isa.machine.machine import Machine
-from snncc.isa.objmodel import Json, ObjectFile
+from snncc.isa.program.model import Json, ObjectFile
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from snncc.compiler.ir.core import Block, Func, Module, Op
 from snncc.compiler.passes.lowering.lower_to_core import microprograms
 from snncc.compiler.passes.tiling._orders import KERNEL
 from snncc.isa.instructions.encoding import BY_MNEMONIC
-from snncc.isa.layout import DTYPES, LayoutDim, TensorEntry, write_tensor
 from snncc.isa.machine.machine import Machine
 from snncc.isa.numbers import fp16
-from snncc.isa.objmodel import CoreProgram, InitialData, Json, ObjectFile, SourceLine, Symbol
+from snncc.isa.program.layout import DTYPES, LayoutDim, TensorEntry, write_tensor
+from snncc.isa.program.model import CoreProgram, InitialData, Json, ObjectFile, SourceLine, Symbol
 from snncc.isa.spec import Inst
 
 Array = npt.NDArray[Any]

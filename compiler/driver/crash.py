@@ -86,7 +86,7 @@ def _inputs(words: Sequence[str]) -> list[str]:
 def _evidence(folder: Path, stem: str) -> list[str]:
     """Write what the command worked on; return lines that say how to look at it."""
     from snncc.compiler.ir.resources import write_module
-    from snncc.isa.objfile import to_bytes
+    from snncc.isa.program.file import to_bytes
 
     lines: list[str] = []
     if EVIDENCE.module is not None:

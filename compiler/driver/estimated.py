@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from snncc.compiler.cli.report.facts import CAUSES, UNITS
 from snncc.compiler.diag import fail
 from snncc.isa.cost.estimate import KEY
-from snncc.isa.objmodel import ObjectFile
+from snncc.isa.program.model import ObjectFile
 
 Stats: TypeAlias = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from snncc.compiler.ir.core import Module
-    from snncc.isa.objmodel import ObjectFile
+    from snncc.isa.program.model import ObjectFile
 
 
 @dataclass

@@ -16,7 +16,7 @@ from snncc.compiler.driver.failure import versions
 from snncc.compiler.driver.interface import Interface
 from snncc.compiler.driver.overflow import Watch, lost_warnings
 from snncc.compiler.driver.simulate import Chip, read_program
-from snncc.isa.objfile import ObjectFile, to_bytes
+from snncc.isa.program.file import ObjectFile, to_bytes
 from snncc.isasim.hooks import Tracer
 from snncc.isasim.system import Options
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from snncc.compiler.config.loss_scale import SCALE_STATE
 from snncc.compiler.diag import Diagnostic
-from snncc.isa.layout import extent, read_tensor
 from snncc.isa.numbers import fp16
-from snncc.isa.objfile import ObjectFile, TensorEntry, machine_of
+from snncc.isa.program.file import ObjectFile, TensorEntry, machine_of
+from snncc.isa.program.layout import extent, read_tensor
 from snncc.isasim.system import System
 
 Array: TypeAlias = npt.NDArray[Any]

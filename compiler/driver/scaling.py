@@ -12,7 +12,7 @@ from snncc.compiler.config.loss_scale import SCALE_STATE, LossScale
 from snncc.compiler.diag import fail
 from snncc.compiler.driver.overflow import Lost, Watch, listed
 from snncc.compiler.driver.simulate import Chip
-from snncc.isa.layout import extent
+from snncc.isa.program.layout import extent
 
 Array: TypeAlias = npt.NDArray[Any]
 GOOD_STEPS = "loss#good_steps"

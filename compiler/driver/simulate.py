@@ -13,8 +13,8 @@ from snncc.compiler.diag import Diagnostic, fail
 from snncc.compiler.driver.evidence import EVIDENCE
 from snncc.compiler.driver.failure import Stopped
 from snncc.compiler.driver.interface import SPIKES, Interface, OutputLayout, public_name
-from snncc.isa.objfile import ObjectFile, ObjectFileError
-from snncc.isa.objfile import read as read_object
+from snncc.isa.program.file import ObjectFile, ObjectFileError
+from snncc.isa.program.file import read as read_object
 from snncc.isasim.faults import StopReason
 from snncc.isasim.hooks import Tracer
 from snncc.isasim.system import Options, Result, System

@@ -23,7 +23,7 @@ from snncc.compiler.interp.tile_ops import OPS, Call, Place
 from snncc.compiler.interp.tile_windows import WINDOW_OPS
 from snncc.compiler.ir.core import Block, Module, Op, Value
 from snncc.compiler.passes.lowering.lower_to_core import microprograms
-from snncc.isa.layout import TensorEntry, read_tensor, write_tensor
+from snncc.isa.program.layout import TensorEntry, read_tensor, write_tensor
 
 Affine = tuple[int, ...]
 LOOPS = {"tile.loop", "tile.parallel"}

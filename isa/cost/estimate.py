@@ -23,7 +23,7 @@ from snncc.isa.cost.types import ceil_div
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.objmodel import CoreProgram, SourceLine
+from snncc.isa.program.model import CoreProgram, SourceLine
 from snncc.isa.spec import (
     REG,
     REGISTERS,

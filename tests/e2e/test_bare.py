@@ -9,7 +9,7 @@ import pytest
 from e2e.common import refused, snncc
 from snncc.isa.instructions import text
 from snncc.isa.machine.machine import load_machine
-from snncc.isa.objfile import CoreProgram, ObjectFile, TensorEntry, write
+from snncc.isa.program.file import CoreProgram, ObjectFile, TensorEntry, write
 
 
 def program(path: Path, *lines: str) -> Path:

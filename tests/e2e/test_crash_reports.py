@@ -11,7 +11,7 @@ from snncc.compiler.driver import trainer
 from snncc.compiler.frontend import import_onnx as onnx_import
 from snncc.compiler.ir.resources import read_module
 from snncc.compiler.passes.phases import split_forward
-from snncc.isa.objfile import read
+from snncc.isa.program.file import read
 from snncc.isasim.system import System
 
 Words = tuple[object, ...]

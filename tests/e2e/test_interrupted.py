@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from e2e.common import BATCH, CONFIG, DIGITS, refused, snncc
-from snncc.isa.objfile import read, to_bytes
+from snncc.isa.program.file import read, to_bytes
 
 ENDLESS = """.machine small
 .core 0

@@ -48,7 +48,7 @@ RELEVANT: Final[dict[str, Tests]] = {
     ),
     "isa/numbers/tables.py": Tests((ISA + "test_tables.py", ISA + "test_fp16.py")),
     "isa/numbers/rng.py": Tests((ISA + "test_rng.py",), (SIM + "test_engines.py",)),
-    "isa/layout.py": Tests((ISA + "test_layout.py",), (ISA + "test_objfile.py",)),
+    "isa/program/layout.py": Tests((ISA + "test_layout.py",), (ISA + "test_objfile.py",)),
     "isa/machine*.py": Tests(
         (ISA + "test_machine.py",), (ISA + "test_cost.py", "e2e/test_commands.py")
     ),
@@ -59,7 +59,7 @@ RELEVANT: Final[dict[str, Tests]] = {
     "isa/obj*.py": Tests(
         (ISA + "test_objfile.py",), ("unit/assembler", SIM + "test_debugger.py", "golden")
     ),
-    "isa/container.py": Tests((ISA + "test_objfile.py",), ("e2e/test_interrupted.py",)),
+    "isa/program/container.py": Tests((ISA + "test_objfile.py",), ("e2e/test_interrupted.py",)),
     "isa/random_*.py": Tests(
         (ISA + "test_random_programs.py",), (SIM + "test_random_programs.py", "fuzz")
     ),

@@ -32,8 +32,8 @@ def asm(source: str, output: str | None, listing: str | None, target: str | None
     from snncc.compiler.diag import fail
     from snncc.compiler.driver.files import read_bytes, write_bytes, write_text
     from snncc.compiler.driver.machines import DEFAULT_TARGET, find_machine
-    from snncc.isa.container import is_program
-    from snncc.isa.objfile import ObjectFileError, to_bytes
+    from snncc.isa.program.container import is_program
+    from snncc.isa.program.file import ObjectFileError, to_bytes
 
     unsaid = output is None and source != "-"
     if output is None:

@@ -21,8 +21,8 @@ from snncc.compiler.driver.files import npz_bytes, read_npz, write_bytes, write_
 from snncc.compiler.driver.input_values import rounding_warnings
 from snncc.compiler.driver.interface import InputLayout, Interface
 from snncc.compiler.driver.simulate import Chip, refuse_races
-from snncc.isa.layout import LayoutError
-from snncc.isa.objfile import ObjectFile
+from snncc.isa.program.file import ObjectFile
+from snncc.isa.program.layout import LayoutError
 from snncc.isasim.system import Options
 
 

@@ -65,7 +65,7 @@ def compile_(
     from snncc.compiler.driver.stages import Recorder
     from snncc.compiler.pipeline.dumps import DumpWriter
     from snncc.compiler.pipeline.manager import Observer
-    from snncc.isa.container import is_program
+    from snncc.isa.program.container import is_program
 
     unsaid = f"{Path(model).stem}.snnx"
     check_places(

@@ -17,7 +17,7 @@ from snncc.compiler.diag import fail
 from snncc.compiler.driver.failure import Stopped
 
 if TYPE_CHECKING:
-    from snncc.isa.objfile import ObjectFile
+    from snncc.isa.program.file import ObjectFile
     from snncc.isasim.activity import Expected, Recording
     from snncc.isasim.system import Options
     from snncc.isasim.trace_span import Span

@@ -13,7 +13,7 @@ from snncc.compiler.diag import fail
 from snncc.compiler.driver.failure import Stopped
 from snncc.compiler.driver.files import writing
 from snncc.isa.machine.machine import Machine
-from snncc.isa.objfile import ObjectFile, ObjectFileError, machine_of
+from snncc.isa.program.file import ObjectFile, ObjectFileError, machine_of
 from snncc.isasim.hooks import Tracer
 from snncc.isasim.perfetto import PerfettoTrace
 from snncc.isasim.trace import EventTrace, JsonTrace, TextTrace

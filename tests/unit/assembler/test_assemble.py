@@ -14,8 +14,8 @@ from snncc.assembler.source import cut_comment, labels
 from snncc.isa.diagnostics.diag import CompileError
 from snncc.isa.instructions.text import show
 from snncc.isa.machine.machine import load_machine
-from snncc.isa.objfile import to_bytes
-from snncc.isa.objmodel import ObjectFile
+from snncc.isa.program.file import to_bytes
+from snncc.isa.program.model import ObjectFile
 
 SMALL = load_machine("small")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from snncc.assembler import assemble, disassemble
-from snncc.isa.objfile import to_bytes
+from snncc.isa.program.file import to_bytes
 from snncc.isasim.faults import StopReason
 from snncc.isasim.system import Options, System
 

@@ -14,12 +14,19 @@ from isa_strategies import insts, microprograms
 from snncc.assembler import assemble, disassemble
 from snncc.assembler.disassemble import SideFile
 from snncc.isa.instructions.encoding import make
-from snncc.isa.layout import LayoutDim, TensorEntry
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.microprograms.code import Builder, decode_micro
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.objfile import from_bytes, to_bytes
-from snncc.isa.objmodel import CoreProgram, FileRef, InitialData, ObjectFile, SourceLine, Symbol
+from snncc.isa.program.file import from_bytes, to_bytes
+from snncc.isa.program.layout import LayoutDim, TensorEntry
+from snncc.isa.program.model import (
+    CoreProgram,
+    FileRef,
+    InitialData,
+    ObjectFile,
+    SourceLine,
+    Symbol,
+)
 from snncc.isa.random_programs import random_program
 from snncc.isa.spec import Inst
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snncc.isa.layout import (
+from snncc.isa.program.layout import (
     LayoutDim,
     LayoutError,
     TensorEntry,

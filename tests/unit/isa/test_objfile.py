@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snncc.isa import container, objfile, objload
 from snncc.isa.instructions.encoding import make
-from snncc.isa.layout import TensorEntry, dense
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.microprograms.text import parse_micro
-from snncc.isa.objfile import (
+from snncc.isa.program import container
+from snncc.isa.program import file as objfile
+from snncc.isa.program import load as objload
+from snncc.isa.program.file import (
     CoreProgram,
     FileRef,
     InitialData,
@@ -33,6 +34,7 @@ from snncc.isa.objfile import (
     to_bytes,
     write,
 )
+from snncc.isa.program.layout import TensorEntry, dense
 from snncc.isa.random_programs import random_program
 
 SMALL = load_machine("small")

@@ -9,7 +9,7 @@ from typing import Any
 from snncc.isa.instructions.encoding import make
 from snncc.isa.machine.machine import Machine, load_machine
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.objfile import CoreProgram, ObjectFile, SourceLine, TensorEntry
+from snncc.isa.program.file import CoreProgram, ObjectFile, SourceLine, TensorEntry
 from snncc.isa.spec import Inst, Unit
 from snncc.isasim.system import Options, Result, System
 

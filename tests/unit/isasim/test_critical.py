@@ -7,7 +7,7 @@ cycle; links 16 bytes per cycle, two cycles per hop; code comes first, at the DR
 import pytest
 
 from snncc.isa.machine.machine import load_machine
-from snncc.isa.objfile import ObjectFile, SourceLine
+from snncc.isa.program.file import ObjectFile, SourceLine
 from snncc.isa.random_programs import random_program
 from snncc.isasim.stats import Stats
 from snncc.isasim.system import Options, System

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from snncc.isa.objfile import ObjectFile, Symbol, TensorEntry
+from snncc.isa.program.file import ObjectFile, Symbol, TensorEntry
 from snncc.isasim.debug_commands import COMMANDS, HELP, execute
 from snncc.isasim.debug_views import raster
 from snncc.isasim.debugger import Debugger

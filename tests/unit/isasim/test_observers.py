@@ -9,7 +9,7 @@ import pytest
 
 from snncc.isa.microprograms.code import Builder
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.objfile import ObjectFile, SourceLine, TensorEntry
+from snncc.isa.program.file import ObjectFile, SourceLine, TensorEntry
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import StopReason
 from snncc.isasim.system import Options, System

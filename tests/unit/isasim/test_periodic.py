@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from made_networks import NETWORKS, compiled
 from snncc.isa.machine.machine import load_machine
-from snncc.isa.objfile import ObjectFile
+from snncc.isa.program.file import ObjectFile
 from snncc.isa.spec import Inst
 from snncc.isasim import periodic
 from snncc.isasim.activity import Expected, Recorder, Recording

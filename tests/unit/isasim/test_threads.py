@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from snncc.isa.machine.machine import load_machine
-from snncc.isa.objfile import ObjectFile
+from snncc.isa.program.file import ObjectFile
 from snncc.isa.random_programs import random_program
 from snncc.isasim.engines.reference import ReferenceEngine
 from snncc.isasim.faults import StopReason

@@ -9,7 +9,7 @@ from phased_steps import random_step
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Value, tensor
 from snncc.isa.numbers import fp16
-from snncc.isa.objfile import read, write
+from snncc.isa.program.file import read, write
 from snncc.isasim.system import Options, System
 from whole_stack import compiled, machine
 

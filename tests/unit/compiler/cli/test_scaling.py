@@ -14,8 +14,8 @@ from snncc.compiler.diag import CompileError
 from snncc.compiler.driver import api
 from snncc.compiler.driver.overflow import Watch
 from snncc.compiler.driver.scaling import GOOD_STEPS, Guard
-from snncc.isa.layout import extent
 from snncc.isa.machine.machine import load_machine
+from snncc.isa.program.layout import extent
 
 Array = npt.NDArray[Any]
 RATE = 0.125

@@ -1,5 +1,5 @@
 """The outer form of an object file: header, section table, checksum.  What sections mean is in
-:mod:`snncc.isa.objfile`.
+:mod:`snncc.isa.program.file`.
 
 All numbers are little-endian::
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from snncc.isa.container import MAX_FILE_BYTES, ObjectFileError
 from snncc.isa.numbers import fp16
-from snncc.isa.objmodel import FileRef, InitialData
+from snncc.isa.program.container import MAX_FILE_BYTES, ObjectFileError
+from snncc.isa.program.model import FileRef, InitialData
 
 
 def fetch(ref: FileRef, folder: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""What an object file holds, as plain data; :mod:`snncc.isa.objfile` reads and writes it."""
+"""What an object file holds, as plain data; :mod:`snncc.isa.program.file` reads and writes it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from snncc.isa.instructions.encoding import isa_hash
-from snncc.isa.layout import TensorEntry
 from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.program.layout import TensorEntry
 from snncc.isa.spec import Inst
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"

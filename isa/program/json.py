@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from snncc.isa.container import ObjectFileError
-from snncc.isa.layout import LayoutDim, LayoutError, TensorEntry, check_layout
-from snncc.isa.objmodel import (
+from snncc.isa.program.container import ObjectFileError
+from snncc.isa.program.layout import LayoutDim, LayoutError, TensorEntry, check_layout
+from snncc.isa.program.model import (
     CoreProgram,
     FileRef,
     InitialData,

@@ -1,6 +1,6 @@
 """Object files (``.snnx``): what the compiler and the assembler make and the simulator runs.
 
-The outer form is described in :mod:`snncc.isa.container`.  Sections::
+The outer form is described in :mod:`snncc.isa.program.container`.  Sections::
 
     MACH 0   the machine's TOML text, UTF-8
     CODE c   the instructions of core c, 16 bytes each
@@ -20,8 +20,17 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from snncc.isa import objjson
-from snncc.isa.container import (
+from snncc.isa.instructions.encoding import (
+    IllegalInstruction,
+    decode_program,
+    encode_program,
+    isa_hash,
+)
+from snncc.isa.machine.machine import Machine, MachineError, parse_machine
+from snncc.isa.microprograms.code import MICRO_BYTES, MicroError, decode_micro, encode_micro
+from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.program import json as objjson
+from snncc.isa.program.container import (
     Container,
     ObjectFileError,
     Section,
@@ -30,17 +39,8 @@ from snncc.isa.container import (
     unpack_container,
     write_atomically,
 )
-from snncc.isa.instructions.encoding import (
-    IllegalInstruction,
-    decode_program,
-    encode_program,
-    isa_hash,
-)
-from snncc.isa.layout import LayoutDim, TensorEntry
-from snncc.isa.machine.machine import Machine, MachineError, parse_machine
-from snncc.isa.microprograms.code import MICRO_BYTES, MicroError, decode_micro, encode_micro
-from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.objmodel import (
+from snncc.isa.program.layout import LayoutDim, TensorEntry
+from snncc.isa.program.model import (
     CoreProgram,
     FileRef,
     InitialData,

@@ -1,0 +1,1 @@
+"""The object file: model, reading, writing, layouts."""
