@@ -14,7 +14,7 @@ from snncc.isa.microprograms import table as micro_table
 from snncc.isa.microprograms.table import MICRO_OPS
 from snncc.isa.microprograms.text import micro_usage
 from snncc.isa.numbers.tables import UNARY_NAMES
-from snncc.isa.random_insts import bounds
+from snncc.isa.random_programs.instructions import bounds
 from snncc.isa.spec import (
     LOOP_DEPTH,
     OPCODE_BITS,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.random_insts import bounds, random_micro
+from snncc.isa.random_programs.instructions import bounds, random_micro
 from snncc.isa.spec import Inst
 
 rows = st.sampled_from(TABLE)

@@ -10,7 +10,7 @@ import os
 import pytest
 
 from snncc.isa.machine.machine import load_machine
-from snncc.isa.random_programs import random_program
+from snncc.isa.random_programs.programs import random_program
 from snncc.isasim.system import Options, System
 
 FIRST = int(os.environ.get("SNNCC_FUZZ_SEED", "0"))

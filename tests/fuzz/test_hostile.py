@@ -12,7 +12,7 @@ import pytest
 
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.program.file import ObjectFileError, from_bytes, to_bytes
-from snncc.isa.random_programs import random_program
+from snncc.isa.random_programs.programs import random_program
 from snncc.isasim.faults import TRAP_KINDS
 from snncc.isasim.system import Options, System
 from unit.isasim.programs import program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snncc.compiler.cli.selftest.outcome import Wrong
 from snncc.isa.machine.machine import load_machine
-from snncc.isa.random_programs import random_program
+from snncc.isa.random_programs.programs import random_program
 from snncc.isasim.system import Options, System
 
 SEEDS = range(12)

@@ -27,7 +27,7 @@ from snncc.isa.program.model import (
     SourceLine,
     Symbol,
 )
-from snncc.isa.random_programs import random_program
+from snncc.isa.random_programs.programs import random_program
 from snncc.isa.spec import Inst
 
 SMALL = load_machine("small")

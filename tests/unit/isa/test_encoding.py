@@ -30,7 +30,7 @@ from snncc.isa.instructions.encoding import (
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.instructions.text import parse, show
 from snncc.isa.microprograms.table import MICRO_OPS
-from snncc.isa.random_insts import bounds, random_inst
+from snncc.isa.random_programs.instructions import bounds, random_inst
 from snncc.isa.spec import REG, Access, Field, Insn, Inst, OperandError, Unit, pack
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "asm" / "encodings.txt"

@@ -35,7 +35,7 @@ from snncc.isa.program.file import (
     write,
 )
 from snncc.isa.program.layout import TensorEntry, dense
-from snncc.isa.random_programs import random_program
+from snncc.isa.random_programs.programs import random_program
 
 SMALL = load_machine("small")
 

@@ -17,9 +17,9 @@ from snncc.isa.instructions.encoding import encode_program
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine, load_machine
 from snncc.isa.program.file import ObjectFile
-from snncc.isa.random_insts import random_inst, random_value
-from snncc.isa.random_programs import random_program
-from snncc.isa.random_windows import WINDOWED
+from snncc.isa.random_programs.instructions import random_inst, random_value
+from snncc.isa.random_programs.programs import random_program
+from snncc.isa.random_programs.windows import WINDOWED
 from snncc.isa.spec import IndexedKind, Inst, Unit
 
 SMALL = load_machine("small")

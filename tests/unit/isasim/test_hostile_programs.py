@@ -8,7 +8,7 @@ import pytest
 from snncc.isa.instructions.encoding import make
 from snncc.isa.microprograms.code import Builder
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.random_insts import random_inst
+from snncc.isa.random_programs.instructions import random_inst
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import TRAP_KINDS
 from snncc.isasim.system import Options, System

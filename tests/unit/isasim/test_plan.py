@@ -12,7 +12,7 @@ from snncc.isa.instructions.encoding import make
 from snncc.isa.machine.machine import Machine, load_machine
 from snncc.isa.microprograms.code import Builder
 from snncc.isa.program.file import ObjectFile
-from snncc.isa.random_programs import random_program
+from snncc.isa.random_programs.programs import random_program
 from snncc.isa.spec import SEED_REGISTER
 from snncc.isasim import plan as plans
 from snncc.isasim.faults import StopReason

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from snncc.isa.machine.machine import load_machine
-from snncc.isa.random_programs import random_program
+from snncc.isa.random_programs.programs import random_program
 from snncc.isasim.faults import StopReason
 from snncc.isasim.system import Options, Result, System
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snncc.isa.machine.machine import load_machine
-from snncc.isa.random_programs import random_program
+from snncc.isa.random_programs.programs import random_program
 from snncc.isasim.activity import ActivityError, Expected, Recorder, Recording
 from snncc.isasim.engines import select_engine
 from snncc.isasim.engines.base import LANE_MNEMONICS, MNEMONICS

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from snncc.isa.instructions.encoding import make
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.random_insts import random_f16, random_micro
+from snncc.isa.random_programs.instructions import random_f16, random_micro
 from snncc.isa.spec import ELEMENT, INIT, QUEUED_UNITS, REDUCTION, Inst, Unit
 
 _UNITS = tuple(Unit)

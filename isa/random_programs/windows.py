@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snncc.isa.random_core import Core, Region
+from snncc.isa.random_programs.core import Core, Region
 from snncc.isa.spec import ELEMENT, REDUCTION, Unit
 
 WINDOWED = ("gaccw", "macw", "bmacw", "gouterw", "outerw", "pool", "poolgrad", "transpose")

@@ -16,13 +16,13 @@ from __future__ import annotations
 import random
 import struct
 
-from snncc.isa import random_windows
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.program.layout import LayoutDim, TensorEntry
 from snncc.isa.program.model import CoreProgram, InitialData, ObjectFile
-from snncc.isa.random_core import Core, Region, row_bytes
-from snncc.isa.random_insts import random_f16
+from snncc.isa.random_programs import windows as random_windows
+from snncc.isa.random_programs.core import Core, Region, row_bytes
+from snncc.isa.random_programs.instructions import random_f16
 from snncc.isa.spec import Unit
 
 _ALIGN = 64

@@ -1,0 +1,1 @@
+"""Random programs for tests and the self-test."""
