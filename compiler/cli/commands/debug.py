@@ -11,8 +11,8 @@ from snncc.compiler.diag import Diagnostic
 from snncc.compiler.driver.failure import Stopped
 from snncc.compiler.driver.files import read_bytes
 from snncc.compiler.driver.simulate import STOP_CODES, Chip
-from snncc.isasim.debug_commands import execute
-from snncc.isasim.debugger import Debugger
+from snncc.isasim.debug.commands import execute
+from snncc.isasim.debug.debugger import Debugger
 
 REPEATED = ("s", "n", "c", "step", "next", "continue")
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from snncc.isa.program.file import ObjectFile, Symbol, TensorEntry
-from snncc.isasim.debug_commands import COMMANDS, HELP, execute
-from snncc.isasim.debug_views import raster
-from snncc.isasim.debugger import Debugger
+from snncc.isasim.debug.commands import COMMANDS, HELP, execute
+from snncc.isasim.debug.debugger import Debugger
+from snncc.isasim.debug.views import raster
 from snncc.isasim.system import Options, System
 from unit.isasim.programs import Asm, program
 from unit.isasim.test_observers import busy_program

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from snncc.isa.program.layout import TensorEntry, extent
 from snncc.isa.program.model import Symbol
 from snncc.isasim.chip import Core
-from snncc.isasim.debugger import DebugError, Place
+from snncc.isasim.debug.debugger import DebugError, Place
 from snncc.isasim.engines.checks import Region, check
 from snncc.isasim.faults import Trap
 

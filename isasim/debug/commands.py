@@ -13,7 +13,16 @@ from snncc.isa.program.layout import extent
 from snncc.isa.program.model import Symbol
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Core
-from snncc.isasim.debug_memory import (
+from snncc.isasim.debug.debugger import (
+    NOWHERE,
+    Breakpoint,
+    DebugError,
+    Debugger,
+    Place,
+    Quit,
+    Watch,
+)
+from snncc.isasim.debug.memory import (
     TYPES,
     a_core,
     as_type,
@@ -25,8 +34,7 @@ from snncc.isasim.debug_memory import (
     space_of,
     tensor,
 )
-from snncc.isasim.debug_views import Array, chain, numbers, raster, waits
-from snncc.isasim.debugger import NOWHERE, Breakpoint, DebugError, Debugger, Place, Quit, Watch
+from snncc.isasim.debug.views import Array, chain, numbers, raster, waits
 from snncc.isasim.decode import SLOTS, unit_slot
 from snncc.isasim.engines.checks import Region
 

@@ -2,7 +2,7 @@
 
 It is a :class:`~snncc.isasim.hooks.Tracer`.  ``prompt`` is asked for a command whenever the run
 stops and returns None to go on to the end; ``say`` gets the answers; ``execute`` is
-:func:`snncc.isasim.debug_commands.execute`.
+:func:`snncc.isasim.debug.commands.execute`.
 """
 
 from __future__ import annotations
