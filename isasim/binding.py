@@ -14,7 +14,7 @@ from snncc.isasim.chip import Chip, Core
 from snncc.isasim.decode import DMA_KIND, ENGINE_KIND, LOCAL_KIND, SEND_KIND
 from snncc.isasim.engines import kernels_move as km
 from snncc.isasim.engines.base import Activity, Resolved
-from snncc.isasim.engines.fast import FastEngine
+from snncc.isasim.engines.fast.engine import FastEngine
 from snncc.isasim.movement import rows_disjoint
 from snncc.isasim.plan import Item, Plan
 

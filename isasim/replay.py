@@ -8,7 +8,7 @@ from snncc.isasim.binding import Bound
 from snncc.isasim.chip import Chip
 from snncc.isasim.counters import Counters
 from snncc.isasim.engines.base import Activity, Engine
-from snncc.isasim.engines.fast import FastEngine
+from snncc.isasim.engines.fast.engine import FastEngine
 from snncc.isasim.network import Dram, Mesh
 from snncc.isasim.plan import Plan
 from snncc.isasim.pricing import Pricing

@@ -82,7 +82,7 @@ def select_engine(
             kernel_cache.progress.notice = notice
             kernel_cache.progress.listener = show_progress
             from snncc.isasim.engines import emit
-            from snncc.isasim.engines.fast import FastEngine
+            from snncc.isasim.engines.fast.engine import FastEngine
         except (ImportError, OSError) as error:  # OSError: a shared library that does not load
             notice(f"the fast engine is not available ({error}); using the reference engine")
         else:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from snncc.isasim.engines.kernel_cache import kernel
+from snncc.isasim.engines.kernels.lane_code import BLOCK
 from snncc.isasim.engines.kernels_bits import count_bits, load_bits16
 from snncc.isasim.engines.kernels_panel import half_at
-from snncc.isasim.engines.lane_code import BLOCK
 from snncc.isasim.engines.lane_ops import (
     MOVE_FLOAT,
     MOVE_HALF,

@@ -71,7 +71,7 @@ def test_the_stored_results_are_rounded_once() -> None:
 @pytest.mark.parametrize("check", ["programs", "training step"])
 def test_a_wrong_kernel_fails_the_command(check: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel of the fast engine returns one wrong bit, once in a while."""
-    from snncc.isasim.engines.fast_mac import MacKernels
+    from snncc.isasim.engines.fast.mac import MacKernels
 
     bind = MacKernels.bind
 

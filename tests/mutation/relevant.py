@@ -102,7 +102,7 @@ RELEVANT: Final[dict[str, Tests]] = {
     "isasim/engines/kernel_cache.py": Tests(
         (SIM + "test_kernel_cache.py",), (SIM + "test_engines.py",)
     ),
-    "isasim/engines/spike_lists.py": Tests(
+    "isasim/engines/fast/spike_lists.py": Tests(
         (SIM + "test_spike_lists.py",), (SIM + "test_engines.py",)
     ),
     "isasim/engines/*.py": Tests(

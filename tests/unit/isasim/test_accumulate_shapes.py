@@ -29,7 +29,7 @@ DENSITIES = (0.0, 0.1, 0.5, 1.0)
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Make the choice between the kernels, or leave it to the measured costs."""
-    module: ModuleType = importlib.import_module("snncc.isasim.engines.fast_mac")
+    module: ModuleType = importlib.import_module("snncc.isasim.engines.fast.mac")
     if request.param != "measured":
         dense, apart = request.param != "listed", request.param == "apart"
         limit = -1.0 if dense else math.inf

@@ -108,10 +108,10 @@ def test_half_accumulators_by_hand(start: float, a: float, skip: int, wanted: in
 @pytest.mark.parametrize("numerics", [FP32, SATURATE], ids=["fp32", "saturate"])
 def test_compiled_lane_programs(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that is used a lot becomes one loop; here every program does at once."""
-    fast_lanes = importlib.import_module("snncc.isasim.engines.fast_lanes")
+    fast_lanes = importlib.import_module("snncc.isasim.engines.fast.lanes")
     monkeypatch.setattr(fast_lanes, "FUSE_AFTER", 0)
     monkeypatch.setattr(fast_lanes, "FUSE_FROM", 1)
-    lane_fused = importlib.import_module("snncc.isasim.engines.lane_fused")
+    lane_fused = importlib.import_module("snncc.isasim.engines.kernels.lane_fused")
     monkeypatch.setattr(lane_fused, "STORE", CodeStore(None, print))
     for seed in range(SEED, SEED + 60):
         op, memory = random_case("ew", seed)
@@ -124,8 +124,8 @@ def test_compiled_lane_programs(numerics: Numerics, monkeypatch: pytest.MonkeyPa
 
 def test_compiled_lane_programs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one process compiled another one loads; a damaged file is as none."""
-    fast_lanes = importlib.import_module("snncc.isasim.engines.fast_lanes")
-    lane_fused = importlib.import_module("snncc.isasim.engines.lane_fused")
+    fast_lanes = importlib.import_module("snncc.isasim.engines.fast.lanes")
+    lane_fused = importlib.import_module("snncc.isasim.engines.kernels.lane_fused")
     monkeypatch.setattr(lane_fused, "STORE", CodeStore(tmp_path, print))
     m = Maker(9)
     b = Builder("double")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from snncc.isa.numbers.fp16 import pack_bits, packed_bytes
-from snncc.isasim.engines.fast_inputs import Inputs, matrix
-from snncc.isasim.engines.spike_lists import KEPT, LEAST, SpikeLists
+from snncc.isasim.engines.fast.inputs import Inputs, matrix
+from snncc.isasim.engines.fast.spike_lists import KEPT, LEAST, SpikeLists
 
 ROWS, COLUMNS = 300, 200
 

@@ -11,7 +11,7 @@ import math
 from typing import Final
 
 from snncc.isasim.engines.base import BLOCK
-from snncc.isasim.engines.fast_inputs import Inputs
+from snncc.isasim.engines.fast.inputs import Inputs
 
 DENSE_VECTOR: Final = 1.05
 """A term of one row and vector."""

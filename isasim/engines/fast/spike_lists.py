@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from snncc.isa.window import Ints
 from snncc.isasim.engines import kernels_bits as kb
-from snncc.isasim.engines.fast_inputs import Inputs, Words, empty_words
+from snncc.isasim.engines.fast.inputs import Inputs, Words, empty_words
 
 Index: TypeAlias = npt.NDArray[np.int32]
 Starts: TypeAlias = npt.NDArray[np.int64]

@@ -5,7 +5,7 @@ order: ``gacc`` selects weight rows by spikes, ``gouter`` gradient rows by the t
 ``mac`` and ``outer`` scale them as well.  There are two ways: the dense kernels multiply every term
 by its input, the lists visit the active ones.  Both give the same bits when every weight is finite,
 because an accumulator is never -0 and adding a zero then changes nothing; so the choice is one of
-speed (:mod:`snncc.isasim.engines.fast_choice`).  What depends on the instruction alone is worked
+speed (:mod:`snncc.isasim.engines.fast.choice`).  What depends on the instruction alone is worked
 out once, when it is bound.
 """
 
@@ -28,9 +28,9 @@ from snncc.isasim.engines import kernels_panel as kp
 from snncc.isasim.engines import kernels_turn as kt
 from snncc.isasim.engines.base import BLOCK, Activity, Resolved, Sram
 from snncc.isasim.engines.checks import BIAS, KEEP
-from snncc.isasim.engines.fast_choice import apart_pays, dense_from
-from snncc.isasim.engines.fast_inputs import Inputs, empty_words, matrix, stack
-from snncc.isasim.engines.spike_lists import SpikeLists, turned
+from snncc.isasim.engines.fast.choice import apart_pays, dense_from
+from snncc.isasim.engines.fast.inputs import Inputs, empty_words, matrix, stack
+from snncc.isasim.engines.fast.spike_lists import SpikeLists, turned
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 

@@ -1,0 +1,1 @@
+"""The fast engine: instructions on numba kernels."""
