@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from snncc.isasim.chip import Core, Message
 from snncc.isasim.engines.base import Resolved
-from snncc.isasim.engines.checks import Footprint, check
+from snncc.isasim.engines.footprint.checks import Footprint, check
 from snncc.isasim.initial import InitShadow
 from snncc.isasim.races import RaceChecker
 from snncc.isasim.sequencer import Entry

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isasim.engines.base import Resolved
-from snncc.isasim.engines.checks import Footprint, Region
+from snncc.isasim.engines.footprint.checks import Footprint, Region
 from snncc.isasim.faults import Trap
 
 Flags: TypeAlias = npt.NDArray[np.bool_]

@@ -1,7 +1,7 @@
 """What DMA instructions do to memory: strided copies and fills, checked before the first byte.
 
 The common shapes are checked and copied here in a few numpy calls; whatever looks wrong or odd goes
-to :func:`snncc.isasim.engines.checks.check`, which words the trap.
+to :func:`snncc.isasim.engines.footprint.checks.check`, which words the trap.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isasim.engines.base import Resolved
-from snncc.isasim.engines.checks import check
-from snncc.isasim.engines.regions import MAX_ROWS, MAX_SIZE
+from snncc.isasim.engines.footprint.checks import check
+from snncc.isasim.engines.footprint.regions import MAX_ROWS, MAX_SIZE
 from snncc.isasim.faults import Trap
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]

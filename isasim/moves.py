@@ -1,7 +1,7 @@
 """All transfers between DRAM and scratchpads of a plan, checked and prepared at once.
 
 There are more of them than of anything else, and one by one they would take most of the time that a
-first run needs.  Whatever is unusual is left to :func:`snncc.isasim.engines.checks.check` and to
+first run needs.  Whatever is unusual is left to :func:`snncc.isasim.engines.footprint.checks.check` and to
 :func:`snncc.isasim.movement.copy`, which have the rules.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isasim.engines.base import Resolved
-from snncc.isasim.engines.regions import MAX_ROWS, MAX_SIZE
+from snncc.isasim.engines.footprint.regions import MAX_ROWS, MAX_SIZE
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Core
 from snncc.isasim.decode import SLOTS
-from snncc.isasim.engines.checks import Footprint
+from snncc.isasim.engines.footprint.checks import Footprint
 from snncc.isasim.network import DRAM, Link
 from snncc.isasim.timeline import Timeline
 from snncc.isasim.trace_span import FOREVER, Span

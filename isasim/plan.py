@@ -21,7 +21,7 @@ from snncc.isa.spec import REG, SEED_REGISTER, SEMAPHORES
 from snncc.isasim.chip import Chip, Core
 from snncc.isasim.decode import DMA_KIND, POST_KIND, RECV_KIND, SEND_KIND, WAIT_KIND
 from snncc.isasim.engines.base import LANE_MNEMONICS
-from snncc.isasim.engines.checks import check
+from snncc.isasim.engines.footprint.checks import check
 from snncc.isasim.faults import Trap
 from snncc.isasim.moves import Moves
 from snncc.isasim.sequencer import HALTED, WAITING, Sequencer

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from snncc.isasim.chip import Core
 from snncc.isasim.decode import SLOTS
-from snncc.isasim.engines.checks import Footprint, Region, overlapping
+from snncc.isasim.engines.footprint.checks import Footprint, Region, overlapping
 from snncc.isasim.faults import Location
 from snncc.isasim.reports import location
 from snncc.isasim.sequencer import Entry

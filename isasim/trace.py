@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Core
 from snncc.isasim.decode import SLOTS
-from snncc.isasim.engines.checks import Footprint, Region
+from snncc.isasim.engines.footprint.checks import Footprint, Region
 
 _SHOWN_BYTES = 16
 

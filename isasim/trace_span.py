@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from snncc.isasim.chip import Core
-from snncc.isasim.engines.checks import Footprint
+from snncc.isasim.engines.footprint.checks import Footprint
 from snncc.isasim.hooks import Tracer
 
 MOST: Final = 2_000_000

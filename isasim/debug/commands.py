@@ -36,7 +36,7 @@ from snncc.isasim.debug.memory import (
 )
 from snncc.isasim.debug.views import Array, chain, numbers, raster, waits
 from snncc.isasim.decode import SLOTS, unit_slot
-from snncc.isasim.engines.checks import Region
+from snncc.isasim.engines.footprint.checks import Region
 
 if TYPE_CHECKING:
     from snncc.isasim.system import System

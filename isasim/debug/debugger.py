@@ -15,7 +15,7 @@ from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.chip import Core
 from snncc.isasim.decode import SLOTS
 from snncc.isasim.engines.base import Resolved
-from snncc.isasim.engines.checks import Footprint, Region, overlapping
+from snncc.isasim.engines.footprint.checks import Footprint, Region, overlapping
 
 if TYPE_CHECKING:
     from snncc.isasim.system import Result, System

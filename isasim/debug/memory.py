@@ -12,7 +12,7 @@ from snncc.isa.program.layout import TensorEntry, extent
 from snncc.isa.program.model import Symbol
 from snncc.isasim.chip import Core
 from snncc.isasim.debug.debugger import DebugError, Place
-from snncc.isasim.engines.checks import Region, check
+from snncc.isasim.engines.footprint.checks import Region, check
 from snncc.isasim.faults import Trap
 
 if TYPE_CHECKING:

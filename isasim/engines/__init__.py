@@ -14,7 +14,7 @@ from snncc.isasim.engines.base import (
     Numerics,
     Resolved,
 )
-from snncc.isasim.engines.checks import Footprint, Region, check, footprint, overlapping
+from snncc.isasim.engines.footprint.checks import Footprint, Region, check, footprint, overlapping
 from snncc.isasim.engines.lanes import LaneProgram, prepare
 from snncc.isasim.faults import Trap
 

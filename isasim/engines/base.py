@@ -2,7 +2,7 @@
 
 An engine knows values only.  Time, queues and semaphores belong to the simulator's core, DMA and
 network instructions to its memory system; checks before execution are in
-:mod:`snncc.isasim.engines.checks` and the same for every engine.
+:mod:`snncc.isasim.engines.footprint.checks` and the same for every engine.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from snncc.isasim.engines.base import (
     Sram,
 )
 from snncc.isasim.engines.base import operands_error as _unknown
-from snncc.isasim.engines.checks import BIT, F16, F32, MAX, SUM32, check
+from snncc.isasim.engines.footprint.checks import BIT, F16, F32, MAX, SUM32, check
 from snncc.isasim.engines.reference_lanes import run_lanes
 from snncc.isasim.engines.reference_memory import (
     Floats,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from snncc.isa.numbers import fp16
 from snncc.isasim.engines.base import BLOCK, Sram
-from snncc.isasim.engines.regions import BIAS, KEEP
+from snncc.isasim.engines.footprint.regions import BIAS, KEEP
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Bits: TypeAlias = npt.NDArray[np.bool_]

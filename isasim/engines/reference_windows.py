@@ -14,7 +14,8 @@ from snncc.isa.numbers import fp16
 from snncc.isa.numbers.fp16 import Accumulator
 from snncc.isa.window import Ints, Window, reduced
 from snncc.isasim.engines.base import Activity, Numerics, Resolved, Sram
-from snncc.isasim.engines.footprint_windows import pool_result
+from snncc.isasim.engines.footprint.regions import BIT, F16, F32, MAX
+from snncc.isasim.engines.footprint.windows import pool_result
 from snncc.isasim.engines.reference_memory import (
     Bits,
     Floats,
@@ -25,7 +26,6 @@ from snncc.isasim.engines.reference_memory import (
     store,
     view,
 )
-from snncc.isasim.engines.regions import BIT, F16, F32, MAX
 
 PATCHES = 1 << 20
 """Elements of patches that are gathered at a time."""

@@ -91,7 +91,7 @@ RELEVANT: Final[dict[str, Tests]] = {
             SIM + "test_random_programs.py",
         ),
     ),
-    "isasim/engines/checks.py": Tests(
+    "isasim/engines/footprint/checks.py": Tests(
         (SIM + "test_engine_checks.py", SIM + "test_window_traps.py"),
         (SIM + "test_observers.py", SIM + "test_hostile_programs.py", SIM + "test_engines.py"),
     ),

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, Numerics, Resolved, Sram
-from snncc.isasim.engines.checks import Footprint, check, overlapping
 from snncc.isasim.engines.fast.lanes import LaneKernels, steps_tangled
 from snncc.isasim.engines.fast.mac import MAC_MNEMONICS, MacKernels
 from snncc.isasim.engines.fast.sums import SumKernels
 from snncc.isasim.engines.fast.windows import WindowKernels
+from snncc.isasim.engines.footprint.checks import Footprint, check, overlapping
 from snncc.isasim.engines.reference import ReferenceEngine
 
 

@@ -27,10 +27,10 @@ from snncc.isasim.engines import kernels_mac as km
 from snncc.isasim.engines import kernels_panel as kp
 from snncc.isasim.engines import kernels_turn as kt
 from snncc.isasim.engines.base import BLOCK, Activity, Resolved, Sram
-from snncc.isasim.engines.checks import BIAS, KEEP
 from snncc.isasim.engines.fast.choice import apart_pays, dense_from
 from snncc.isasim.engines.fast.inputs import Inputs, empty_words, matrix, stack
 from snncc.isasim.engines.fast.spike_lists import SpikeLists, turned
+from snncc.isasim.engines.footprint.checks import BIAS, KEEP
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 

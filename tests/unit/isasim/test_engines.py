@@ -20,8 +20,8 @@ from snncc.isasim.engines import (
     prepare,
     select_engine,
 )
-from snncc.isasim.engines.checks import KEEP, check
 from snncc.isasim.engines.code_store import CodeStore
+from snncc.isasim.engines.footprint.checks import KEEP, check
 from unit.isasim.engine_cases import (
     DENSITIES,
     Maker,

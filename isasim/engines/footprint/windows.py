@@ -11,7 +11,7 @@ import numpy as np
 
 from snncc.isa.window import Ints, Window
 from snncc.isasim.engines.base import Resolved
-from snncc.isasim.engines.regions import (
+from snncc.isasim.engines.footprint.regions import (
     BIAS,
     BIT,
     F16,

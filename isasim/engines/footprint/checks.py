@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from snncc.isa.numbers.fp16 import packed_bytes
 from snncc.isasim.engines.base import LANE_MNEMONICS, Resolved
-from snncc.isasim.engines.footprint_windows import WINDOW_FOOTPRINTS
-from snncc.isasim.engines.lanes import ELEMENT_BYTES, LaneProgram, Use
-from snncc.isasim.engines.regions import (
+from snncc.isasim.engines.footprint.regions import (
     BIAS,
     BIT,
     F16,
@@ -30,6 +28,8 @@ from snncc.isasim.engines.regions import (
     overlapping,
     row_bytes,
 )
+from snncc.isasim.engines.footprint.windows import WINDOW_FOOTPRINTS
+from snncc.isasim.engines.lanes import ELEMENT_BYTES, LaneProgram, Use
 from snncc.isasim.faults import Trap
 
 __all__ = [
