@@ -21,8 +21,8 @@ from snncc.isasim.decode import (
     SEND_KIND,
     WAIT_KIND,
 )
-from snncc.isasim.engines import kernels_events as ke
 from snncc.isasim.engines.base import Activity
+from snncc.isasim.engines.kernels import events as ke
 from snncc.isasim.faults import Fault, Trap
 from snncc.isasim.network import Dram, Mesh
 from snncc.isasim.plan import HALT, SEQ_POST, SEQ_WAIT, Item, Plan

@@ -77,12 +77,12 @@ def select_engine(
         raise ValueError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
     if name == "fast":
         try:
-            from snncc.isasim.engines import kernel_cache
+            from snncc.isasim.engines.kernels import kernel_cache
 
             kernel_cache.progress.notice = notice
             kernel_cache.progress.listener = show_progress
-            from snncc.isasim.engines import emit
             from snncc.isasim.engines.fast.engine import FastEngine
+            from snncc.isasim.engines.kernels import emit
         except (ImportError, OSError) as error:  # OSError: a shared library that does not load
             notice(f"the fast engine is not available ({error}); using the reference engine")
         else:

@@ -16,7 +16,8 @@ TESTS = Path(__file__).parents[1]
 @pytest.mark.timeout(4000)
 @pytest.mark.parametrize("runs", [6, pytest.param(200, marks=pytest.mark.slow)])
 def test_runs_on_several_threads(runs: int, tmp_path: Path) -> None:
-    from snncc.isasim.engines import kernel_cache, select_engine
+    from snncc.isasim.engines import select_engine
+    from snncc.isasim.engines.kernels import kernel_cache
 
     select_engine("fast")
     folder = kernel_cache.STORE.folder

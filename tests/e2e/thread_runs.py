@@ -18,7 +18,8 @@ import numpy as np
 
 from snncc.compiler.driver import api
 from snncc.compiler.driver.execute import run_program
-from snncc.isasim.engines import kernel_cache, select_engine
+from snncc.isasim.engines import select_engine
+from snncc.isasim.engines.kernels import kernel_cache
 from snncc.isasim.system import Options
 
 from .common import BATCH, CONFIG, DIGITS

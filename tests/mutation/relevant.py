@@ -99,7 +99,7 @@ RELEVANT: Final[dict[str, Tests]] = {
         (SIM + "test_engine_checks.py", SIM + "test_window_traps.py", SIM + "test_observers.py"),
         (SIM + "test_windows.py",),
     ),
-    "isasim/engines/kernel_cache.py": Tests(
+    "isasim/engines/kernels/kernel_cache.py": Tests(
         (SIM + "test_kernel_cache.py",), (SIM + "test_engines.py",)
     ),
     "isasim/engines/fast/spike_lists.py": Tests(

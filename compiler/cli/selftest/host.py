@@ -56,7 +56,7 @@ def kernels() -> dict[str, Any]:
 
     The fast engine must be there.
     """
-    from snncc.isasim.engines import emit, host_cpu, kernel_cache
+    from snncc.isasim.engines.kernels import emit, host_cpu, kernel_cache
 
     store = kernel_cache.STORE
     entries = store.names()

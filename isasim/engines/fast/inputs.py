@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from snncc.isa.numbers.fp16 import packed_bytes
 from snncc.isa.window import Ints, Window
-from snncc.isasim.engines import kernels_bits as kb
-from snncc.isasim.engines import kernels_count as kc
-from snncc.isasim.engines import kernels_windows as kw
-from snncc.isasim.engines.kernels_panel import OUTSIDE
+from snncc.isasim.engines.kernels import bits as kb
+from snncc.isasim.engines.kernels import count as kc
+from snncc.isasim.engines.kernels import windows as kw
+from snncc.isasim.engines.kernels.panel import OUTSIDE
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 Shorts: TypeAlias = npt.NDArray[np.uint16]

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isasim.engines import kernels_fused as kf
-from snncc.isasim.engines import kernels_lanes as kl
 from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.footprint.checks import overlapping, stream_region
+from snncc.isasim.engines.kernels import fused as kf
+from snncc.isasim.engines.kernels import lanes as kl
 from snncc.isasim.engines.kernels.lane_code import BLOCK, Translation, translate
 from snncc.isasim.engines.kernels.lane_fused import SHIFTS, Fused, fuse, kept
 from snncc.isasim.engines.lanes import ELEMENT_BYTES, LaneProgram

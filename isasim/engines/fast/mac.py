@@ -21,16 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.numbers.fp16 import packed_bytes
-from snncc.isasim.engines import kernels_bits as kb
-from snncc.isasim.engines import kernels_dense as kd
-from snncc.isasim.engines import kernels_mac as km
-from snncc.isasim.engines import kernels_panel as kp
-from snncc.isasim.engines import kernels_turn as kt
 from snncc.isasim.engines.base import BLOCK, Activity, Resolved, Sram
 from snncc.isasim.engines.fast.choice import apart_pays, dense_from
 from snncc.isasim.engines.fast.inputs import Inputs, empty_words, matrix, stack
 from snncc.isasim.engines.fast.spike_lists import SpikeLists, turned
 from snncc.isasim.engines.footprint.checks import BIAS, KEEP
+from snncc.isasim.engines.kernels import bits as kb
+from snncc.isasim.engines.kernels import dense as kd
+from snncc.isasim.engines.kernels import mac as km
+from snncc.isasim.engines.kernels import panel as kp
+from snncc.isasim.engines.kernels import turn as kt
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.window import Ints
-from snncc.isasim.engines import kernels_bits as kb
 from snncc.isasim.engines.fast.inputs import Inputs, Words, empty_words
+from snncc.isasim.engines.kernels import bits as kb
 
 Index: TypeAlias = npt.NDArray[np.int32]
 Starts: TypeAlias = npt.NDArray[np.int64]

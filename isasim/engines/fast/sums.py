@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from snncc.isa.numbers.fp16 import packed_bytes
-from snncc.isasim.engines import kernels_sum as ks
 from snncc.isasim.engines.base import Activity, Engine, Resolved, Sram
 from snncc.isasim.engines.footprint.regions import BIT, F16, KEEP
+from snncc.isasim.engines.kernels import sum as ks
 
 
 class SumKernels:

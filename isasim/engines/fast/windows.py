@@ -7,10 +7,10 @@ from functools import lru_cache
 import numpy as np
 
 from snncc.isa.window import Ints, Window
-from snncc.isasim.engines import kernels_pool as kp
-from snncc.isasim.engines import kernels_turn as kt
 from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.footprint.regions import BIT
+from snncc.isasim.engines.kernels import pool as kp
+from snncc.isasim.engines.kernels import turn as kt
 
 
 @lru_cache(maxsize=4096)

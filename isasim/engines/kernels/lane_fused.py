@@ -19,11 +19,11 @@ from llvmlite import ir
 from snncc.isa.microprograms.code import is_load, is_state, is_store
 from snncc.isa.microprograms.table import MicroInst
 from snncc.isa.numbers.tables import table
-from snncc.isasim.engines.emit import F32, I16, I32, I64, V32, VF, Emit, const, i64
-from snncc.isasim.engines.host_cpu import cpu_features, cpu_name
-from snncc.isasim.engines.kernel_cache import COMPILER_LOCK, STORE
+from snncc.isasim.engines.kernels.emit import F32, I16, I32, I64, V32, VF, Emit, const, i64
+from snncc.isasim.engines.kernels.host_cpu import cpu_features, cpu_name
+from snncc.isasim.engines.kernels.kernel_cache import COMPILER_LOCK, STORE
 from snncc.isasim.engines.kernels.lane_code import ROUNDING, half_as_float
-from snncc.isasim.engines.lane_ops import MASKS, NUMBERS, SINGLE, lookup, saturated
+from snncc.isasim.engines.kernels.lane_ops import MASKS, NUMBERS, SINGLE, lookup, saturated
 from snncc.isasim.engines.lanes import LaneProgram
 
 UNSUPPORTED = frozenset(("rand", "iota"))

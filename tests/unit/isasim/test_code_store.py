@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snncc.isasim.engines.code_store import CodeStore
+from snncc.isasim.engines.kernels.code_store import CodeStore
 
 CODE = bytes(range(256)) * 40
 

@@ -20,8 +20,8 @@ from snncc.isasim.engines import (
     prepare,
     select_engine,
 )
-from snncc.isasim.engines.code_store import CodeStore
 from snncc.isasim.engines.footprint.checks import KEEP, check
+from snncc.isasim.engines.kernels.code_store import CodeStore
 from unit.isasim.engine_cases import (
     DENSITIES,
     Maker,
@@ -296,8 +296,8 @@ def test_gated_sums_are_rounded_one_at_a_time() -> None:
 
 
 def test_the_fast_engine_falls_back_with_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "snncc.isasim.engines.kernel_cache", None)
-    monkeypatch.delattr("snncc.isasim.engines.kernel_cache", raising=False)
+    monkeypatch.setitem(sys.modules, "snncc.isasim.engines.kernels.kernel_cache", None)
+    monkeypatch.delattr("snncc.isasim.engines.kernels.kernel_cache", raising=False)
     told: list[str] = []
     assert select_engine("fast", notice=told.append).name == "reference"
     assert len(told) == 1

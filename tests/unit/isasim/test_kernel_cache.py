@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snncc.isasim.engines.code_store import CodeStore
+from snncc.isasim.engines.kernels.code_store import CodeStore
 
 pytest.importorskip("numba")
 
 SCRIPT = """
 import sys
-from snncc.isasim.engines import kernel_cache, select_engine
+from snncc.isasim.engines import select_engine
+from snncc.isasim.engines.kernels import kernel_cache
 select_engine("fast")
-from snncc.isasim.engines import kernels_events as ke
+from snncc.isasim.engines.kernels import events as ke
 heap, state = __import__("numpy").zeros((2, 64), "int64")
 loaded = bool(ke.push.overloads), bool(ke.pop.overloads)
 ke.push(heap, state, 7)
@@ -39,7 +40,7 @@ def test_a_process_loads_the_kernels_that_it_calls() -> None:
 
 @pytest.mark.parametrize("used", [False, True])
 def test_other_types_are_refused(used: bool) -> None:
-    from snncc.isasim.engines import kernels_events as ke
+    from snncc.isasim.engines.kernels import events as ke
 
     good: Any = np.zeros(64, np.int64)
     if used:
@@ -50,7 +51,7 @@ def test_other_types_are_refused(used: bool) -> None:
 
 
 def test_compiling_is_announced_once() -> None:
-    from snncc.isasim.engines.kernel_cache import Progress
+    from snncc.isasim.engines.kernels.kernel_cache import Progress
 
     progress, said, seen = Progress(), list[str](), list[tuple[str, int]]()
     progress.notice = said.append
@@ -67,7 +68,7 @@ class Cache:
     """A kernel cache of its own, and two kernels: ``outer`` calls ``inner``."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from snncc.isasim.engines import kernel_cache
+        from snncc.isasim.engines.kernels import kernel_cache
 
         self.module = kernel_cache
         self.monkeypatch = monkeypatch

@@ -20,7 +20,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from snncc.isasim.engines.host_cpu import has_feature
+from snncc.isasim.engines.kernels.host_cpu import has_feature
 
 LANES = 16
 I1, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 16, 32, 64))

@@ -8,8 +8,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import I16, I32, LANES, V16, Emit
-from snncc.isasim.engines.kernel_cache import kernel
+from snncc.isasim.engines.kernels.emit import I16, I32, LANES, V16, Emit
+from snncc.isasim.engines.kernels.kernel_cache import kernel
 
 _INDICES = ir.VectorType(I32, LANES)
 _LOW = ir.Constant(_INDICES, [i // 2 + i % 2 * LANES for i in range(LANES)])

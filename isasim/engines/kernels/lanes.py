@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from snncc.isasim.engines.kernel_cache import kernel
+from snncc.isasim.engines.kernels.bits import count_bits, load_bits16
+from snncc.isasim.engines.kernels.kernel_cache import kernel
 from snncc.isasim.engines.kernels.lane_code import BLOCK
-from snncc.isasim.engines.kernels_bits import count_bits, load_bits16
-from snncc.isasim.engines.kernels_panel import half_at
-from snncc.isasim.engines.lane_ops import (
+from snncc.isasim.engines.kernels.lane_ops import (
     MOVE_FLOAT,
     MOVE_HALF,
     MOVE_ROUND,
@@ -33,6 +32,7 @@ from snncc.isasim.engines.lane_ops import (
     random_words,
     store_bits16,
 )
+from snncc.isasim.engines.kernels.panel import half_at
 
 RUN = 64
 """Blocks of a run."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from snncc.isasim.engines.emit import WIDE
-from snncc.isasim.engines.kernel_cache import kernel
-from snncc.isasim.engines.kernels_block import block
-from snncc.isasim.engines.kernels_panel import OUTSIDE, RUNS, WIDTH, pack_inputs
+from snncc.isasim.engines.kernels.block import block
+from snncc.isasim.engines.kernels.emit import WIDE
+from snncc.isasim.engines.kernels.kernel_cache import kernel
+from snncc.isasim.engines.kernels.panel import OUTSIDE, RUNS, WIDTH, pack_inputs
 
 ROWS = 128  # positions that are packed at a time
 STEP = 4 * WIDTH

@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from snncc.isa.microprograms.code import MICRO_BY_NAME
-from snncc.isasim.engines.emit import (
+from snncc.isasim.engines.kernels.emit import (
     I16,
     LANES,
     NAN16,

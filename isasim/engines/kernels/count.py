@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from snncc.isasim.engines.kernel_cache import kernel
-from snncc.isasim.engines.kernels_bits import count_bits, load_bits16, load_word, nonzero16
+from snncc.isasim.engines.kernels.bits import count_bits, load_bits16, load_word, nonzero16
+from snncc.isasim.engines.kernels.kernel_cache import kernel
 
 
 @kernel("UniTuple(int64, 2)(int64, int64, int64, int64, int64[:, ::1], int64)")

@@ -14,8 +14,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import I16, I64, V16, Emit, const
-from snncc.isasim.engines.kernel_cache import kernel
+from snncc.isasim.engines.kernels.emit import I16, I64, V16, Emit, const
+from snncc.isasim.engines.kernels.kernel_cache import kernel
 
 
 @intrinsic

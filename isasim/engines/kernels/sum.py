@@ -14,13 +14,13 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import F32, I32, VF, Emit
-from snncc.isasim.engines.kernel_cache import kernel
-from snncc.isasim.engines.kernels_bits import count_bits, load_bits16
-from snncc.isasim.engines.kernels_panel import half_at
-from snncc.isasim.engines.kernels_pool import finish_strip
-from snncc.isasim.engines.kernels_strip import finish_values, start_values
-from snncc.isasim.engines.lane_ops import load_pattern, store_bits16
+from snncc.isasim.engines.kernels.bits import count_bits, load_bits16
+from snncc.isasim.engines.kernels.emit import F32, I32, VF, Emit
+from snncc.isasim.engines.kernels.kernel_cache import kernel
+from snncc.isasim.engines.kernels.lane_ops import load_pattern, store_bits16
+from snncc.isasim.engines.kernels.panel import half_at
+from snncc.isasim.engines.kernels.pool import finish_strip
+from snncc.isasim.engines.kernels.strip import finish_values, start_values
 
 F16_KIND, F32_KIND, BIT_KIND = 0, 1, 2
 SUM, MAX, SUM32 = 0, 1, 2

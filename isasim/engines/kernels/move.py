@@ -10,10 +10,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import I16, VF, Emit
-from snncc.isasim.engines.kernel_cache import kernel
-from snncc.isasim.engines.kernels_sum import float_of, store_float
-from snncc.isasim.engines.lane_ops import load_pattern
+from snncc.isasim.engines.kernels.emit import I16, VF, Emit
+from snncc.isasim.engines.kernels.kernel_cache import kernel
+from snncc.isasim.engines.kernels.lane_ops import load_pattern
+from snncc.isasim.engines.kernels.sum import float_of, store_float
 
 COPY, FILL, ADD = 0, 1, 2
 # Columns of the table; FILL has its pattern in SRC, ADD takes contiguous binary32 numbers.

@@ -15,10 +15,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import I16, I64, LANES, V16, Emit, const, i64
-from snncc.isasim.engines.kernel_cache import kernel
-from snncc.isasim.engines.kernels_bits import load_bits16, load_word
-from snncc.isasim.engines.kernels_turn import interleave, load_short
+from snncc.isasim.engines.kernels.bits import load_bits16, load_word
+from snncc.isasim.engines.kernels.emit import I16, I64, LANES, V16, Emit, const, i64
+from snncc.isasim.engines.kernels.kernel_cache import kernel
+from snncc.isasim.engines.kernels.turn import interleave, load_short
 
 OUTSIDE = -(1 << 62)
 """The offset of a tap outside the image."""

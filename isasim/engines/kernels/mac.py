@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from snncc.isasim.engines.emit import WIDE
-from snncc.isasim.engines.kernel_cache import kernel
-from snncc.isasim.engines.kernels_bits import list_bits
-from snncc.isasim.engines.kernels_panel import half_at
-from snncc.isasim.engines.kernels_strip import gated_strip, valued_strip
+from snncc.isasim.engines.kernels.bits import list_bits
+from snncc.isasim.engines.kernels.emit import WIDE
+from snncc.isasim.engines.kernels.kernel_cache import kernel
+from snncc.isasim.engines.kernels.panel import half_at
+from snncc.isasim.engines.kernels.strip import gated_strip, valued_strip
 
 ROWS = 1024  # accumulator rows per list
 WORDS = 32  # 64-bit words of the reduction per block: 2048 terms

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snncc.isasim.engines.kernel_cache import kernel
+from snncc.isasim.engines.kernels.kernel_cache import kernel
 
 # Items: instructions of units.  A and B: semaphore and n; first and one past the last target of a
 # send; number of the message and source of a receive.  PLACE: core and address as one number.

@@ -13,11 +13,11 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import V16, Emit, const
-from snncc.isasim.engines.kernel_cache import kernel
-from snncc.isasim.engines.kernels_bits import load_bits16, load_word
-from snncc.isasim.engines.kernels_panel import OUTSIDE
-from snncc.isasim.engines.kernels_turn import load_short, store_short
+from snncc.isasim.engines.kernels.bits import load_bits16, load_word
+from snncc.isasim.engines.kernels.emit import V16, Emit, const
+from snncc.isasim.engines.kernels.kernel_cache import kernel
+from snncc.isasim.engines.kernels.panel import OUTSIDE
+from snncc.isasim.engines.kernels.turn import load_short, store_short
 
 
 @intrinsic

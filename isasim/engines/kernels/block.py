@@ -14,7 +14,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import F32, I64, VF, Emit, i64
+from snncc.isasim.engines.kernels.emit import F32, I64, VF, Emit, i64
 
 
 @intrinsic(prefer_literal=True)

@@ -29,9 +29,9 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 
-from snncc.isasim.engines.code_store import CodeStore
-from snncc.isasim.engines.emit import HALF_INSTRUCTIONS, WIDE
-from snncc.isasim.engines.host_cpu import SETTINGS
+from snncc.isasim.engines.kernels.code_store import CodeStore
+from snncc.isasim.engines.kernels.emit import HALF_INSTRUCTIONS, WIDE
+from snncc.isasim.engines.kernels.host_cpu import SETTINGS
 
 if SETTINGS.DISABLE_JIT:
     raise ImportError("numba does not compile: NUMBA_DISABLE_JIT is set")

@@ -11,10 +11,10 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import I64
-from snncc.isasim.engines.kernel_cache import kernel
-from snncc.isasim.engines.kernels_bits import count_bits, load_bits16
-from snncc.isasim.engines.lane_ops import store_bits16
+from snncc.isasim.engines.kernels.bits import count_bits, load_bits16
+from snncc.isasim.engines.kernels.emit import I64
+from snncc.isasim.engines.kernels.kernel_cache import kernel
+from snncc.isasim.engines.kernels.lane_ops import store_bits16
 
 PIECE = 32768
 """Elements that go through all steps before the next piece: their state stays in the cache."""

@@ -15,11 +15,11 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.emit import I1, I64, NAN32, VF, Emit, const, i64
-from snncc.isasim.engines.kernel_cache import kernel
-from snncc.isasim.engines.kernels_bits import count_bits, load_bits16
-from snncc.isasim.engines.kernels_fused import copy_units
-from snncc.isasim.engines.lane_ops import store_bits16
+from snncc.isasim.engines.kernels.bits import count_bits, load_bits16
+from snncc.isasim.engines.kernels.emit import I1, I64, NAN32, VF, Emit, const, i64
+from snncc.isasim.engines.kernels.fused import copy_units
+from snncc.isasim.engines.kernels.kernel_cache import kernel
+from snncc.isasim.engines.kernels.lane_ops import store_bits16
 
 F16, F32, BIT = 0, 1, 2
 SUM, MAX, SUM32 = 0, 1, 2
