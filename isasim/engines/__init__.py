@@ -71,7 +71,7 @@ def select_engine(
     cache cannot be used, and when conversions of binary16 take integer operations because the CPU
     has none (slower, same bits).  Numba is imported here, not before.
     """
-    from snncc.isasim.engines.reference import ReferenceEngine
+    from snncc.isasim.engines.reference.engine import ReferenceEngine
 
     if name not in ENGINES:
         raise ValueError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")

@@ -16,7 +16,7 @@ from snncc.compiler.cli.selftest.host import PACKAGES
 from snncc.compiler.cli.selftest.outcome import Wrong
 from snncc.isa.numbers import fp16
 from snncc.isasim.engines import Resolved, select_engine
-from snncc.isasim.engines.reference import ReferenceEngine
+from snncc.isasim.engines.reference.engine import ReferenceEngine
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

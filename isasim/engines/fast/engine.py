@@ -11,7 +11,7 @@ from snncc.isasim.engines.fast.mac import MAC_MNEMONICS, MacKernels
 from snncc.isasim.engines.fast.sums import SumKernels
 from snncc.isasim.engines.fast.windows import WindowKernels
 from snncc.isasim.engines.footprint.checks import Footprint, check, overlapping
-from snncc.isasim.engines.reference import ReferenceEngine
+from snncc.isasim.engines.reference.engine import ReferenceEngine
 
 
 def tangled(footprint: Footprint) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.program.file import ObjectFile
 from snncc.isa.random_programs.programs import random_program
-from snncc.isasim.engines.reference import ReferenceEngine
+from snncc.isasim.engines.reference.engine import ReferenceEngine
 from snncc.isasim.faults import StopReason
 from snncc.isasim.system import Options, System
 from unit.isasim.programs import Asm, program

@@ -16,7 +16,7 @@ from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.spec import EnumKind
 from snncc.isasim.engines.base import Resolved
-from snncc.isasim.engines.reference import ReferenceEngine
+from snncc.isasim.engines.reference.engine import ReferenceEngine
 from unit.isasim.engine_cases import random_case
 
 DENSE = ("gacc", "mac", "bmac", "gouter", "outer", "rowred", "colsum")

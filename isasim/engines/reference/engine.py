@@ -20,8 +20,8 @@ from snncc.isasim.engines.base import (
 )
 from snncc.isasim.engines.base import operands_error as _unknown
 from snncc.isasim.engines.footprint.checks import BIT, F16, F32, MAX, SUM32, check
-from snncc.isasim.engines.reference_lanes import run_lanes
-from snncc.isasim.engines.reference_memory import (
+from snncc.isasim.engines.reference.lanes import run_lanes
+from snncc.isasim.engines.reference.memory import (
     Floats,
     active_blocks,
     floats,
@@ -31,7 +31,7 @@ from snncc.isasim.engines.reference_memory import (
     store,
     view,
 )
-from snncc.isasim.engines.reference_windows import run_windowed, transpose
+from snncc.isasim.engines.reference.windows import run_windowed, transpose
 
 
 class ReferenceEngine:

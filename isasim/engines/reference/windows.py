@@ -16,7 +16,7 @@ from snncc.isa.window import Ints, Window, reduced
 from snncc.isasim.engines.base import Activity, Numerics, Resolved, Sram
 from snncc.isasim.engines.footprint.regions import BIT, F16, F32, MAX
 from snncc.isasim.engines.footprint.windows import pool_result
-from snncc.isasim.engines.reference_memory import (
+from snncc.isasim.engines.reference.memory import (
     Bits,
     Floats,
     active_blocks,

@@ -1,0 +1,1 @@
+"""The reference engine in plain numpy, the oracle of the fast one."""
