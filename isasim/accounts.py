@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from snncc.isa.cost.expected import MAC_MNEMONICS
 from snncc.isa.spec import WORD_BYTES
-from snncc.isasim.chip import Chip, Core
 from snncc.isasim.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
-from snncc.isasim.decode import SLOTS
+from snncc.isasim.machine.chip import Chip, Core
+from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.pricing import Price, Pricing
 
 ENERGIES: Final = (

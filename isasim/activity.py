@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from snncc.isa.cost.estimate import Densities
 from snncc.isa.cost.expected import DEFAULT_DENSITY, expect
-from snncc.isasim.chip import Core
 from snncc.isasim.engines.base import Activity, Engine, Resolved
+from snncc.isasim.machine.chip import Core
 from snncc.isasim.pricing import SIZES
 
 Source: TypeAlias = Callable[[Core, int, Resolved], Activity]

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.spec import SEED_REGISTER
-from snncc.isasim.chip import Chip, Core
-from snncc.isasim.decode import DMA_KIND, ENGINE_KIND, LOCAL_KIND, SEND_KIND
 from snncc.isasim.engines.base import Activity, Resolved
 from snncc.isasim.engines.fast.engine import FastEngine
 from snncc.isasim.engines.kernels import move as km
-from snncc.isasim.movement import rows_disjoint
+from snncc.isasim.machine.chip import Chip, Core
+from snncc.isasim.machine.decode import DMA_KIND, ENGINE_KIND, LOCAL_KIND, SEND_KIND
+from snncc.isasim.machine.movement import rows_disjoint
 from snncc.isasim.plan import Item, Plan
 
 Row: TypeAlias = list[int]

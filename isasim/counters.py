@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from snncc.isasim.chip import Chip
+from snncc.isasim.machine.chip import Chip
 from snncc.isasim.pricing import Price
 
 STALL_CAUSES: Final[tuple[str, ...]] = (

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
-from snncc.isasim.chip import Chip
-from snncc.isasim.decode import POST_KIND, RECV_KIND, SEND_KIND, SLOTS, WAIT_KIND
+from snncc.isasim.machine.chip import Chip
+from snncc.isasim.machine.decode import POST_KIND, RECV_KIND, SEND_KIND, SLOTS, WAIT_KIND
 
 Key: TypeAlias = tuple[str, int, int, int]
 """What it was (:data:`CAUSES`), the core, the slot, the number of the layer and phase."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from snncc.isasim.chip import Core, Message
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.footprint.checks import Footprint, check
-from snncc.isasim.initial import InitShadow
+from snncc.isasim.machine.chip import Core, Message
+from snncc.isasim.machine.initial import InitShadow
+from snncc.isasim.machine.sequencer import Entry
 from snncc.isasim.races import RaceChecker
-from snncc.isasim.sequencer import Entry
 
 
 class Tracer(Protocol):
@@ -45,7 +45,7 @@ class Tracer(Protocol):
         ...
 
     def transfer(self, link: tuple[int, int], begin: int, end: int) -> None:
-        """A link of the mesh, or the DRAM bus (:data:`~snncc.isasim.network.DRAM`), was taken."""
+        """A link of the mesh, or the DRAM bus (:data:`~snncc.isasim.machine.network.DRAM`), was taken."""
         ...
 
     def finish(self, end: int) -> None:

@@ -15,10 +15,10 @@ from queue import SimpleQueue
 from typing import Final
 
 from snncc.isasim.activity import Recorder
-from snncc.isasim.chip import Chip, Core
 from snncc.isasim.counters import Counters
 from snncc.isasim.engines.base import Activity, Engine
-from snncc.isasim.sequencer import Entry
+from snncc.isasim.machine.chip import Chip, Core
+from snncc.isasim.machine.sequencer import Entry
 from snncc.isasim.untimed import Untimed
 
 GRACE: Final = 5.0

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Sequence
 from typing import BinaryIO, Final
 
 from snncc.isa.spec import WORD_BYTES
-from snncc.isasim.chip import Core
-from snncc.isasim.decode import SLOTS
 from snncc.isasim.engines.footprint.checks import Footprint
-from snncc.isasim.network import DRAM, Link
+from snncc.isasim.machine.chip import Core
+from snncc.isasim.machine.decode import SLOTS
+from snncc.isasim.machine.network import DRAM, Link
 from snncc.isasim.timeline import Timeline
 from snncc.isasim.trace_span import FOREVER, Span
 

@@ -27,11 +27,11 @@ import numpy as np
 
 from snncc.isa.cost.estimate import fixed_sizes
 from snncc.isasim.activity import Expected, Source
-from snncc.isasim.chip import Chip, Core
 from snncc.isasim.counters import Counters
-from snncc.isasim.decode import LANES, LOOP, LOOPI, Code
 from snncc.isasim.hooks import Hooks
-from snncc.isasim.network import Dram, Mesh
+from snncc.isasim.machine.chip import Chip, Core
+from snncc.isasim.machine.decode import LANES, LOOP, LOOPI, Code
+from snncc.isasim.machine.network import Dram, Mesh
 from snncc.isasim.timeline import Timeline
 
 LEAST_TURNS: Final = 8

@@ -18,13 +18,13 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 import numpy as np
 
 from snncc.isa.spec import REG, SEED_REGISTER, SEMAPHORES
-from snncc.isasim.chip import Chip, Core
-from snncc.isasim.decode import DMA_KIND, POST_KIND, RECV_KIND, SEND_KIND, WAIT_KIND
 from snncc.isasim.engines.base import LANE_MNEMONICS
 from snncc.isasim.engines.footprint.checks import check
 from snncc.isasim.faults import Trap
-from snncc.isasim.moves import Moves
-from snncc.isasim.sequencer import HALTED, WAITING, Sequencer
+from snncc.isasim.machine.chip import Chip, Core
+from snncc.isasim.machine.decode import DMA_KIND, POST_KIND, RECV_KIND, SEND_KIND, WAIT_KIND
+from snncc.isasim.machine.moves import Moves
+from snncc.isasim.machine.sequencer import HALTED, WAITING, Sequencer
 
 MAX_STEPS: Final = 1 << 21
 """Instructions of all cores that are followed before giving up."""

@@ -17,12 +17,12 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isasim.chip import Core
-from snncc.isasim.decode import SLOTS
 from snncc.isasim.engines.footprint.checks import Footprint, Region, overlapping
 from snncc.isasim.faults import Location
+from snncc.isasim.machine.chip import Core
+from snncc.isasim.machine.decode import SLOTS
+from snncc.isasim.machine.sequencer import Entry
 from snncc.isasim.reports import location
-from snncc.isasim.sequencer import Entry
 
 Clock: TypeAlias = npt.NDArray[np.int64]
 Access: TypeAlias = tuple[int, Core, int, int, str]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from snncc.isa.spec import Inst
-from snncc.isasim.chip import Chip, Core
-from snncc.isasim.decode import SLOTS
 from snncc.isasim.faults import Fault, Location, StopReason, Trap, Waiting, find_cycle
-from snncc.isasim.sequencer import FULL
+from snncc.isasim.machine.chip import Chip, Core
+from snncc.isasim.machine.decode import SLOTS
+from snncc.isasim.machine.sequencer import FULL
 
 _NOC: Final = SLOTS.index("noc")
 _SENDS: Final = frozenset(("send", "mcast"))

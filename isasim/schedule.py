@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.spec import SEMAPHORES
-from snncc.isasim.chip import Chip
 from snncc.isasim.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
-from snncc.isasim.decode import (
+from snncc.isasim.engines.base import Activity
+from snncc.isasim.engines.kernels import events as ke
+from snncc.isasim.faults import Fault, Trap
+from snncc.isasim.machine.chip import Chip
+from snncc.isasim.machine.decode import (
     DMA_KIND,
     ENGINE_KIND,
     LOCAL_KIND,
@@ -21,14 +24,11 @@ from snncc.isasim.decode import (
     SEND_KIND,
     WAIT_KIND,
 )
-from snncc.isasim.engines.base import Activity
-from snncc.isasim.engines.kernels import events as ke
-from snncc.isasim.faults import Fault, Trap
-from snncc.isasim.network import Dram, Mesh
+from snncc.isasim.machine.network import Dram, Mesh
+from snncc.isasim.machine.sequencer import FULL, WAITING
 from snncc.isasim.plan import HALT, SEQ_POST, SEQ_WAIT, Item, Plan
 from snncc.isasim.pricing import Price, Pricing
 from snncc.isasim.reports import deadlock_fault, trap_fault
-from snncc.isasim.sequencer import FULL, WAITING
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Activities: TypeAlias = list[Activity | None]

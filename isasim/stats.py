@@ -18,11 +18,11 @@ from snncc.isa.program.layout import extent
 from snncc.isa.program.model import ObjectFile
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.accounts import Ledger, accounts, as_json
-from snncc.isasim.chip import Chip
 from snncc.isasim.counters import STALL_CAUSES, Counters
 from snncc.isasim.critical import CriticalPath
-from snncc.isasim.decode import SLOTS
-from snncc.isasim.network import Dram, Mesh
+from snncc.isasim.machine.chip import Chip
+from snncc.isasim.machine.decode import SLOTS
+from snncc.isasim.machine.network import Dram, Mesh
 from snncc.isasim.pricing import Pricing
 from snncc.isasim.timeline import Timeline
 

@@ -25,15 +25,15 @@ from snncc.isa.program.file import ObjectFile, ObjectFileError, Symbol, TensorEn
 from snncc.isa.program.layout import extent, read_tensor, write_tensor
 from snncc.isa.program.load import pieces
 from snncc.isasim.activity import Expected, Recorder, Recording
-from snncc.isasim.chip import POISON, Chip
 from snncc.isasim.counters import Counters
 from snncc.isasim.critical import CriticalPath
-from snncc.isasim.decode import decode_core
 from snncc.isasim.engines import Numerics, prepare, select_engine
 from snncc.isasim.faults import Fault, StopReason
 from snncc.isasim.hooks import Hooks, Tracer
-from snncc.isasim.initial import InitShadow
-from snncc.isasim.network import Dram, Link, Mesh
+from snncc.isasim.machine.chip import POISON, Chip
+from snncc.isasim.machine.decode import decode_core
+from snncc.isasim.machine.initial import InitShadow
+from snncc.isasim.machine.network import Dram, Link, Mesh
 from snncc.isasim.parallel import Parallel
 from snncc.isasim.plan import make_plan
 from snncc.isasim.pricing import Pricing

@@ -12,7 +12,6 @@ from heapq import heappop, heappush, heappushpop
 from typing import Final
 
 from snncc.isasim.activity import Source
-from snncc.isasim.chip import Chip, Core
 from snncc.isasim.counters import (
     CREDIT,
     DRAM,
@@ -26,7 +25,11 @@ from snncc.isasim.counters import (
     Counters,
 )
 from snncc.isasim.critical import BUSY, CriticalPath, Node
-from snncc.isasim.decode import (
+from snncc.isasim.engines.base import Engine
+from snncc.isasim.faults import Fault, Trap
+from snncc.isasim.hooks import Hooks
+from snncc.isasim.machine.chip import Chip, Core
+from snncc.isasim.machine.decode import (
     DMA_KIND,
     ENGINE_KIND,
     LOCAL_KIND,
@@ -35,14 +38,11 @@ from snncc.isasim.decode import (
     SEND_KIND,
     WAIT_KIND,
 )
-from snncc.isasim.engines.base import Engine
-from snncc.isasim.faults import Fault, Trap
-from snncc.isasim.hooks import Hooks
-from snncc.isasim.network import Dram, Mesh
+from snncc.isasim.machine.network import Dram, Mesh
+from snncc.isasim.machine.sequencer import FULL, HALTED, LIMIT, TRAPPED, Entry
 from snncc.isasim.periodic import Periodic
 from snncc.isasim.pricing import Price, Pricing
 from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
-from snncc.isasim.sequencer import FULL, HALTED, LIMIT, TRAPPED, Entry
 from snncc.isasim.timeline import Timeline
 
 SHIFT: Final = 12

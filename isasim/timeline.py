@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from snncc.isasim.decode import SLOTS
-from snncc.isasim.network import DRAM, Link
+from snncc.isasim.machine.decode import SLOTS
+from snncc.isasim.machine.network import DRAM, Link
 
 BINS: Final = 240
 

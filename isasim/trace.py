@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from snncc.isa.spec import WORD_BYTES
-from snncc.isasim.chip import Core
-from snncc.isasim.decode import SLOTS
 from snncc.isasim.engines.footprint.checks import Footprint, Region
+from snncc.isasim.machine.chip import Core
+from snncc.isasim.machine.decode import SLOTS
 
 _SHOWN_BYTES = 16
 

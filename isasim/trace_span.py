@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from snncc.isasim.chip import Core
 from snncc.isasim.engines.footprint.checks import Footprint
 from snncc.isasim.hooks import Tracer
+from snncc.isasim.machine.chip import Core
 
 MOST: Final = 2_000_000
 """Instructions in a trace, unless somebody asks for more; some 100 to 200 bytes each."""

@@ -10,9 +10,12 @@ import random
 from collections import deque
 
 from snncc.isasim.activity import Source
-from snncc.isasim.chip import Chip, Core
 from snncc.isasim.counters import Counters
-from snncc.isasim.decode import (
+from snncc.isasim.engines.base import Engine
+from snncc.isasim.faults import Fault, Trap
+from snncc.isasim.hooks import Hooks
+from snncc.isasim.machine.chip import Chip, Core
+from snncc.isasim.machine.decode import (
     DMA_KIND,
     ENGINE_KIND,
     LOCAL_KIND,
@@ -20,11 +23,8 @@ from snncc.isasim.decode import (
     SEND_KIND,
     WAIT_KIND,
 )
-from snncc.isasim.engines.base import Engine
-from snncc.isasim.faults import Fault, Trap
-from snncc.isasim.hooks import Hooks
+from snncc.isasim.machine.sequencer import HALTED, LIMIT, TRAPPED, WAITING, Entry
 from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
-from snncc.isasim.sequencer import HALTED, LIMIT, TRAPPED, WAITING, Entry
 
 _NOC_SLOT = 2
 

@@ -12,7 +12,6 @@ from snncc.isa.diagnostics.printable import printable
 from snncc.isa.program.layout import extent
 from snncc.isa.program.model import Symbol
 from snncc.isa.spec import WORD_BYTES
-from snncc.isasim.chip import Core
 from snncc.isasim.debug.debugger import (
     NOWHERE,
     Breakpoint,
@@ -35,8 +34,9 @@ from snncc.isasim.debug.memory import (
     tensor,
 )
 from snncc.isasim.debug.views import Array, chain, numbers, raster, waits
-from snncc.isasim.decode import SLOTS, unit_slot
 from snncc.isasim.engines.footprint.checks import Region
+from snncc.isasim.machine.chip import Core
+from snncc.isasim.machine.decode import SLOTS, unit_slot
 
 if TYPE_CHECKING:
     from snncc.isasim.system import System

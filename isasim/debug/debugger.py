@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from snncc.isa.spec import WORD_BYTES
-from snncc.isasim.chip import Core
-from snncc.isasim.decode import SLOTS
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.footprint.checks import Footprint, Region, overlapping
+from snncc.isasim.machine.chip import Core
+from snncc.isasim.machine.decode import SLOTS
 
 if TYPE_CHECKING:
     from snncc.isasim.system import Result, System

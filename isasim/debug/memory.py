@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from snncc.isa.program.layout import TensorEntry, extent
 from snncc.isa.program.model import Symbol
-from snncc.isasim.chip import Core
 from snncc.isasim.debug.debugger import DebugError, Place
 from snncc.isasim.engines.footprint.checks import Region, check
 from snncc.isasim.faults import Trap
+from snncc.isasim.machine.chip import Core
 
 if TYPE_CHECKING:
     from snncc.isasim.system import System

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim import reports
-from snncc.isasim.chip import Chip, Core
 from snncc.isasim.faults import find_cycle
+from snncc.isasim.machine.chip import Chip, Core
 
 Array = npt.NDArray[Any]
 MAX_ROWS = 64

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snncc.isasim.engines import Resolved, Trap, check
-from snncc.isasim.movement import copy
-from snncc.isasim.moves import Moves
+from snncc.isasim.machine.movement import copy
+from snncc.isasim.machine.moves import Moves
 
 SRAM, DRAM = 4096, 8192
 

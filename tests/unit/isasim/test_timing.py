@@ -10,7 +10,7 @@ import pytest
 
 from snncc.isa.machine.machine import Machine
 from snncc.isasim.faults import StopReason
-from snncc.isasim.sequencer import Sequencer
+from snncc.isasim.machine.sequencer import Sequencer
 from snncc.isasim.stats import Stats
 from unit.isasim.programs import HALT, Asm, program, run, small
 

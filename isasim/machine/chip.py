@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.spec import SEMAPHORES
-from snncc.isasim import movement
-from snncc.isasim.decode import Code, unit_kind
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.faults import Trap
-from snncc.isasim.sequencer import Sequencer
+from snncc.isasim.machine import movement
+from snncc.isasim.machine.decode import Code, unit_kind
+from snncc.isasim.machine.sequencer import Sequencer
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Message: TypeAlias = tuple[int, bytes, Any, int]

@@ -2,7 +2,7 @@
 
 There are more of them than of anything else, and one by one they would take most of the time that a
 first run needs.  Whatever is unusual is left to :func:`snncc.isasim.engines.footprint.checks.check` and to
-:func:`snncc.isasim.movement.copy`, which have the rules.
+:func:`snncc.isasim.machine.movement.copy`, which have the rules.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from typing import Any, Final, TypeAlias, cast
 
 from snncc.isa.spec import REGISTERS, SEED_REGISTER, STREAMS, WINDOWS
 from snncc.isa.window import Window
-from snncc.isasim.decode import (
+from snncc.isasim.engines.base import Resolved
+from snncc.isasim.faults import Trap
+from snncc.isasim.machine.decode import (
     ADD,
     ADDI,
     HALT,
@@ -34,8 +36,6 @@ from snncc.isasim.decode import (
     SYNC,
     Code,
 )
-from snncc.isasim.engines.base import Resolved
-from snncc.isasim.faults import Trap
 
 FULL: Final = 0
 WAITING: Final = 1

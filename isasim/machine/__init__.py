@@ -1,0 +1,1 @@
+"""The simulated chip: cores, sequencers, movement, network."""
