@@ -22,7 +22,7 @@ def _system(name: str, size: int, batch: int, dense: tuple[int, ...]) -> tuple[S
     from snncc.compiler.config.config import parse_config
     from snncc.compiler.driver import api
     from snncc.isa.machine.machine import load_machine
-    from snncc.isasim.activity import Expected
+    from snncc.isasim.measure.activity import Expected
     from snncc.isasim.system import Options, System
 
     config = parse_config('timesteps = 4\ntime_axis = 0\n[readout]\nreduce = "sum"')

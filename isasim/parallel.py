@@ -3,7 +3,7 @@
 A correct program is a Kahn network, so cores may compute in any order; only messages and the DRAM
 connect them, and whoever reads what another core wrote has received a message first.  A core is one
 task at a time; kernels release the interpreter lock, so tasks really run side by side.  What every
-instruction did is recorded, and a run without values (:mod:`snncc.isasim.activity`) then gives the
+instruction did is recorded, and a run without values (:mod:`snncc.isasim.measure.activity`) then gives the
 same cycles and counters as a run in order would.
 """
 
@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Final
 
-from snncc.isasim.activity import Recorder
-from snncc.isasim.counters import Counters
 from snncc.isasim.engines.base import Activity, Engine
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.sequencer import Entry
+from snncc.isasim.measure.activity import Recorder
+from snncc.isasim.measure.counters import Counters
 from snncc.isasim.untimed import Untimed
 
 GRACE: Final = 5.0

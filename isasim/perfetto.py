@@ -20,7 +20,7 @@ from snncc.isasim.engines.footprint.checks import Footprint
 from snncc.isasim.machine.chip import Core
 from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.machine.network import DRAM, Link
-from snncc.isasim.timeline import Timeline
+from snncc.isasim.measure.timeline import Timeline
 from snncc.isasim.trace_span import FOREVER, Span
 
 VARINT, FIXED64, BYTES = 0, 1, 2

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.spec import SEMAPHORES
-from snncc.isasim.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
 from snncc.isasim.engines.base import Activity
 from snncc.isasim.engines.kernels import events as ke
 from snncc.isasim.faults import Fault, Trap
@@ -26,8 +25,9 @@ from snncc.isasim.machine.decode import (
 )
 from snncc.isasim.machine.network import Dram, Mesh
 from snncc.isasim.machine.sequencer import FULL, WAITING
+from snncc.isasim.measure.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
+from snncc.isasim.measure.pricing import Price, Pricing
 from snncc.isasim.plan import HALT, SEQ_POST, SEQ_WAIT, Item, Plan
-from snncc.isasim.pricing import Price, Pricing
 from snncc.isasim.reports import deadlock_fault, trap_fault
 
 Ints: TypeAlias = npt.NDArray[np.int64]

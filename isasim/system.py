@@ -24,9 +24,6 @@ from snncc.isa.machine.machine import Machine
 from snncc.isa.program.file import ObjectFile, ObjectFileError, Symbol, TensorEntry, machine_of
 from snncc.isa.program.layout import extent, read_tensor, write_tensor
 from snncc.isa.program.load import pieces
-from snncc.isasim.activity import Expected, Recorder, Recording
-from snncc.isasim.counters import Counters
-from snncc.isasim.critical import CriticalPath
 from snncc.isasim.engines import Numerics, prepare, select_engine
 from snncc.isasim.faults import Fault, StopReason
 from snncc.isasim.hooks import Hooks, Tracer
@@ -34,14 +31,17 @@ from snncc.isasim.machine.chip import POISON, Chip
 from snncc.isasim.machine.decode import decode_core
 from snncc.isasim.machine.initial import InitShadow
 from snncc.isasim.machine.network import Dram, Link, Mesh
+from snncc.isasim.measure.activity import Expected, Recorder, Recording
+from snncc.isasim.measure.counters import Counters
+from snncc.isasim.measure.critical import CriticalPath
+from snncc.isasim.measure.pricing import Pricing
+from snncc.isasim.measure.stats import Stats, Timing, collect, memory_map, snapshot
+from snncc.isasim.measure.timeline import Timeline
 from snncc.isasim.parallel import Parallel
 from snncc.isasim.plan import make_plan
-from snncc.isasim.pricing import Pricing
 from snncc.isasim.races import Race, RaceChecker
 from snncc.isasim.reports import leftovers
-from snncc.isasim.stats import Stats, Timing, collect, memory_map, snapshot
 from snncc.isasim.timed import Timed
-from snncc.isasim.timeline import Timeline
 from snncc.isasim.untimed import Untimed
 
 if TYPE_CHECKING:

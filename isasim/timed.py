@@ -11,20 +11,6 @@ from collections import deque
 from heapq import heappop, heappush, heappushpop
 from typing import Final
 
-from snncc.isasim.activity import Source
-from snncc.isasim.counters import (
-    CREDIT,
-    DRAM,
-    EMPTY,
-    LATENCY,
-    LINK,
-    MESSAGE,
-    QUEUE,
-    SEMAPHORE,
-    USE_BITS,
-    Counters,
-)
-from snncc.isasim.critical import BUSY, CriticalPath, Node
 from snncc.isasim.engines.base import Engine
 from snncc.isasim.faults import Fault, Trap
 from snncc.isasim.hooks import Hooks
@@ -40,10 +26,24 @@ from snncc.isasim.machine.decode import (
 )
 from snncc.isasim.machine.network import Dram, Mesh
 from snncc.isasim.machine.sequencer import FULL, HALTED, LIMIT, TRAPPED, Entry
+from snncc.isasim.measure.activity import Source
+from snncc.isasim.measure.counters import (
+    CREDIT,
+    DRAM,
+    EMPTY,
+    LATENCY,
+    LINK,
+    MESSAGE,
+    QUEUE,
+    SEMAPHORE,
+    USE_BITS,
+    Counters,
+)
+from snncc.isasim.measure.critical import BUSY, CriticalPath, Node
+from snncc.isasim.measure.pricing import Price, Pricing
+from snncc.isasim.measure.timeline import Timeline
 from snncc.isasim.periodic import Periodic
-from snncc.isasim.pricing import Price, Pricing
 from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
-from snncc.isasim.timeline import Timeline
 
 SHIFT: Final = 12
 MASK: Final = (1 << SHIFT) - 1

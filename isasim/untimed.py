@@ -9,8 +9,6 @@ from __future__ import annotations
 import random
 from collections import deque
 
-from snncc.isasim.activity import Source
-from snncc.isasim.counters import Counters
 from snncc.isasim.engines.base import Engine
 from snncc.isasim.faults import Fault, Trap
 from snncc.isasim.hooks import Hooks
@@ -24,6 +22,8 @@ from snncc.isasim.machine.decode import (
     WAIT_KIND,
 )
 from snncc.isasim.machine.sequencer import HALTED, LIMIT, TRAPPED, WAITING, Entry
+from snncc.isasim.measure.activity import Source
+from snncc.isasim.measure.counters import Counters
 from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
 
 _NOC_SLOT = 2

@@ -18,7 +18,7 @@ from snncc.compiler.driver.failure import Stopped
 
 if TYPE_CHECKING:
     from snncc.isa.program.file import ObjectFile
-    from snncc.isasim.activity import Expected, Recording
+    from snncc.isasim.measure.activity import Expected, Recording
     from snncc.isasim.system import Options
     from snncc.isasim.trace_span import Span
 
@@ -90,7 +90,7 @@ class Inspection:
 
     def options(self, options: Options, stats: str | None) -> Options:
         """Return the simulator's options for a run with values."""
-        from snncc.isasim.activity import Recorder
+        from snncc.isasim.measure.activity import Recorder
 
         recorder = Recorder() if self.record else None
         return replace(
@@ -103,7 +103,7 @@ class Inspection:
     def source(self, program: ObjectFile) -> Expected | Recording:
         """Return where the densities come from."""
         from snncc.compiler.driver.files import read_bytes
-        from snncc.isasim.activity import ActivityError, Recording
+        from snncc.isasim.measure.activity import ActivityError, Recording
 
         data = read_bytes(self.activity) if self.activity is not None else b"{"
         if data[:1] == b"{":
@@ -155,7 +155,7 @@ def expected_densities(density: float | None, stats: str | None) -> Expected:
     """Return what ``--density`` and a ``--stats`` file of another run expect."""
     from snncc.compiler.driver.files import read_bytes
     from snncc.isa.cost.expected import DEFAULT_DENSITY
-    from snncc.isasim.activity import ActivityError, Expected
+    from snncc.isasim.measure.activity import ActivityError, Expected
 
     default = DEFAULT_DENSITY if density is None else density
     try:
@@ -185,7 +185,7 @@ def run_timing_only(
     from snncc.compiler.driver.files import write_text
     from snncc.compiler.driver.interface import InputLayout, Interface
     from snncc.compiler.driver.simulate import Chip
-    from snncc.isasim.activity import ActivityError
+    from snncc.isasim.measure.activity import ActivityError
 
     options = replace(
         options,

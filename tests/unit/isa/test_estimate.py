@@ -9,7 +9,7 @@ import pytest
 from snncc.isa.cost.estimate import Densities, estimate
 from snncc.isa.machine.machine import load_machine, parse_machine
 from snncc.isa.program.file import CoreProgram, ObjectFile, SourceLine
-from snncc.isasim.activity import Expected
+from snncc.isasim.measure.activity import Expected
 from snncc.isasim.system import Options, System
 from unit.isasim.programs import Asm, program, small
 

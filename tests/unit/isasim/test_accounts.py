@@ -8,9 +8,9 @@ import pytest
 from snncc.isa.cost.cost import Activity, cost
 from snncc.isasim.engines import Resolved
 from snncc.isasim.engines.base import Activity as Counted
-from snncc.isasim.pricing import Pricing
-from snncc.isasim.stats import Stats
-from snncc.isasim.timeline import BINS, Timeline
+from snncc.isasim.measure.pricing import Pricing
+from snncc.isasim.measure.stats import Stats
+from snncc.isasim.measure.timeline import BINS, Timeline
 from unit.isasim.programs import small
 from unit.isasim.test_observers import busy_program, filled
 

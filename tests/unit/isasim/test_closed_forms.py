@@ -10,7 +10,7 @@ import pytest
 
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import StopReason
-from snncc.isasim.stats import Stats
+from snncc.isasim.measure.stats import Stats
 from snncc.isasim.system import Options, System
 from unit.isasim.programs import SLOT, Asm, program, small
 

@@ -9,7 +9,7 @@ import pytest
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.program.file import ObjectFile, SourceLine
 from snncc.isa.random_programs.programs import random_program
-from snncc.isasim.stats import Stats
+from snncc.isasim.measure.stats import Stats
 from snncc.isasim.system import Options, System
 from unit.isasim.programs import Asm, program
 

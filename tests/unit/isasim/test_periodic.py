@@ -13,8 +13,8 @@ from snncc.isa.machine.machine import load_machine
 from snncc.isa.program.file import ObjectFile
 from snncc.isa.spec import Inst
 from snncc.isasim import periodic
-from snncc.isasim.activity import Expected, Recorder, Recording
 from snncc.isasim.faults import StopReason
+from snncc.isasim.measure.activity import Expected, Recorder, Recording
 from snncc.isasim.system import Options, Result, System
 from unit.isasim.programs import Asm, program, small
 from unit.isasim.test_closed_forms import LATENCY, ROWS, SPIKES, WEIGHTS, K, N, fetched, streaming

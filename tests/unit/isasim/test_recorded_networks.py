@@ -7,7 +7,7 @@ import pytest
 
 from made_networks import NETWORKS, program
 from snncc.compiler.driver.simulate import Chip
-from snncc.isasim.activity import Recorder, Recording
+from snncc.isasim.measure.activity import Recorder, Recording
 from snncc.isasim.system import Options, System
 
 

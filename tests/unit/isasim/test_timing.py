@@ -11,7 +11,7 @@ import pytest
 from snncc.isa.machine.machine import Machine
 from snncc.isasim.faults import StopReason
 from snncc.isasim.machine.sequencer import Sequencer
-from snncc.isasim.stats import Stats
+from snncc.isasim.measure.stats import Stats
 from unit.isasim.programs import HALT, Asm, program, run, small
 
 LATENCY = 70

@@ -7,10 +7,10 @@ import pytest
 
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.random_programs.programs import random_program
-from snncc.isasim.activity import ActivityError, Expected, Recorder, Recording
 from snncc.isasim.engines import select_engine
 from snncc.isasim.engines.base import LANE_MNEMONICS, MNEMONICS
-from snncc.isasim.stats import Stats
+from snncc.isasim.measure.activity import ActivityError, Expected, Recorder, Recording
+from snncc.isasim.measure.stats import Stats
 from snncc.isasim.system import Options, System
 from unit.isasim.engine_cases import random_case
 from unit.isasim.test_observers import busy_program, filled

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from snncc.isasim.machine.chip import Chip
-from snncc.isasim.pricing import Price
+from snncc.isasim.measure.pricing import Price
 
 STALL_CAUSES: Final[tuple[str, ...]] = (
     "empty", "semaphore", "message", "credit", "dram", "link", "latency", "queue", "fetch", "done",

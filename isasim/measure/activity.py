@@ -21,7 +21,7 @@ from snncc.isa.cost.estimate import Densities
 from snncc.isa.cost.expected import DEFAULT_DENSITY, expect
 from snncc.isasim.engines.base import Activity, Engine, Resolved
 from snncc.isasim.machine.chip import Core
-from snncc.isasim.pricing import SIZES
+from snncc.isasim.measure.pricing import SIZES
 
 Source: TypeAlias = Callable[[Core, int, Resolved], Activity]
 """Takes core, address and instruction."""

@@ -1,6 +1,6 @@
 """From counters to the statistics of a run, in the shape that ``--stats`` writes.
 
-All sums come from the accounts of the addresses (:mod:`snncc.isasim.accounts`), so the parts
+All sums come from the accounts of the addresses (:mod:`snncc.isasim.measure.accounts`), so the parts
 (layers with phases, mnemonics) add up to the totals: energy, bytes and instructions; the busy
 cycles of the units; and, with ``fetch`` and ``done`` of ``units``, every stalled cycle.
 """
@@ -17,14 +17,14 @@ from snncc.isa.machine.machine import Machine
 from snncc.isa.program.layout import extent
 from snncc.isa.program.model import ObjectFile
 from snncc.isa.spec import WORD_BYTES
-from snncc.isasim.accounts import Ledger, accounts, as_json
-from snncc.isasim.counters import STALL_CAUSES, Counters
-from snncc.isasim.critical import CriticalPath
 from snncc.isasim.machine.chip import Chip
 from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.machine.network import Dram, Mesh
-from snncc.isasim.pricing import Pricing
-from snncc.isasim.timeline import Timeline
+from snncc.isasim.measure.accounts import Ledger, accounts, as_json
+from snncc.isasim.measure.counters import STALL_CAUSES, Counters
+from snncc.isasim.measure.critical import CriticalPath
+from snncc.isasim.measure.pricing import Pricing
+from snncc.isasim.measure.timeline import Timeline
 
 Stats: TypeAlias = dict[str, Any]
 

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from snncc.isa.cost.expected import MAC_MNEMONICS
 from snncc.isa.spec import WORD_BYTES
-from snncc.isasim.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import SLOTS
-from snncc.isasim.pricing import Price, Pricing
+from snncc.isasim.measure.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
+from snncc.isasim.measure.pricing import Price, Pricing
 
 ENERGIES: Final = (
     "compute", "register", "buffer", "sram", "dram", "noc", "instruction", "static",
