@@ -26,13 +26,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from snncc.isa.cost.estimate import fixed_sizes
-from snncc.isasim.hooks import Hooks
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import LANES, LOOP, LOOPI, Code
 from snncc.isasim.machine.network import Dram, Mesh
 from snncc.isasim.measure.activity import Expected, Source
 from snncc.isasim.measure.counters import Counters
 from snncc.isasim.measure.timeline import Timeline
+from snncc.isasim.observe.hooks import Hooks
 
 LEAST_TURNS: Final = 8
 """Shorter loops end before a period is found."""

@@ -26,7 +26,6 @@ from snncc.isa.program.layout import extent, read_tensor, write_tensor
 from snncc.isa.program.load import pieces
 from snncc.isasim.engines import Numerics, prepare, select_engine
 from snncc.isasim.faults import Fault, StopReason
-from snncc.isasim.hooks import Hooks, Tracer
 from snncc.isasim.machine.chip import POISON, Chip
 from snncc.isasim.machine.decode import decode_core
 from snncc.isasim.machine.initial import InitShadow
@@ -37,9 +36,10 @@ from snncc.isasim.measure.critical import CriticalPath
 from snncc.isasim.measure.pricing import Pricing
 from snncc.isasim.measure.stats import Stats, Timing, collect, memory_map, snapshot
 from snncc.isasim.measure.timeline import Timeline
+from snncc.isasim.observe.hooks import Hooks, Tracer
+from snncc.isasim.observe.races import Race, RaceChecker
 from snncc.isasim.parallel import Parallel
 from snncc.isasim.plan import make_plan
-from snncc.isasim.races import Race, RaceChecker
 from snncc.isasim.reports import leftovers
 from snncc.isasim.timed import Timed
 from snncc.isasim.untimed import Untimed

@@ -13,7 +13,6 @@ from typing import Final
 
 from snncc.isasim.engines.base import Engine
 from snncc.isasim.faults import Fault, Trap
-from snncc.isasim.hooks import Hooks
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import (
     DMA_KIND,
@@ -42,6 +41,7 @@ from snncc.isasim.measure.counters import (
 from snncc.isasim.measure.critical import BUSY, CriticalPath, Node
 from snncc.isasim.measure.pricing import Price, Pricing
 from snncc.isasim.measure.timeline import Timeline
+from snncc.isasim.observe.hooks import Hooks
 from snncc.isasim.periodic import Periodic
 from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
 

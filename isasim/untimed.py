@@ -11,7 +11,6 @@ from collections import deque
 
 from snncc.isasim.engines.base import Engine
 from snncc.isasim.faults import Fault, Trap
-from snncc.isasim.hooks import Hooks
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import (
     DMA_KIND,
@@ -24,6 +23,7 @@ from snncc.isasim.machine.decode import (
 from snncc.isasim.machine.sequencer import HALTED, LIMIT, TRAPPED, WAITING, Entry
 from snncc.isasim.measure.activity import Source
 from snncc.isasim.measure.counters import Counters
+from snncc.isasim.observe.hooks import Hooks
 from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
 
 _NOC_SLOT = 2

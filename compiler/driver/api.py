@@ -57,7 +57,7 @@ from snncc.compiler.pipeline.manager import Observer
 from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.cost.estimate import Densities
 from snncc.isa.machine.machine import Machine
-from snncc.isasim.hooks import Tracer
+from snncc.isasim.observe.hooks import Tracer
 from snncc.isasim.system import Options
 
 __all__ = [

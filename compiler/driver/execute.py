@@ -17,7 +17,7 @@ from snncc.compiler.driver.interface import Interface
 from snncc.compiler.driver.overflow import Watch, lost_warnings
 from snncc.compiler.driver.simulate import Chip, read_program
 from snncc.isa.program.file import ObjectFile, to_bytes
-from snncc.isasim.hooks import Tracer
+from snncc.isasim.observe.hooks import Tracer
 from snncc.isasim.system import Options
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from snncc.compiler.driver.interface import SPIKES, Interface, OutputLayout, pub
 from snncc.isa.program.file import ObjectFile, ObjectFileError
 from snncc.isa.program.file import read as read_object
 from snncc.isasim.faults import StopReason
-from snncc.isasim.hooks import Tracer
+from snncc.isasim.observe.hooks import Tracer
 from snncc.isasim.system import Options, Result, System
 
 Array: TypeAlias = npt.NDArray[Any]

@@ -110,8 +110,8 @@ def test_a_session_names_the_buffers_of_a_compiled_program(program: Path) -> Non
 def test_an_unfinished_trace_is_not_left_behind(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from snncc.isasim.perfetto import PerfettoTrace
-    from snncc.isasim.trace import JsonTrace, TextTrace
+    from snncc.isasim.observe.perfetto import PerfettoTrace
+    from snncc.isasim.observe.trace import JsonTrace, TextTrace
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

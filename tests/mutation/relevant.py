@@ -116,8 +116,10 @@ RELEVANT: Final[dict[str, Tests]] = {
     ),
     "isasim/debug*.py": Tests((SIM + "test_debugger.py",), ("e2e/test_inspection.py",)),
     "isasim/trace*.py": Tests((SIM + "test_observers.py", SIM + "test_perfetto.py"), _COMMANDS[:4]),
-    "isasim/perfetto.py": Tests((SIM + "test_perfetto.py",), ("e2e/test_inspection.py",)),
-    "isasim/races.py": Tests((SIM + "test_observers.py",), (SIM + "test_hostile_programs.py",)),
+    "isasim/observe/perfetto.py": Tests((SIM + "test_perfetto.py",), ("e2e/test_inspection.py",)),
+    "isasim/observe/races.py": Tests(
+        (SIM + "test_observers.py",), (SIM + "test_hostile_programs.py",)
+    ),
     "isasim/measure/critical.py": Tests((SIM + "test_critical.py",), ("e2e/test_report.py",)),
     "isasim/periodic.py": Tests((SIM + "test_periodic.py",), (SIM + "test_timing_only.py",)),
     "isasim/plan.py": Tests((SIM + "test_plan.py",), (SIM + "test_recorded_networks.py",)),

@@ -19,8 +19,8 @@ from snncc.compiler.driver.failure import Stopped
 if TYPE_CHECKING:
     from snncc.isa.program.file import ObjectFile
     from snncc.isasim.measure.activity import Expected, Recording
+    from snncc.isasim.observe.trace_span import Span
     from snncc.isasim.system import Options
-    from snncc.isasim.trace_span import Span
 
 F = TypeVar("F", bound=Callable[..., Any])
 

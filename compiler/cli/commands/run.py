@@ -27,7 +27,7 @@ from snncc.compiler.cli.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from snncc.isasim.hooks import Tracer
+    from snncc.isasim.observe.hooks import Tracer
 
 NUMERICS = ("fp16", "float32", "float64")
 

@@ -14,10 +14,10 @@ from snncc.compiler.driver.failure import Stopped
 from snncc.compiler.driver.files import writing
 from snncc.isa.machine.machine import Machine
 from snncc.isa.program.file import ObjectFile, ObjectFileError, machine_of
-from snncc.isasim.hooks import Tracer
-from snncc.isasim.perfetto import PerfettoTrace
-from snncc.isasim.trace import EventTrace, JsonTrace, TextTrace
-from snncc.isasim.trace_span import FOREVER, Span, SpanTrace
+from snncc.isasim.observe.hooks import Tracer
+from snncc.isasim.observe.perfetto import PerfettoTrace
+from snncc.isasim.observe.trace import EventTrace, JsonTrace, TextTrace
+from snncc.isasim.observe.trace_span import FOREVER, Span, SpanTrace
 
 PERFETTO = (".pftrace", ".perfetto-trace")
 

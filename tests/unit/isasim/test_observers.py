@@ -12,8 +12,8 @@ from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.program.file import ObjectFile, SourceLine, TensorEntry
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import StopReason
+from snncc.isasim.observe.trace import EventTrace, JsonTrace, TextTrace
 from snncc.isasim.system import Options, System
-from snncc.isasim.trace import EventTrace, JsonTrace, TextTrace
 from unit.isasim.programs import Asm, program, run, run_code
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from snncc.isasim.perfetto import PerfettoTrace, block, number, varint
+from snncc.isasim.observe.perfetto import PerfettoTrace, block, number, varint
+from snncc.isasim.observe.trace_span import Span
 from snncc.isasim.system import Options, System
-from snncc.isasim.trace_span import Span
 from unit.isasim.test_observers import busy_program
 
 schema: Any = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")

@@ -1,6 +1,6 @@
 """Trace sinks: text for people, JSON lines for tools, trace events (JSON) for Chrome and Perfetto.
 
-Perfetto's own format, with more in it, is :mod:`snncc.isasim.perfetto`.
+Perfetto's own format, with more in it, is :mod:`snncc.isasim.observe.perfetto`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from snncc.isasim.engines.footprint.checks import Footprint, check
 from snncc.isasim.machine.chip import Core, Message
 from snncc.isasim.machine.initial import InitShadow
 from snncc.isasim.machine.sequencer import Entry
-from snncc.isasim.races import RaceChecker
+from snncc.isasim.observe.races import RaceChecker
 
 
 class Tracer(Protocol):

@@ -21,7 +21,7 @@ from snncc.isasim.machine.chip import Core
 from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.machine.network import DRAM, Link
 from snncc.isasim.measure.timeline import Timeline
-from snncc.isasim.trace_span import FOREVER, Span
+from snncc.isasim.observe.trace_span import FOREVER, Span
 
 VARINT, FIXED64, BYTES = 0, 1, 2
 

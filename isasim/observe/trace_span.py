@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from snncc.isasim.engines.footprint.checks import Footprint
-from snncc.isasim.hooks import Tracer
 from snncc.isasim.machine.chip import Core
+from snncc.isasim.observe.hooks import Tracer
 
 MOST: Final = 2_000_000
 """Instructions in a trace, unless somebody asks for more; some 100 to 200 bytes each."""
