@@ -39,13 +39,13 @@ from snncc.isasim.measure.timeline import Timeline
 from snncc.isasim.observe.hooks import Hooks, Tracer
 from snncc.isasim.observe.races import Race, RaceChecker
 from snncc.isasim.parallel import Parallel
-from snncc.isasim.plan import make_plan
+from snncc.isasim.replay.plan import make_plan
 from snncc.isasim.reports import leftovers
 from snncc.isasim.timed import Timed
 from snncc.isasim.untimed import Untimed
 
 if TYPE_CHECKING:
-    from snncc.isasim.replay import Replay
+    from snncc.isasim.replay.replay import Replay
 
 Array: TypeAlias = npt.NDArray[Any]
 DEFAULT_LIMIT = 1_000_000_000
@@ -63,7 +63,7 @@ class Options:
     order_seed: int | None = None
     """Untimed runs only: draw a legal order at random."""
     plan: bool = True
-    """Work out once what does not depend on data (:mod:`snncc.isasim.plan`), where that is possible
+    """Work out once what does not depend on data (:mod:`snncc.isasim.replay.plan`), where that is possible
     and nobody watches; same bits, times and statistics."""
     timeline: bool = False
     """Also count how busy everything was over time."""
@@ -380,7 +380,9 @@ class System:
             self._planned = True
             plan = make_plan(self.chip, seed, options.max_instructions)
             if plan is not None:
-                from snncc.isasim.replay import Replay  # needs numba, as the fast engine does
+                from snncc.isasim.replay.replay import (
+                    Replay,  # needs numba, as the fast engine does
+                )
 
                 self._plan = Replay(plan, self.chip, self.engine, self.pricing, self._mesh)
         found = self._plan

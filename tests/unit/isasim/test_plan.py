@@ -14,8 +14,8 @@ from snncc.isa.microprograms.code import Builder
 from snncc.isa.program.file import ObjectFile
 from snncc.isa.random_programs.programs import random_program
 from snncc.isa.spec import SEED_REGISTER
-from snncc.isasim import plan as plans
 from snncc.isasim.faults import StopReason
+from snncc.isasim.replay import plan as plans
 from snncc.isasim.system import Options, Result, System
 from unit.isasim.programs import Asm, program, small
 

@@ -27,7 +27,7 @@ from snncc.isasim.machine.network import Dram, Mesh
 from snncc.isasim.machine.sequencer import FULL, WAITING
 from snncc.isasim.measure.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
 from snncc.isasim.measure.pricing import Price, Pricing
-from snncc.isasim.plan import HALT, SEQ_POST, SEQ_WAIT, Item, Plan
+from snncc.isasim.replay.plan import HALT, SEQ_POST, SEQ_WAIT, Item, Plan
 from snncc.isasim.reports import deadlock_fault, trap_fault
 
 Ints: TypeAlias = npt.NDArray[np.int64]

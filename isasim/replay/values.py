@@ -16,7 +16,7 @@ from snncc.isasim.engines.kernels import move as km
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import DMA_KIND, ENGINE_KIND, LOCAL_KIND, SEND_KIND
 from snncc.isasim.machine.movement import rows_disjoint
-from snncc.isasim.plan import Item, Plan
+from snncc.isasim.replay.plan import Item, Plan
 
 Row: TypeAlias = list[int]
 Bytes: TypeAlias = npt.NDArray[np.uint8]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from snncc.isasim.binding import Bound
 from snncc.isasim.engines.base import Activity, Engine
 from snncc.isasim.engines.fast.engine import FastEngine
 from snncc.isasim.machine.chip import Chip
 from snncc.isasim.machine.network import Dram, Mesh
 from snncc.isasim.measure.counters import Counters
 from snncc.isasim.measure.pricing import Pricing
-from snncc.isasim.plan import Plan
-from snncc.isasim.schedule import Schedule, Times
+from snncc.isasim.replay.plan import Plan
+from snncc.isasim.replay.times import Schedule, Times
+from snncc.isasim.replay.values import Bound
 
 
 class Replay:

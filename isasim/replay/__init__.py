@@ -1,0 +1,1 @@
+"""Programs that are planned once and replayed."""
