@@ -38,11 +38,11 @@ from snncc.isasim.measure.stats import Stats, Timing, collect, memory_map, snaps
 from snncc.isasim.measure.timeline import Timeline
 from snncc.isasim.observe.hooks import Hooks, Tracer
 from snncc.isasim.observe.races import Race, RaceChecker
-from snncc.isasim.parallel import Parallel
 from snncc.isasim.replay.plan import make_plan
 from snncc.isasim.reports import leftovers
-from snncc.isasim.timed import Timed
-from snncc.isasim.untimed import Untimed
+from snncc.isasim.schedulers.parallel import Parallel
+from snncc.isasim.schedulers.timed import Timed
+from snncc.isasim.schedulers.untimed import Untimed
 
 if TYPE_CHECKING:
     from snncc.isasim.replay.replay import Replay
@@ -71,7 +71,7 @@ class Options:
     """Compute no values: this says how active the instructions are (needs ``timing``)."""
     extrapolate: bool = True
     """Without values, at expected densities: count turns of loops that repeat exactly, instead of
-    running them (:mod:`snncc.isasim.periodic`); same times and statistics."""
+    running them (:mod:`snncc.isasim.schedulers.periodic`); same times and statistics."""
     threads: int = 1
     """Compute values of several cores at once (timed runs without observers); a program with races
     may then give other bits."""

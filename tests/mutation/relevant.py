@@ -121,10 +121,12 @@ RELEVANT: Final[dict[str, Tests]] = {
         (SIM + "test_observers.py",), (SIM + "test_hostile_programs.py",)
     ),
     "isasim/measure/critical.py": Tests((SIM + "test_critical.py",), ("e2e/test_report.py",)),
-    "isasim/periodic.py": Tests((SIM + "test_periodic.py",), (SIM + "test_timing_only.py",)),
+    "isasim/schedulers/periodic.py": Tests(
+        (SIM + "test_periodic.py",), (SIM + "test_timing_only.py",)
+    ),
     "isasim/replay/plan.py": Tests((SIM + "test_plan.py",), (SIM + "test_recorded_networks.py",)),
-    "isasim/parallel.py": Tests((SIM + "test_threads.py",)),
-    "isasim/untimed.py": Tests(
+    "isasim/schedulers/parallel.py": Tests((SIM + "test_threads.py",)),
+    "isasim/schedulers/untimed.py": Tests(
         (SIM + "test_synchronisation.py", SIM + "test_random_programs.py", SIM + "test_plan.py"),
         (SIM + "test_threads.py", SIM + "test_observers.py"),
     ),

@@ -1,6 +1,6 @@
 # mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def,misc"
 # pyright: basic
-"""The timed scheduler on arrays: the rules of :mod:`snncc.isasim.timed`, without values.
+"""The timed scheduler on arrays: the rules of :mod:`snncc.isasim.schedulers.timed`, without values.
 
 Which instruction costs what is known beforehand; what is left is the order of events.  An event is
 ``time << 12 | core << 3 | slot`` there and here.  Columns of the tables are named below.

@@ -12,9 +12,9 @@ from made_networks import NETWORKS, compiled
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.program.file import ObjectFile
 from snncc.isa.spec import Inst
-from snncc.isasim import periodic
 from snncc.isasim.faults import StopReason
 from snncc.isasim.measure.activity import Expected, Recorder, Recording
+from snncc.isasim.schedulers import periodic
 from snncc.isasim.system import Options, Result, System
 from unit.isasim.programs import Asm, program, small
 from unit.isasim.test_closed_forms import LATENCY, ROWS, SPIKES, WEIGHTS, K, N, fetched, streaming

@@ -42,8 +42,8 @@ from snncc.isasim.measure.critical import BUSY, CriticalPath, Node
 from snncc.isasim.measure.pricing import Price, Pricing
 from snncc.isasim.measure.timeline import Timeline
 from snncc.isasim.observe.hooks import Hooks
-from snncc.isasim.periodic import Periodic
 from snncc.isasim.reports import deadlock_fault, limit_fault, trap_fault
+from snncc.isasim.schedulers.periodic import Periodic
 
 SHIFT: Final = 12
 MASK: Final = (1 << SHIFT) - 1

@@ -19,7 +19,7 @@ from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.sequencer import Entry
 from snncc.isasim.measure.activity import Recorder
 from snncc.isasim.measure.counters import Counters
-from snncc.isasim.untimed import Untimed
+from snncc.isasim.schedulers.untimed import Untimed
 
 GRACE: Final = 5.0
 """Seconds that an interrupted run waits for its threads; a kernel may still have to be compiled."""

@@ -154,7 +154,7 @@ class _Watch:
 
 
 class Run(Protocol):
-    """What is needed of a timed run (:class:`snncc.isasim.timed.Timed`)."""
+    """What is needed of a timed run (:class:`snncc.isasim.schedulers.timed.Timed`)."""
 
     chip: Chip
     counters: Counters
