@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.ir.core import Block, Func, Module, Op
+from snncc.compiler.ir.orders import KERNEL
 from snncc.compiler.passes.lowering.lower_to_core import microprograms
-from snncc.compiler.passes.tiling._orders import KERNEL
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.machine.machine import Machine
 from snncc.isa.numbers import fp16

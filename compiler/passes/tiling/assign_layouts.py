@@ -14,7 +14,7 @@ from __future__ import annotations
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.build import INFER
 from snncc.compiler.ir.core import Attribute, Block, Module, Op, Type, Value, op
-from snncc.compiler.passes.tiling._orders import (
+from snncc.compiler.ir.orders import (
     KERNEL,
     Order,
     channels_last,

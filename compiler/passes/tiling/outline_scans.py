@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from snncc.compiler.ir.core import Attribute, Block, Module, Op, Type, Value, op
-from snncc.compiler.passes.tiling._orders import is_recurrent
+from snncc.compiler.ir.orders import is_recurrent
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._orders import Order, order_of
+from snncc.compiler.ir.orders import Order, order_of
 from snncc.compiler.passes.tiling.kit.task import At, Loop, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, view
 from snncc.isa.machine.machine import Machine

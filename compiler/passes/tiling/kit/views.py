@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Type, Value
-from snncc.compiler.passes.tiling._orders import KERNEL, Order
+from snncc.compiler.ir.orders import KERNEL, Order
 from snncc.compiler.passes.tiling.kit.task import ZERO, At
 
 ELEMENT_BYTES = {"f16": 2, "f32": 4, "i32": 4}

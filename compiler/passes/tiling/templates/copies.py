@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._orders import Order, natural
+from snncc.compiler.ir.orders import Order, natural
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import ProgramWriter
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder

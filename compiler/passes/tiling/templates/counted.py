@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._orders import KERNEL
+from snncc.compiler.ir.orders import KERNEL
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import (
     ProgramWriter,

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._orders import KERNEL, order_of
+from snncc.compiler.ir.orders import KERNEL, order_of
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.kernels import BLOCK, KernelTensor, kernel_of
 from snncc.compiler.passes.tiling.kit.microprogram import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._orders import order_of
+from snncc.compiler.ir.orders import order_of
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.sizes import share
 from snncc.compiler.passes.tiling.kit.stacks import pad64

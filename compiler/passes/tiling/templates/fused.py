@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._orders import is_recurrent
+from snncc.compiler.ir.orders import is_recurrent
 from snncc.compiler.passes.tiling.kit.stacks import pad64
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, row_bytes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Op, Value
-from snncc.compiler.passes.tiling._orders import KERNEL, Order
+from snncc.compiler.ir.orders import KERNEL, Order
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import (
     ProgramWriter,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.tiling._orders import natural
+from snncc.compiler.ir.orders import natural
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import (
     ProgramWriter,

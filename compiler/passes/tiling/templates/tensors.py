@@ -8,7 +8,7 @@ from typing import cast
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import UNKNOWN, Attribute, Func, Location, Op, Type, Value, op
-from snncc.compiler.passes.tiling._orders import Order, order_of
+from snncc.compiler.ir.orders import Order, order_of
 from snncc.compiler.passes.tiling.kit.views import geometry, row_bytes
 from snncc.compiler.passes.tiling.templates.epilogue import followers
 from snncc.compiler.passes.tiling.templates.flatten import flattens, is_flatten

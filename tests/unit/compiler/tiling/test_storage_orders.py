@@ -10,7 +10,7 @@ import pytest
 
 from onnx_models import Graph
 from snncc.compiler.driver import api
-from snncc.compiler.passes.tiling._orders import KERNEL, narrowed, widened
+from snncc.compiler.ir.orders import KERNEL, narrowed, widened
 
 
 def number(g: Graph, *values: int) -> str:
