@@ -15,7 +15,7 @@ from snncc.compiler.driver.evidence import EVIDENCE
 from snncc.compiler.driver.files import MODEL_SUFFIXES
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Location, Module
-from snncc.compiler.passes.graph._spike_input import spike_input
+from snncc.compiler.passes.graph.kit.spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer, PassManager
 from snncc.compiler.pipeline.plan import plan

@@ -17,7 +17,7 @@ from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.ir.core import op as new_op
 from snncc.compiler.ir.neuron_constants import promote
-from snncc.compiler.passes.graph._reset_paths import detach_resets
+from snncc.compiler.passes.graph.kit.reset_paths import detach_resets
 from snncc.compiler.validate.arithmetic import ROUNDINGS, Arithmetic, Array
 from snncc.compiler.validate.draws import Point
 

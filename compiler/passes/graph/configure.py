@@ -17,8 +17,8 @@ from snncc.compiler.config.schema import SURROGATES
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.ir.neuron_constants import constants, promote
-from snncc.compiler.passes.graph._reset_paths import detach_resets
-from snncc.compiler.passes.graph._spike_input import spike_input
+from snncc.compiler.passes.graph.kit.reset_paths import detach_resets
+from snncc.compiler.passes.graph.kit.spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.registry import NoOptions, compiler_pass
 

@@ -10,8 +10,8 @@ from snncc.compiler.diag import CompileError
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Block, Func, Location, Module, Op, seq, tensor
 from snncc.compiler.ir.verify import verify
-from snncc.compiler.passes.graph._spike_input import spike_input
 from snncc.compiler.passes.graph.configure import configure
+from snncc.compiler.passes.graph.kit.spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import PassManager
 from snncc.compiler.pipeline.plan import plan
