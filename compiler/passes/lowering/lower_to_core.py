@@ -10,10 +10,10 @@ from typing import cast
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Attribute, Block, Func, Location, Module, Op, Value, op
-from snncc.compiler.passes.lowering._registers import TIME_REGISTER, Registers
-from snncc.compiler.passes.lowering._select import CoreWriter
-from snncc.compiler.passes.lowering._sync import END, START, synchronise
-from snncc.compiler.passes.lowering._tree import build_tree
+from snncc.compiler.passes.lowering.kit.registers import TIME_REGISTER, Registers
+from snncc.compiler.passes.lowering.kit.select import CoreWriter
+from snncc.compiler.passes.lowering.kit.sync import END, START, synchronise
+from snncc.compiler.passes.lowering.kit.tree import build_tree
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram

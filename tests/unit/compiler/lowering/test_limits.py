@@ -6,9 +6,9 @@ from made_steps import dense
 from snncc.compiler.diag import CompileError
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Location, Op, Type, Value
-from snncc.compiler.passes.lowering._registers import Registers
-from snncc.compiler.passes.lowering._sync import TASK_SEMAPHORES, synchronise
-from snncc.compiler.passes.lowering._tree import LeafNode, LoopNode
+from snncc.compiler.passes.lowering.kit.registers import Registers
+from snncc.compiler.passes.lowering.kit.sync import TASK_SEMAPHORES, synchronise
+from snncc.compiler.passes.lowering.kit.tree import LeafNode, LoopNode
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import PassManager
 from snncc.compiler.pipeline.plan import plan

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from snncc.compiler.ir.core import Attribute, Block, Location, Value, op
-from snncc.compiler.passes.lowering._registers import TIME_REGISTER, Key, Registers
-from snncc.compiler.passes.lowering._tree import (
+from snncc.compiler.passes.lowering.kit.registers import TIME_REGISTER, Key, Registers
+from snncc.compiler.passes.lowering.kit.tree import (
     Affine,
     LeafNode,
     LoopNode,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Value
-from snncc.compiler.passes.lowering._tree import LeafNode, LoopNode, Node, Semaphore
+from snncc.compiler.passes.lowering.kit.tree import LeafNode, LoopNode, Node, Semaphore
 from snncc.isa.spec import QUEUED_UNITS, SEMAPHORES, Unit
 
 START = {u: SEMAPHORES - 2 * (i + 1) for i, u in enumerate(QUEUED_UNITS)}

@@ -1,0 +1,1 @@
+"""What the lowering passes share: registers, semaphores, loop trees, instruction selection."""
