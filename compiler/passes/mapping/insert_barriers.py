@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from snncc.compiler.ir.core import Module, Op, Value, op
-from snncc.compiler.passes.mapping._regions import Region, dram_regions
+from snncc.compiler.passes.mapping.kit.regions import Region, dram_regions
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 Touched = dict[Value, list[tuple[int, Region]]]
