@@ -12,8 +12,8 @@ from snncc.compiler.diag import fail
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Func, Module, Op, Value, tensor
 from snncc.compiler.ir.training import Training, training_of
-from snncc.compiler.passes.phases._emit import map_one
-from snncc.compiler.passes.phases._loss_scale import add_scale_state
+from snncc.compiler.passes.phases.kit.emit import map_one
+from snncc.compiler.passes.phases.kit.loss_scale import add_scale_state
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 

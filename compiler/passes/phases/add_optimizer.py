@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Module, Op, Type, Value, tensor
 from snncc.compiler.ir.training import Optimizer, Training, training_of
-from snncc.compiler.passes.phases._emit import build_map, region_const
-from snncc.compiler.passes.phases._loss_scale import scale_state
+from snncc.compiler.passes.phases.kit.emit import build_map, region_const
+from snncc.compiler.passes.phases.kit.loss_scale import scale_state
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 STREAM = 1 << 20

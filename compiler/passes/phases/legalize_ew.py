@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from snncc.compiler.ir.build import Builder, integer
 from snncc.compiler.ir.core import Attribute, Block, Module, Op, Value
-from snncc.compiler.passes.phases._emit import build_map, map_one, region_const
 from snncc.compiler.passes.phases.adjoint.region import prune
+from snncc.compiler.passes.phases.kit.emit import build_map, map_one, region_const
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 

@@ -24,15 +24,15 @@ from snncc.compiler.ir.neuron_step import (
 )
 from snncc.compiler.ir.recurrence import groups
 from snncc.compiler.ir.training import Training, training_of
-from snncc.compiler.passes.phases._batchnorm import batchnorm, channel_factors
-from snncc.compiler.passes.phases._emit import (
+from snncc.compiler.passes.phases.kit.batchnorm import batchnorm, channel_factors
+from snncc.compiler.passes.phases.kit.emit import (
     cast_map,
     full,
     map_one,
     number_value,
     region_const,
 )
-from snncc.compiler.passes.phases._scan_builder import ScanBuilder
+from snncc.compiler.passes.phases.kit.scan_builder import ScanBuilder
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 STRUCTURAL = frozenset(

@@ -20,9 +20,9 @@ from typing import Protocol, TypeAlias
 
 from snncc.compiler.ir.build import Builder, flag, integer, ints, text
 from snncc.compiler.ir.core import Attribute, Op, Value
-from snncc.compiler.passes.phases._emit import cast_map, map_one, region_const
-from snncc.compiler.passes.phases._equal_maxima import max_gradient, max_gradient_over_time
+from snncc.compiler.passes.phases.adjoint.equal_maxima import max_gradient, max_gradient_over_time
 from snncc.compiler.passes.phases.adjoint.ew import Tape
+from snncc.compiler.passes.phases.kit.emit import cast_map, map_one, region_const
 
 Outer: TypeAlias = Callable[[Builder, Value | None, Value], Value]
 

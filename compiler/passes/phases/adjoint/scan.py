@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from snncc.compiler.ir.build import Builder, stacked
 from snncc.compiler.ir.core import Op, Value, tensor
 from snncc.compiler.ir.dialect_phase import scan_counts
-from snncc.compiler.passes.phases._emit import full, zeros
 from snncc.compiler.passes.phases.adjoint.ew import DIFFERENTIABLE
 from snncc.compiler.passes.phases.adjoint.phase import PHASE_RULES
 from snncc.compiler.passes.phases.adjoint.region import (
@@ -23,6 +22,7 @@ from snncc.compiler.passes.phases.adjoint.region import (
     propagate,
     prune,
 )
+from snncc.compiler.passes.phases.kit.emit import full, zeros
 
 
 def stacked_output(scan: Op, value: Value) -> Value:

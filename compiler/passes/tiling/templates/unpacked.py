@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Block, Op, Value
-from snncc.compiler.passes.phases._emit import cast_map, map_one, region_const
+from snncc.compiler.passes.phases.kit.emit import cast_map, map_one, region_const
 
 WORD = 16
 MOVES = frozenset(("phase.concat", "phase.slice", "phase.pad"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from snncc.compiler.config.loss_scale import SCALE_STATE
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Func, Value, tensor
-from snncc.compiler.passes.phases._emit import map_one, region_const
+from snncc.compiler.passes.phases.kit.emit import map_one, region_const
 
 
 def add_scale_state(b: Builder, initial: float) -> Value:

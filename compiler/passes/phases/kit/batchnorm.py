@@ -8,8 +8,8 @@ from math import prod
 from snncc.compiler.ir.build import Builder, flag, integer, number
 from snncc.compiler.ir.core import Attribute, Op, Type, Value
 from snncc.compiler.ir.training import Training
-from snncc.compiler.passes.phases._emit import build_map, cast_map, map_one, region_const
-from snncc.compiler.passes.phases._scan_builder import ScanBuilder
+from snncc.compiler.passes.phases.kit.emit import build_map, cast_map, map_one, region_const
+from snncc.compiler.passes.phases.kit.scan_builder import ScanBuilder
 
 
 def batchnorm(

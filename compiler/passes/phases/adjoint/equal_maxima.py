@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from snncc.compiler.ir.build import Builder, ints, text
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.phases._emit import map_one, number_value, region_const
+from snncc.compiler.passes.phases.kit.emit import map_one, number_value, region_const
 
 if TYPE_CHECKING:
     from snncc.compiler.passes.phases.adjoint.phase import PhaseTape

@@ -1,0 +1,1 @@
+"""What the phase passes share: building maps and scans."""
