@@ -32,7 +32,7 @@ from snncc.compiler.config.schema import (
     Value,
 )
 from snncc.compiler.diag import DiagnosticSink, fail
-from snncc.isa.toml_text import TomlError, read_toml
+from snncc.isa.files.toml_text import TomlError, read_toml
 
 MAX_BYTES = 1 << 20
 _T = TypeVar("_T")

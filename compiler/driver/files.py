@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from snncc.compiler.diag import fail
 from snncc.compiler.driver.streams import stdout_bytes
-from snncc.isa.whole_file import open_whole
+from snncc.isa.files.whole_file import open_whole
 
 Array: TypeAlias = npt.NDArray[Any]
 MAX_ARRAY_BYTES = 1 << 33

@@ -20,7 +20,7 @@ from snncc.compiler.diag import fail
 from snncc.compiler.ir.build import number
 from snncc.compiler.ir.core import Module, Op, Value
 from snncc.compiler.ir.neuron_step import param_names
-from snncc.isa.whole_file import write_whole
+from snncc.isa.files.whole_file import write_whole
 
 Array: TypeAlias = npt.NDArray[Any]
 DEFAULT_DT = 1e-4

@@ -28,7 +28,7 @@ from snncc.compiler.export.function import (
 from snncc.compiler.export.layers import LAYERS, Writer
 from snncc.compiler.ir.core import Module, Op, Value
 from snncc.compiler.ir.neuron_step import param_names, state_names
-from snncc.isa.whole_file import write_whole
+from snncc.isa.files.whole_file import write_whole
 
 FLOAT = onnx.TensorProto.FLOAT
 IR_VERSION = 9

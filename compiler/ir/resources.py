@@ -20,7 +20,7 @@ from snncc.compiler.diag import Note, Span, fail
 from snncc.compiler.ir.core import Array, Module, Type, sha256_of
 from snncc.compiler.ir.parser import MAX_CHARACTERS, Parsed, parse_module
 from snncc.compiler.ir.printer import DTYPE_NAMES, print_module
-from snncc.isa.whole_file import open_whole, write_whole
+from snncc.isa.files.whole_file import open_whole, write_whole
 
 SHARED = "resources.npz"
 

@@ -23,7 +23,7 @@ from snncc.compiler.ir.resources import SHARED, ResourceFile, refuse_foreign
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import shell
 from snncc.compiler.pipeline.plan import Step, spec_of
-from snncc.isa.whole_file import remove_orphans, write_whole
+from snncc.isa.files.whole_file import remove_orphans, write_whole
 
 INDEX = "index.json"
 DUMPS = "[0-9][0-9][0-9]-*.snnir"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+from snncc.isa.files.toml_text import TomlError, read_toml
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine import schema
 from snncc.isa.machine.parts import (
@@ -36,7 +37,6 @@ from snncc.isa.machine.parts import (
     Words,
     flat,
 )
-from snncc.isa.toml_text import TomlError, read_toml
 
 __all__ = [
     "EXTENSIONS",

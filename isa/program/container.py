@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from snncc.isa.whole_file import write_whole
+from snncc.isa.files.whole_file import write_whole
 
 MAGIC: Final = b"SNNX\r\n\x1a\n"
 FORMAT_VERSION: Final = 1

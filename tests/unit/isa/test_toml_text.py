@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from snncc.isa.toml_text import MAX_KEY_PARTS, TomlError, read_toml
+from snncc.isa.files.toml_text import MAX_KEY_PARTS, TomlError, read_toml
 from work import lines_run
 
 LONG = "x" + ".x" * 200

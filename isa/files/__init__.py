@@ -1,0 +1,1 @@
+"""Files and TOML texts of the outside, read and written safely."""
