@@ -115,7 +115,7 @@ def _import_onnx(path: Path, request: Request) -> Imported:
     sink.raise_if_errors()
     verdict = SWITCHED_OFF
     if request.validate:
-        from snncc.compiler.validate.onnx_check import check_onnx
+        from snncc.compiler.validate.onnx.check import check_onnx
 
         verdict = check_onnx(module, path, config, build)
         _tell(verdict, path, sink)

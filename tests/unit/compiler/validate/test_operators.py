@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from snncc.compiler.validate import operators_layers, operators_movement
 from snncc.compiler.validate.arithmetic import STEP, Array, Hard, Smooth
-from snncc.compiler.validate.operators import OPERATORS, Call, results
+from snncc.compiler.validate.onnx import operators_layers, operators_movement
+from snncc.compiler.validate.onnx.operators import OPERATORS, Call, results
 
 assert operators_layers
 assert operators_movement

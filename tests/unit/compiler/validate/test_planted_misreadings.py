@@ -16,7 +16,7 @@ from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module
 from snncc.compiler.passes.graph.configure import configure
 from snncc.compiler.validate.compare import Settings, compare
-from snncc.compiler.validate.onnx_reference import OnnxReference
+from snncc.compiler.validate.onnx.reference import OnnxReference
 
 ROOT = Path(__file__).resolve().parents[4]
 DATA = ROOT / "tests" / "data"

@@ -17,7 +17,7 @@ from snncc.compiler.driver import build
 from snncc.compiler.driver.build import Request, import_model
 from snncc.compiler.frontend import import_onnx as onnx_import
 from snncc.compiler.ir.core import Module
-from snncc.compiler.validate import operators
+from snncc.compiler.validate.onnx import operators
 
 STEPS, BATCH = 3, 2
 

@@ -26,7 +26,7 @@ from snncc.compiler.validate.compare import (
     Settings,
     compare,
 )
-from snncc.compiler.validate.onnx_reference import OnnxReference
+from snncc.compiler.validate.onnx.reference import OnnxReference
 from snncc.compiler.validate.verdict import Verdict
 from snncc.compiler.validate.work import products
 

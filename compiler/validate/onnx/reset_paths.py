@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snncc.compiler.frontend.flat.exporter_names import numbered
-from snncc.compiler.validate.operators import LOCAL
-from snncc.compiler.validate.spike_functions import Jump, single
-from snncc.compiler.validate.tape import Step, Tape
+from snncc.compiler.validate.onnx.operators import LOCAL
+from snncc.compiler.validate.onnx.spike_functions import Jump, single
+from snncc.compiler.validate.onnx.tape import Step, Tape
 
 Edge = tuple[int, int]
 """Index of a step and position of an operand."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from snncc.compiler.validate.arithmetic import Array
-from snncc.compiler.validate.operators import (
+from snncc.compiler.validate.onnx.operators import (
     Call,
     UnknownOperator,
     integers,

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from snncc.compiler.validate.arithmetic import Array
-from snncc.compiler.validate.operators import UnknownOperator
+from snncc.compiler.validate.onnx.operators import UnknownOperator
 
 
 class Tape(Protocol):

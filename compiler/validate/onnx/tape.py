@@ -16,11 +16,11 @@ import onnx
 from onnx import helper
 
 from snncc.compiler.frontend.flat.exporter_names import numbered
-from snncc.compiler.validate import operators_layers, operators_movement
 from snncc.compiler.validate.arithmetic import Array, Hard
 from snncc.compiler.validate.compare import NotValidated
-from snncc.compiler.validate.file_neurons import expand
-from snncc.compiler.validate.operators import (
+from snncc.compiler.validate.onnx import operators_layers, operators_movement
+from snncc.compiler.validate.onnx.file_neurons import expand
+from snncc.compiler.validate.onnx.operators import (
     Call,
     UnknownOperator,
     is_real,

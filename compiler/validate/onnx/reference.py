@@ -17,8 +17,8 @@ from snncc.compiler.validate.arithmetic import Arithmetic, Array, Smooth
 from snncc.compiler.validate.compare import Evaluation, NotValidated
 from snncc.compiler.validate.draws import Point, is_uniform
 from snncc.compiler.validate.import_side import Spikes
-from snncc.compiler.validate.replay import Replay
-from snncc.compiler.validate.tape import Scope, Tape, opset_of
+from snncc.compiler.validate.onnx.replay import Replay
+from snncc.compiler.validate.onnx.tape import Scope, Tape, opset_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.compare import Evaluation, NotValidated
 from snncc.compiler.validate.draws import is_uniform
 from snncc.compiler.validate.import_side import Spikes
-from snncc.compiler.validate.operators import (
+from snncc.compiler.validate.onnx.operators import (
     LOCAL,
     VIEWS,
     Call,
@@ -19,9 +19,9 @@ from snncc.compiler.validate.operators import (
     operator_named,
     results,
 )
-from snncc.compiler.validate.reset_paths import Resets, find_resets
-from snncc.compiler.validate.spike_functions import COMPARISONS, Jump, spike_functions
-from snncc.compiler.validate.tape import Step, Tape
+from snncc.compiler.validate.onnx.reset_paths import Resets, find_resets
+from snncc.compiler.validate.onnx.spike_functions import COMPARISONS, Jump, spike_functions
+from snncc.compiler.validate.onnx.tape import Step, Tape
 
 
 class Replay:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from snncc.compiler.validate.arithmetic import Array, Hard
-from snncc.compiler.validate.operators import LOCAL, VIEWS, Call, operator_named
-from snncc.compiler.validate.tape import Step, Tape, real_operands
+from snncc.compiler.validate.onnx.operators import LOCAL, VIEWS, Call, operator_named
+from snncc.compiler.validate.onnx.tape import Step, Tape, real_operands
 
 COMPARISONS = {"Greater": 1.0, "GreaterOrEqual": 1.0, "Less": -1.0, "LessOrEqual": -1.0}
 """Operators that compare, and the sign that left less right has in them."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from snncc.compiler.validate.arithmetic import Array
-from snncc.compiler.validate.operators import (
+from snncc.compiler.validate.onnx.operators import (
     Call,
     UnknownOperator,
     integers,

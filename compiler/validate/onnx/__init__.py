@@ -1,0 +1,1 @@
+"""An ONNX file executed as it is written: the reference of its import."""
