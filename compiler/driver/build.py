@@ -204,7 +204,7 @@ def _import_dsl(path: Path, request: Request) -> Imported:
 
 def _compare_dsl(module: Module, program: Program, path: Path) -> Verdict:
     from snncc.compiler.frontend.import_dsl import first_weights, import_program
-    from snncc.compiler.validate.dsl_check import check_dsl
+    from snncc.compiler.validate.dsl.check import check_dsl
     from snncc.compiler.validate.judge import judge
 
     def again(batch: int, steps: int) -> Module:

@@ -14,7 +14,7 @@ from snncc.compiler.frontend.import_dsl import import_program
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.verify import verify
 from snncc.compiler.validate.compare import CODE
-from snncc.compiler.validate.dsl_check import check_dsl
+from snncc.compiler.validate.dsl.check import check_dsl
 
 TEXT = """
 input(4x6x6, steps=4, batch=2)

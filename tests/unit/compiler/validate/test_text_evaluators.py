@@ -18,8 +18,8 @@ from snncc.compiler.frontend.nir.file import NirGraph, NirNode
 from snncc.compiler.validate.arithmetic import STEP, Hard, Smooth
 from snncc.compiler.validate.array_layers import Window, convolution, transposed_convolution
 from snncc.compiler.validate.compare import NotValidated
-from snncc.compiler.validate.dsl_reference import DslReference
-from snncc.compiler.validate.dsl_start import Start, starts_as
+from snncc.compiler.validate.dsl.reference import DslReference
+from snncc.compiler.validate.dsl.start import Start, starts_as
 from snncc.compiler.validate.nir_equations import six_digits
 from snncc.compiler.validate.nir_reference import NirReference
 

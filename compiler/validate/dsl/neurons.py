@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
-from snncc.compiler.validate.dsl_options import Meant
+from snncc.compiler.validate.dsl.options import Meant
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import numpy as np
 from snncc.compiler.validate import array_layers
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.array_layers import Window
-from snncc.compiler.validate.dsl_neurons import Leak, NeuronLayer
-from snncc.compiler.validate.dsl_options import Meant
+from snncc.compiler.validate.dsl.neurons import Leak, NeuronLayer
+from snncc.compiler.validate.dsl.options import Meant
 
 
 @dataclass(frozen=True, slots=True)

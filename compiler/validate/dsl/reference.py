@@ -14,13 +14,13 @@ import numpy as np
 
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.dsl.parse import Call, Item, Program
-from snncc.compiler.validate import dsl_layers
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.compare import CODE, HELP, Evaluation, NotValidated
 from snncc.compiler.validate.draws import Point
-from snncc.compiler.validate.dsl_layers import Flow
-from snncc.compiler.validate.dsl_options import NEURONS, OPTIONS, Meant, Short, shorten, understand
-from snncc.compiler.validate.dsl_start import Start
+from snncc.compiler.validate.dsl import layers as dsl_layers
+from snncc.compiler.validate.dsl.layers import Flow
+from snncc.compiler.validate.dsl.options import NEURONS, OPTIONS, Meant, Short, shorten, understand
+from snncc.compiler.validate.dsl.start import Start
 from snncc.compiler.validate.import_side import Spikes
 
 PLACED = ("input", "train", "init", "weights")

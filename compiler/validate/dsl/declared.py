@@ -14,9 +14,9 @@ from snncc.compiler.ir.build import flag
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.validate.arithmetic import Array
 from snncc.compiler.validate.compare import CODE, HELP
-from snncc.compiler.validate.dsl_options import Meant, Surrogate
-from snncc.compiler.validate.dsl_reference import DslReference
-from snncc.compiler.validate.dsl_start import starts_as
+from snncc.compiler.validate.dsl.options import Meant, Surrogate
+from snncc.compiler.validate.dsl.reference import DslReference
+from snncc.compiler.validate.dsl.start import starts_as
 
 STATISTICS = ("running_mean", "running_var")
 

@@ -8,8 +8,8 @@ from snncc.compiler.frontend.dsl.parse import Program
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate.arithmetic import Array
 from snncc.compiler.validate.compare import Report, Settings
-from snncc.compiler.validate.dsl_declared import check_declared, parameters_of
-from snncc.compiler.validate.dsl_reference import DslReference
+from snncc.compiler.validate.dsl.declared import check_declared, parameters_of
+from snncc.compiler.validate.dsl.reference import DslReference
 from snncc.compiler.validate.twins import Build, compare_small
 
 TOLERANCE = 1e-10
