@@ -154,7 +154,7 @@ def _import_nir(path: Path, request: Request) -> Imported:
     verdict = SWITCHED_OFF
     if request.validate:
         from snncc.compiler.validate.judge import judge
-        from snncc.compiler.validate.nir_check import check_nir
+        from snncc.compiler.validate.nir.check import check_nir
 
         def again(batch: int, steps: int) -> Module:
             return build(batch, steps, DiagnosticSink())

@@ -17,7 +17,7 @@ from snncc.compiler.frontend.nir.file import NirGraph
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.verify import verify
 from snncc.compiler.validate.compare import CODE
-from snncc.compiler.validate.nir_check import check_nir
+from snncc.compiler.validate.nir.check import check_nir
 
 DT = 0.01
 RNG = np.random.default_rng(8)

@@ -15,7 +15,7 @@ from snncc.compiler.frontend.import_nir import import_graph
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate.compare import Report
 from snncc.compiler.validate.dsl.check import check_dsl
-from snncc.compiler.validate.nir_check import check_nir
+from snncc.compiler.validate.nir.check import check_nir
 
 FULL = Report(smooth=2, hard=2)
 

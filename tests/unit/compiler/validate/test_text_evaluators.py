@@ -20,8 +20,8 @@ from snncc.compiler.validate.array_layers import Window, convolution, transposed
 from snncc.compiler.validate.compare import NotValidated
 from snncc.compiler.validate.dsl.reference import DslReference
 from snncc.compiler.validate.dsl.start import Start, starts_as
-from snncc.compiler.validate.nir_equations import six_digits
-from snncc.compiler.validate.nir_reference import NirReference
+from snncc.compiler.validate.nir.equations import six_digits
+from snncc.compiler.validate.nir.reference import NirReference
 
 
 def text_gives(text: str, x: npt.ArrayLike, **parameters: npt.ArrayLike) -> dict[str, Array]:

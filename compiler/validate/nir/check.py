@@ -10,7 +10,7 @@ from snncc.compiler.ir.build import number
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate.compare import CODE, HELP, Report, Settings
 from snncc.compiler.validate.dsl.declared import parameters_of
-from snncc.compiler.validate.nir_reference import TRAINED, NirReference
+from snncc.compiler.validate.nir.reference import TRAINED, NirReference
 from snncc.compiler.validate.twins import Build, compare_small
 
 TOLERANCE = 1e-9

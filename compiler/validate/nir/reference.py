@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snncc.compiler.frontend.nir.file import NirGraph, NirNode
-from snncc.compiler.validate import array_layers, nir_equations
+from snncc.compiler.validate import array_layers
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
 from snncc.compiler.validate.array_layers import Window
 from snncc.compiler.validate.compare import Evaluation, NotValidated
 from snncc.compiler.validate.draws import Point
 from snncc.compiler.validate.import_side import Spikes
-from snncc.compiler.validate.nir_equations import Neuron, Step, fitted, whole
-from snncc.compiler.validate.nir_wiring import REMEMBERS, Wiring, wire
+from snncc.compiler.validate.nir import equations as nir_equations
+from snncc.compiler.validate.nir.equations import Neuron, Step, fitted, whole
+from snncc.compiler.validate.nir.wiring import REMEMBERS, Wiring, wire
 
 WIRES = ("Input", "Output")
 TRAINED = ("weight", "bias", "scale")
