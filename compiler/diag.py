@@ -1,4 +1,6 @@
-"""The compiler's door to diagnostics; they live in :mod:`snncc.isa.diagnostics.diag`, which all layers share.
+"""The compiler's door to diagnostics, which all layers share.
+
+They live in :mod:`snncc.isa.diagnostics.diag`.
 
 Codes are defined in :mod:`snncc.isa.diagnostics.errors`, nowhere else.
 """

@@ -63,8 +63,8 @@ class Options:
     order_seed: int | None = None
     """Untimed runs only: draw a legal order at random."""
     plan: bool = True
-    """Work out once what does not depend on data (:mod:`snncc.isasim.replay.plan`), where that is possible
-    and nobody watches; same bits, times and statistics."""
+    """Work out once what does not depend on data (:mod:`snncc.isasim.replay.plan`), where that is
+    possible and nobody watches; same bits, times and statistics."""
     timeline: bool = False
     """Also count how busy everything was over time."""
     source: Expected | Recording | None = None

@@ -8,7 +8,7 @@ import click
 
 from snncc.compiler.cli.roof import Roof
 
-_HERE = "snncc.compiler.cli."
+_HERE = "snncc.compiler.cli.commands."
 GC_THRESHOLD = (200_000, 20, 50)
 """Cycles are collected more rarely than Python does: a module's ops refer to one another, and the
 collector would look at all of them again and again."""

@@ -1,7 +1,7 @@
 """What the compiler expected of a program beside what the simulator counted, and why they differ.
 
-Both come from the one cost model.  The estimate (:mod:`snncc.isa.cost.estimate`) knows no waiting: its
-busy cycles, energy and bytes differ from a run's only where another activity was counted.
+Both come from the one cost model.  The estimate (:mod:`snncc.isa.cost.estimate`) knows no waiting:
+its busy cycles, energy and bytes differ from a run's only where another activity was counted.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Values are tensors of the element's step shape (a scalar constant has shape ``()``) and broadcast as
 in numpy.  An op computes in its result type: ``f16`` rounds once to binary16 (operands are f16),
 ``f32`` rounds once to binary32 (operands may be f16, widened exactly).  After ``legalize-ew`` each
-op is one micro-operation of ``isa/microprograms/table.py``: ``ew.add`` to f16 is ``add.h``, to f32 ``add.f``.
+op is one micro-operation of ``isa/microprograms/table.py``: ``ew.add`` to f16 is ``add.h``, to f32
+``add.f``.
 """
 
 from __future__ import annotations

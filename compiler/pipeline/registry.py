@@ -117,7 +117,7 @@ def unregister(name: str) -> None:
 
 
 def load_passes() -> None:
-    """Import every module under ``compiler/passes/*/``, once."""
+    """Import every module right in a folder of ``compiler/passes``, once; no kit."""
     if _loaded:
         return
     package = importlib.import_module(PASSES_PACKAGE)
@@ -125,9 +125,8 @@ def load_passes() -> None:
         if not folder.ispkg or folder.name.startswith("_"):
             continue
         inner = importlib.import_module(f"{PASSES_PACKAGE}.{folder.name}")
-        for found in sorted(m.name for m in pkgutil.iter_modules(inner.__path__)):
-            if not found.startswith("_"):
-                importlib.import_module(f"{inner.__name__}.{found}")
+        for found in sorted(m.name for m in pkgutil.iter_modules(inner.__path__) if not m.ispkg):
+            importlib.import_module(f"{inner.__name__}.{found}")
     _loaded.append(PASSES_PACKAGE)
 
 

@@ -1,8 +1,9 @@
 """What a program is expected to cost, from its code alone: the cost model times trip counts.
 
-Nothing is run: every instruction of a unit is priced once by :func:`snncc.isa.cost.cost.cost` at the
-density expected of its layer and phase, and counted by the trip counts of the loops around it.  So
-busy cycles, energy and bytes are those of a run whose activity is the expected one; queues, DRAM
+Nothing is run: every instruction of a unit is priced once by :func:`snncc.isa.cost.cost.cost` at
+the density expected of its layer and phase, and counted by the trip counts of the loops around it.
+ So busy cycles, energy and bytes are those of a run whose activity is the expected one; queues,
+ DRAM
 and links shared by several cores, semaphores and messages are left out: ``bound`` is a time that no
 run can beat, not a prediction.  Leakage and clock energy belong to time and are left out too.
 

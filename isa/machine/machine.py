@@ -63,7 +63,7 @@ __all__ = [
 EXTENSIONS: Final = tuple(sorted({row.group for row in TABLE} - {"base"}))
 """Instruction groups that a machine may enable."""
 
-FOLDER: Final = Path(__file__).parent / "machines"
+FOLDER: Final = Path(__file__).parents[1] / "machines"
 MAX_TOML_BYTES: Final = 1 << 20
 
 _Table = schema.Table

@@ -1,4 +1,6 @@
-"""Microprograms: checks, binary form and builder (the operations are in :mod:`snncc.isa.microprograms.table`).
+"""Microprograms: checks, binary form and builder.
+
+The operations are in :mod:`snncc.isa.microprograms.table`.
 
 Binary form: eight little-endian bytes per micro-instruction::
 

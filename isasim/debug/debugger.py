@@ -1,7 +1,7 @@
 """A debugger: stops a run where somebody wants to look, and says what there is to see.
 
-It is a :class:`~snncc.isasim.observe.hooks.Tracer`.  ``prompt`` is asked for a command whenever the run
-stops and returns None to go on to the end; ``say`` gets the answers; ``execute`` is
+It is a :class:`~snncc.isasim.observe.hooks.Tracer`.  ``prompt`` is asked for a command whenever
+the run stops and returns None to go on to the end; ``say`` gets the answers; ``execute`` is
 :func:`snncc.isasim.debug.commands.execute`.
 """
 

@@ -1,7 +1,8 @@
 """All transfers between DRAM and scratchpads of a plan, checked and prepared at once.
 
 There are more of them than of anything else, and one by one they would take most of the time that a
-first run needs.  Whatever is unusual is left to :func:`snncc.isasim.engines.footprint.checks.check` and to
+first run needs.  Whatever is unusual is left to
+:func:`snncc.isasim.engines.footprint.checks.check` and to
 :func:`snncc.isasim.machine.movement.copy`, which have the rules.
 """
 

@@ -1,7 +1,7 @@
 """From counters to the statistics of a run, in the shape that ``--stats`` writes.
 
-All sums come from the accounts of the addresses (:mod:`snncc.isasim.measure.accounts`), so the parts
-(layers with phases, mnemonics) add up to the totals: energy, bytes and instructions; the busy
+All sums come from the accounts of the addresses (:mod:`snncc.isasim.measure.accounts`), so the
+parts (layers with phases, mnemonics) add up to the totals: energy, bytes and instructions; the busy
 cycles of the units; and, with ``fetch`` and ``done`` of ``units``, every stalled cycle.
 """
 

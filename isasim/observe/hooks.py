@@ -45,7 +45,7 @@ class Tracer(Protocol):
         ...
 
     def transfer(self, link: tuple[int, int], begin: int, end: int) -> None:
-        """A link of the mesh, or the DRAM bus (:data:`~snncc.isasim.machine.network.DRAM`), was taken."""
+        """A link of the mesh or the bus (:data:`.network.DRAM`) was taken."""
         ...
 
     def finish(self, end: int) -> None:

@@ -3,8 +3,8 @@
 A correct program is a Kahn network, so cores may compute in any order; only messages and the DRAM
 connect them, and whoever reads what another core wrote has received a message first.  A core is one
 task at a time; kernels release the interpreter lock, so tasks really run side by side.  What every
-instruction did is recorded, and a run without values (:mod:`snncc.isasim.measure.activity`) then gives the
-same cycles and counters as a run in order would.
+instruction did is recorded, and a run without values (:mod:`snncc.isasim.measure.activity`) then
+gives the same cycles and counters as a run in order would.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 The timed state of a machine is everything that decides what happens next, times relative to now:
 events, queues, semaphores, messages, when units, DRAM and links are free, where sequencers are.  It
 does not hold what loops have counted down to, nor registers: a core takes part only if no size,
-trip count or target depends on them (:func:`snncc.isa.cost.estimate.fixed_sizes`).  When a state comes
-again after ``P`` cycles and no loop that is under way can end within the next period, the next
-period is the last one, ``P`` cycles later; so are all up to the one in which a loop may end.  They
-are left out: times move on, counters grow by what one period adds.  All counters are integers (of
-prices, too: energies are products of their counts), so nothing is rounded differently.
+trip count or target depends on them (:func:`snncc.isa.cost.estimate.fixed_sizes`).  When a state
+comes again after ``P`` cycles and no loop that is under way can end within the next period, the
+next period is the last one, ``P`` cycles later; so are all up to the one in which a loop may end.
+They are left out: times move on, counters grow by what one period adds.  All counters are integers
+(of prices, too: energies are products of their counts), so nothing is rounded differently.
 
 A number of the state may also stay what it was, if it lies in the past: a unit, a link or a core
 that has nothing to do during the period.

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from snncc.compiler.diag import fail
 
 Array: TypeAlias = npt.NDArray[Any]
-WORKER = "nir_worker.py"
+WORKER = "worker.py"
 SECONDS = 120.0
 
 

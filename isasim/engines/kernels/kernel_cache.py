@@ -36,10 +36,6 @@ from snncc.isasim.engines.kernels.host_cpu import SETTINGS
 if SETTINGS.DISABLE_JIT:
     raise ImportError("numba does not compile: NUMBA_DISABLE_JIT is set")
 
-SOURCES = (
-    "code_store", "emit", "host_cpu", "kernel_cache", "kernels_*", "lane_code", "lane_fused",
-    "lane_ops",
-)  # fmt: skip
 
 COMPILER_LOCK = global_compiler_lock
 """Held by whoever makes machine code.  It is numba's own, which numba takes while it compiles and
@@ -50,9 +46,8 @@ def fingerprint() -> str:
     """Return a digest of everything that decides the machine code, except the CPU."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for pattern in SOURCES:
-        for file in sorted(here.glob(f"{pattern}.py")):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    for file in sorted(here.glob("*.py")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     versions = (numba.__version__, llvmlite.__version__, HALF_INSTRUCTIONS, WIDE)
     digest.update(repr((*versions, sys.implementation.cache_tag)).encode())
     return digest.hexdigest()[:16]
@@ -179,7 +174,7 @@ class Progress:
     def total(self) -> int:
         """Kernels of the fast engine."""
         here = Path(__file__).parent
-        return sum(f.read_text().count("\n@kernel(") for f in here.glob("kernels_*.py"))
+        return sum(f.read_text().count("\n@kernel(") for f in here.glob("*.py"))
 
     def compiling(self) -> None:
         """A kernel is not in the cache; the first one is worth a word."""

@@ -255,7 +255,7 @@ def fill_group(tyctx, bits, target):
 
 @intrinsic
 def random_words(tyctx, block, seed, target):
-    """Write the 64 random words of 16 consecutive Philox blocks (stream 0); see isa/numbers/rng.py."""
+    """Write the 64 random words of 16 consecutive Philox blocks (stream 0), isa/numbers/rng.py."""
 
     def codegen(context, builder, signature, args):
         e, b = Emit(builder), builder
