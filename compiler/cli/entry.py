@@ -11,7 +11,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-EXIT_INTERRUPTED = 128 + signal.SIGINT
+from snncc.compiler.driver.exits import EXIT_INTERRUPTED
 
 
 class Told(SystemExit):

@@ -14,11 +14,8 @@ from typing import Any, NoReturn
 import click
 
 from snncc.compiler.driver.evidence import EVIDENCE
+from snncc.compiler.driver.exits import EXIT_INPUT, EXIT_INTERRUPTED
 from snncc.compiler.driver.streams import OUTSIDE, drop_output, guarded_streams
-
-EXIT_INPUT = 1
-EXIT_INTERNAL = 70
-EXIT_INTERRUPTED = 130
 
 
 class Roof(click.Group):

@@ -32,7 +32,7 @@ from snncc.compiler.driver.build import TO_PHASED, Request, import_model, lower
 from snncc.compiler.driver.data import check_classes, doubtful_scale, find_data
 from snncc.compiler.driver.doubts import overflow_doubts
 from snncc.compiler.driver.execute import Program, Result, load_program, run_program
-from snncc.compiler.driver.failure import Stopped, versions
+from snncc.compiler.driver.failure import Stopped
 from snncc.compiler.driver.identity import identity_of
 from snncc.compiler.driver.interface import Interface, expose_spikes, interface_of
 from snncc.compiler.driver.machines import DEFAULT_TARGET, find_machine
@@ -49,6 +49,7 @@ from snncc.compiler.driver.trainer import (
     fit,
     steps_per_epoch,
 )
+from snncc.compiler.driver.versions import versions
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.layers import parameter_layers

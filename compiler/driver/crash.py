@@ -17,7 +17,7 @@ from pathlib import Path
 
 from snncc.compiler.diag import Diagnostic
 from snncc.compiler.driver.evidence import EVIDENCE
-from snncc.compiler.driver.failure import versions
+from snncc.compiler.driver.versions import versions
 from snncc.compiler.pipeline.manager import PassFailure
 from snncc.compiler.pipeline.reproducer import free_name
 

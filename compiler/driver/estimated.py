@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from snncc.compiler.cli.report.facts import CAUSES, UNITS
 from snncc.compiler.diag import fail
+from snncc.compiler.driver.words import CAUSES, UNITS
 from snncc.isa.cost.estimate import KEY
 from snncc.isa.program.model import ObjectFile
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from snncc.compiler.diag import Diagnostic
 from snncc.compiler.driver.estimated import with_estimate
-from snncc.compiler.driver.failure import versions
 from snncc.compiler.driver.interface import Interface
 from snncc.compiler.driver.overflow import Watch, lost_warnings
 from snncc.compiler.driver.simulate import Chip, read_program
+from snncc.compiler.driver.versions import versions
 from snncc.isa.program.file import ObjectFile, to_bytes
 from snncc.isasim.observe.hooks import Tracer
 from snncc.isasim.system import Options

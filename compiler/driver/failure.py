@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from snncc.compiler.cli.roof import EXIT_INPUT, EXIT_INTERNAL
 from snncc.compiler.diag import CompileError, Diagnostic
+from snncc.compiler.driver.crash import report_crash
+from snncc.compiler.driver.exits import EXIT_INPUT, EXIT_INTERNAL
 from snncc.compiler.driver.streams import OUTSIDE
 
 
@@ -32,8 +32,6 @@ def explain(error: Exception, words: Sequence[str] = ()) -> tuple[str, int]:
         case Stopped():
             return str(error), error.code
         case CompileError() if any(d.code == "E0006" for d in error.diagnostics):
-            from snncc.compiler.driver.crash import report_crash
-
             return report_crash(error, words), EXIT_INTERNAL
         case CompileError():
             return str(error), EXIT_INPUT
@@ -44,8 +42,6 @@ def explain(error: Exception, words: Sequence[str] = ()) -> tuple[str, int]:
         case MemoryError():
             return _one("E0032", "not enough memory for this model on this computer"), EXIT_INPUT
         case _:
-            from snncc.compiler.driver.crash import report_crash
-
             return report_crash(error, words), EXIT_INTERNAL
 
 
@@ -59,16 +55,3 @@ def show_validation(validation: object) -> None:
 
 def _one(code: str, message: str, where: str = "") -> str:
     return str(Diagnostic(code, message, where))
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that results depend on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in ("snncc", "numpy", "numba", "onnx"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return found

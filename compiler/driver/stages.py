@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snncc.compiler.driver.execute import Program
-from snncc.compiler.driver.failure import versions
+from snncc.compiler.driver.versions import versions
 from snncc.compiler.ir.core import Module
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.plan import Step

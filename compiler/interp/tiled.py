@@ -15,14 +15,14 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.backend.emit import export_entry, initial_data, tensor_entry
 from snncc.compiler.interp.numerics import Array, Fp16
 from snncc.compiler.interp.tile_lanes import LaneCall, Stream, run_lanes
 from snncc.compiler.interp.tile_memory import Actors, Memory, TileError
 from snncc.compiler.interp.tile_ops import OPS, Call, Place
 from snncc.compiler.interp.tile_windows import WINDOW_OPS
 from snncc.compiler.ir.core import Block, Module, Op, Value
-from snncc.compiler.passes.lowering.lower_to_core import microprograms
+from snncc.compiler.ir.microprograms import microprograms
+from snncc.compiler.ir.tensor_table import export_entry, initial_data, tensor_entry
 from snncc.isa.program.layout import TensorEntry, read_tensor, write_tensor
 
 Affine = tuple[int, ...]

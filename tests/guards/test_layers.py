@@ -49,6 +49,11 @@ FORBIDDEN = [
     ("compiler/frontend/x.py", "from snncc.compiler.pipeline import spec", "frontend must not"),
     ("compiler/passes/graph/x.py", "from ..tiling import search", "passes/graph must not import"),
     ("compiler/passes/graph/x.py", "import snncc.compiler.passes.tiling.search", "passes/graph"),
+    ("compiler/interp/x.py", "from snncc.compiler.passes.tiling import x", "interp must not reach"),
+    ("compiler/interp/x.py", "from snncc.compiler.backend import emit", "interp must not reach"),
+    ("compiler/config/x.py", "from snncc.compiler.ir import core", "config must not reach"),
+    ("compiler/frontend/x.py", "from snncc.compiler.export import onnx", "frontend must not reach"),
+    ("compiler/driver/x.py", "from snncc.compiler.cli.main import main", "nothing imports the com"),
     ("compiler/__init__.py", "from snncc.compiler.ir import core", "must import nothing"),
 ]
 
@@ -68,7 +73,7 @@ ALLOWED = [
     ("compiler/cli/main.py", "from snncc.isasim import core\nfrom snncc.assembler import parse"),
     ("compiler/backend/emit.py", "from ..passes.mapping import route\nfrom snncc.isa import spec"),
     ("compiler/pipeline/registry.py", "import_module('snncc.compiler.passes')"),
-    ("compiler/passes/graph/x.py", "from ..tiling._cost import bytes\nfrom .. import _shared"),
+    ("compiler/passes/graph/x.py", "from ..tiling.kit.cost import bytes"),
     ("compiler/passes/graph/x.py", "from . import y\nfrom ...pipeline.registry import rule"),
     ("compiler/api.py", "from .backend import emit\nfrom .frontend import onnx"),
     ("models/make.py", "import onnx\nfrom . import shapes"),
@@ -79,6 +84,28 @@ ALLOWED = [
 def test_what_the_layers_allow(tmp_path: Path, file: str, text: str) -> None:
     plant(tmp_path, file, text)
     assert list(imports(tmp_path))
+    assert violations(tmp_path) == []
+
+
+def test_a_circle_of_folders_is_found(tmp_path: Path) -> None:
+    for folder in (
+        "isasim/__init__.py",
+        "isasim/machine/__init__.py",
+        "isasim/observe/__init__.py",
+    ):
+        plant(tmp_path, folder, "")
+    plant(tmp_path, "isasim/machine/chip.py", "from snncc.isasim.observe.hooks import Hook")
+    plant(tmp_path, "isasim/observe/trace.py", "from snncc.isasim.machine.core import Core")
+    (found,) = violations(tmp_path)
+    assert "isasim/machine/chip.py:1: snncc.isasim.machine imports snncc.isasim.observe" in found
+    assert "isasim/observe/trace.py:1: snncc.isasim.observe imports snncc.isasim.machine" in found
+
+
+def test_files_beside_folders_are_floors_of_their_own(tmp_path: Path) -> None:
+    for file in ("isasim/__init__.py", "isasim/machine/__init__.py", "isasim/faults.py"):
+        plant(tmp_path, file, "")
+    plant(tmp_path, "isasim/machine/chip.py", "from snncc.isasim.faults import Trap")
+    plant(tmp_path, "isasim/system.py", "from snncc.isasim.machine.chip import Chip")
     assert violations(tmp_path) == []
 
 

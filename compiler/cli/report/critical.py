@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from snncc.compiler.cli.report.charts import bar, legend
-from snncc.compiler.cli.report.facts import UNITS, Stats, layer_name
+from snncc.compiler.cli.report.facts import Stats, layer_name
 from snncc.compiler.cli.report.parts import escape
+from snncc.compiler.driver.words import UNITS
 
 WHAT: Final[dict[str, str]] = {
     **UNITS,

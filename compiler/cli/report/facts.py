@@ -6,29 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from snncc.compiler.driver.words import CAUSES, UNITS
+
 Stats: TypeAlias = Mapping[str, Any]
 
-UNITS: Final[dict[str, str]] = {
-    "seq": "sequencers",
-    "dma": "DMA units",
-    "noc": "network units",
-    "fp": "forward engines (fp)",
-    "bp": "back-propagation engines (bp)",
-    "wg": "weight-gradient engines (wg)",
-    "vpu": "vector units (vpu)",
-}
-CAUSES: Final[dict[str, str]] = {
-    "empty": "nothing to do yet",
-    "semaphore": "waiting for other units",
-    "message": "waiting for a message",
-    "credit": "waiting for room at the receiver",
-    "dram": "waiting for the DRAM bus",
-    "link": "waiting for a link",
-    "latency": "waiting for results under way",
-    "queue": "waiting for room in a queue",
-    "fetch": "fetching code",
-    "done": "finished",
-}
 BOUND: Final = 0.5
 """From this share of the time on, a resource is called the bottleneck."""
 

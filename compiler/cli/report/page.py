@@ -9,9 +9,7 @@ from snncc.compiler.cli.report import charts, critical, memory
 from snncc.compiler.cli.report.critical import following, sentence
 from snncc.compiler.cli.report.estimate import estimate
 from snncc.compiler.cli.report.facts import (
-    CAUSES,
     ENERGY,
-    UNITS,
     Stats,
     bytes_of,
     energy_parts,
@@ -23,6 +21,7 @@ from snncc.compiler.cli.report.facts import (
     si,
 )
 from snncc.compiler.cli.report.parts import MADE_BY, escape, percent, section, table
+from snncc.compiler.driver.words import CAUSES, UNITS
 
 ROWS: Final = 160
 """Rows of the heat map over time at most; beyond that, one row per core."""

@@ -10,6 +10,7 @@ from typing import cast
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Attribute, Block, Func, Location, Module, Op, Value, op
+from snncc.compiler.ir.microprograms import microprograms
 from snncc.compiler.passes.lowering.kit.registers import TIME_REGISTER, Registers
 from snncc.compiler.passes.lowering.kit.select import CoreWriter
 from snncc.compiler.passes.lowering.kit.sync import END, START, synchronise
@@ -17,16 +18,9 @@ from snncc.compiler.passes.lowering.kit.tree import build_tree
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.microprograms.text import parse_micro
 from snncc.isa.spec import Unit
 
 BARRIER_TAG = 0
-
-
-def microprograms(module: Module) -> dict[str, MicroProgram]:
-    """Return the module's microprograms by name, in their order."""
-    texts = cast("dict[str, str]", module.attrs.get("microprograms", {}))
-    return {name: parse_micro(text.splitlines()) for name, text in texts.items()}
 
 
 @compiler_pass(takes="mapped", gives="core", options=NoOptions)

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from snncc.compiler.ir.build import Builder, broadcast
 from snncc.compiler.ir.core import Attribute, Block, Func, Module, Op, Value, tensor
 from snncc.compiler.ir.training import Training, training_of
-from snncc.compiler.passes.phases.adjoint.phase import PHASE_RULES, Outer
+from snncc.compiler.passes.phases.adjoint.phase import PHASE_RULES
 from snncc.compiler.passes.phases.adjoint.region import Deferred, RegionTape, propagate, prune
 from snncc.compiler.passes.phases.adjoint.scan import ReverseScan, active_in_scan
+from snncc.compiler.passes.phases.adjoint.tape import Outer
 from snncc.compiler.passes.phases.kit.emit import build_map, cast_map, full, map_one
 from snncc.compiler.passes.phases.kit.loss_scale import scale_state, unscaled
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass

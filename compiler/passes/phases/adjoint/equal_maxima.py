@@ -6,14 +6,10 @@ along the axis, as ``torch.max(x, dim)`` does.  Over several axes at once it is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from snncc.compiler.ir.build import Builder, ints, text
 from snncc.compiler.ir.core import Op, Value
+from snncc.compiler.passes.phases.adjoint.tape import PhaseTape
 from snncc.compiler.passes.phases.kit.emit import map_one, number_value, region_const
-
-if TYPE_CHECKING:
-    from snncc.compiler.passes.phases.adjoint.phase import PhaseTape
 
 
 def is_shared(op: Op) -> bool:

@@ -20,29 +20,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from snncc.compiler.ir.build import Builder, number, text
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.ir.surrogate import constant, derivative
-
-
-class Tape(Protocol):
-    """What a rule may ask: the block being written, forward values, and where adjoints go."""
-
-    b: Builder
-
-    def fwd(self, value: Value) -> Value:
-        """Return a forward value in the block being written."""
-        ...
-
-    def wants(self, value: Value) -> bool:
-        """Whether an operand needs an adjoint."""
-        ...
-
-    def give(self, value: Value, adjoint: Value) -> None:
-        """Add to the adjoint of an operand."""
-        ...
+from snncc.compiler.passes.phases.adjoint.tape import Tape
 
 
 def known(v: Value) -> float | None:

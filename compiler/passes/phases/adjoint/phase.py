@@ -16,28 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from snncc.compiler.ir.build import Builder, flag, integer, ints, text
 from snncc.compiler.ir.core import Attribute, Op, Value
 from snncc.compiler.passes.phases.adjoint.equal_maxima import max_gradient, max_gradient_over_time
-from snncc.compiler.passes.phases.adjoint.ew import Tape
+from snncc.compiler.passes.phases.adjoint.tape import PhaseTape
 from snncc.compiler.passes.phases.kit.emit import cast_map, map_one, region_const
-
-Outer: TypeAlias = Callable[[Builder, Value | None, Value], Value]
-
-
-class PhaseTape(Tape, Protocol):
-    """What a structural rule may ask."""
-
-    def outer(self, weight: Value, x: Value | None, g: Value, emit: Outer) -> None:
-        """Add a parameter gradient that sums over all steps of x and g."""
-        ...
-
-    def fit(self, value: Value, g: Value) -> Value:
-        """Sum an adjoint over the axes along which its value was repeated."""
-        ...
-
 
 PhaseRule: TypeAlias = Callable[[PhaseTape, Op, Sequence[Value | None]], None]
 _WINDOW = ("stride", "padding", "dilation", "groups", "rank")
