@@ -1,11 +1,12 @@
-"""Map the top-level source folders to packages under the ``snncc`` namespace."""
+"""Map the top-level source folders to packages of ``snncc``; the links there are not followed."""
 
 from setuptools import find_packages, setup
 
 FOLDERS = ("isa", "assembler", "isasim", "compiler", "models")
 
 setup(
-    packages=[f"snncc.{f}" for f in FOLDERS]
+    packages=["snncc"]
+    + [f"snncc.{f}" for f in FOLDERS]
     + [f"snncc.{f}.{sub}" for f in FOLDERS for sub in find_packages(f)],
-    package_dir={f"snncc.{f}": f for f in FOLDERS},
+    package_dir={"snncc": "snncc"} | {f"snncc.{f}": f for f in FOLDERS},
 )

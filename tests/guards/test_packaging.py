@@ -31,11 +31,14 @@ def build_wheel(source: Path, out: Path) -> set[str]:
 def copy_tree(target: Path) -> list[str]:
     """Copy what the wheel is built from to ``target``; return the files of the source folders."""
     sources = tree.files(*FOLDERS)
+    own = tree.files("snncc/*.py", "snncc/py.typed")
     top = tree.files("pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in")
-    for name in [*sources, *top]:
+    for name in [*sources, *own, *top]:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tree.ROOT / name, target / name)
-    return sources
+    for folder in FOLDERS:
+        (target / "snncc" / folder).symlink_to(Path("..", folder))
+    return sources + [name.removeprefix("snncc/") for name in own]
 
 
 def is_installed(name: str) -> bool:
@@ -67,12 +70,14 @@ def test_every_folder_with_modules_is_a_package() -> None:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_source_folder_is_typed_and_linked_for_the_checkers(folder: str) -> None:
     assert (tree.ROOT / folder / "py.typed").is_file()
-    assert (tree.ROOT / "typeroot/snncc" / folder).resolve() == tree.ROOT / folder
+    link = tree.ROOT / "snncc" / folder
+    assert link.is_symlink()
+    assert link.readlink() == Path("..", folder), "a link that holds wherever the tree lies"
 
 
-def test_nothing_at_the_root_shadows_the_namespace() -> None:
-    assert not (tree.ROOT / "snncc").exists()
-    assert not (tree.ROOT / "snncc.py").exists()
+def test_the_package_has_its_links_and_three_files() -> None:
+    own = {"__init__.py", "__main__.py", "py.typed"}
+    assert {p.name for p in (tree.ROOT / "snncc").iterdir()} - {"__pycache__"} == {*own, *FOLDERS}
     assert not (tree.ROOT / "__init__.py").exists()
 
 

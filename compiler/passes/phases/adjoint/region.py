@@ -14,7 +14,8 @@ from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.clone import clone_op
 from snncc.compiler.ir.core import Block, Location, Op, Value, tensor
 from snncc.compiler.passes.phases.adjoint.ew import DIFFERENTIABLE, RULES, Emit
-from snncc.compiler.passes.phases.adjoint.phase import PHASE_RULES, Outer
+from snncc.compiler.passes.phases.adjoint.phase import PHASE_RULES
+from snncc.compiler.passes.phases.adjoint.tape import Outer
 
 
 def propagate(block: Block, active: Iterable[Value]) -> set[Value]:
