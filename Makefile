@@ -79,11 +79,11 @@ format: dev ## let ruff rewrite the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: dev ## regenerate docs/isa.md, docs/errors.md and docs/config.md
-	mkdir -p docs
+docs: dev ## regenerate docs/isa.md, errors.md, config.md and the list of rooms in layout.md
 	$(BIN)/snncc isa --format md > docs/isa.md.new && mv docs/isa.md.new docs/isa.md
 	$(BIN)/snncc report errors --format md > docs/errors.md.new && mv docs/errors.md.new docs/errors.md
 	$(BIN)/snncc report config --format md > docs/config.md.new && mv docs/config.md.new docs/config.md
+	PYTHONPATH=tests $(BIN)/python -m guards.rooms
 
 golden: dev ## rewrite the expected files of the golden tests; read the diff before you commit it
 	$(PYTEST) --update-golden tests/golden

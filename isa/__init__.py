@@ -1,1 +1,1 @@
-"""The ground floor: instruction table, numeric contract, machines, cost model, object file."""
+"""The ground floor: instructions, numbers, machines, costs, object files."""

@@ -1,1 +1,1 @@
-"""What `snncc check` finds out about a model."""
+"""What the commands and the Python interface share: import, compile, run, train."""

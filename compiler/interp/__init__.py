@@ -1,5 +1,1 @@
-"""The interpreter of the graph and phased stages."""
-
-from snncc.compiler.interp.evaluate import evaluate
-
-__all__ = ["evaluate"]
+"""The interpreter of the stages graph, phased, tiled and mapped: what a module computes."""

@@ -1,1 +1,1 @@
-"""The intermediate forms: types, operations, text, verifier, interpreter."""
+"""The one SSA structure of all stages: text, parser, verifier, op definitions."""

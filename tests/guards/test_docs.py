@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from guards import tree
+from guards import rooms, tree
 from snncc.compiler.cli.main import cli
 from snncc.isa.diagnostics.errors import CODES
 
@@ -27,6 +27,13 @@ def test_page_is_up_to_date(words: str, page: str) -> None:
     done = CliRunner().invoke(cli, words.split())
     assert done.exit_code == 0
     assert done.stdout == (tree.ROOT / page).read_text(encoding="utf-8"), "run `make docs`"
+
+
+def test_the_list_of_rooms_is_up_to_date() -> None:
+    page = rooms.PAGE.read_text(encoding="utf-8")
+    assert page.count(rooms.BEGIN) == page.count(rooms.END) == 1
+    assert all(rooms.rooms().values()), "every room says what is in it"
+    assert rooms.with_rooms(page) == page, "run `make docs`"
 
 
 def test_every_error_code_has_a_test() -> None:

@@ -1,1 +1,1 @@
-"""The fast engine: instructions on numba kernels."""
+"""The numba kernels, the code they are made from and the cache that keeps it."""

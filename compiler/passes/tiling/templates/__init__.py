@@ -1,1 +1,1 @@
-"""What the tiling templates are built with."""
+"""One template per kind of phased op: loops, buffers and kernels of a task."""
