@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from snncc.compiler.ir.components import components
 from snncc.compiler.ir.core import Block, Op
 
 
@@ -31,46 +32,6 @@ def _successors(ops: Sequence[Op]) -> dict[Op, list[Op]]:
     return after
 
 
-def _components(ops: Sequence[Op], after: dict[Op, list[Op]]) -> list[list[Op]]:
-    """Tarjan's strongly connected components, iterative; a component comes after its users."""
-    index: dict[Op, int] = {}
-    low: dict[Op, int] = {}
-    stack: list[Op] = []
-    inside: set[Op] = set()
-    out: list[list[Op]] = []
-    for root in ops:
-        if root in index:
-            continue
-        work: list[tuple[Op, Iterator[Op]]] = []
-
-        def enter(node: Op, work: list[tuple[Op, Iterator[Op]]] = work) -> None:
-            index[node] = low[node] = len(index)
-            stack.append(node)
-            inside.add(node)
-            work.append((node, iter(after[node])))
-
-        enter(root)
-        while work:
-            node, rest = work[-1]
-            following = next((n for n in rest if n not in index or n in inside), None)
-            if following is not None:
-                if following not in index:
-                    enter(following)
-                else:
-                    low[node] = min(low[node], index[following])
-                continue
-            work.pop()
-            if work:
-                low[work[-1][0]] = min(low[work[-1][0]], low[node])
-            if low[node] == index[node]:
-                found: list[Op] = []
-                while not found or found[-1] is not node:
-                    found.append(stack.pop())
-                    inside.discard(found[-1])
-                out.append(found)
-    return out
-
-
 def groups(block: Block) -> list[Group]:
     """Return the ops of a block in groups, each after what it reads, text order where possible."""
     ops = list(block.ops)
@@ -79,7 +40,9 @@ def groups(block: Block) -> list[Group]:
     place = {o: i for i, o in enumerate(ops)}
     after = _successors(ops)
     members = {
-        o: tuple(sorted(c, key=place.__getitem__)) for c in _components(ops, after) for o in c
+        o: tuple(sorted(c, key=place.__getitem__))
+        for c in components(ops, after.__getitem__)
+        for o in c
     }
     waiting: dict[tuple[Op, ...], set[tuple[Op, ...]]] = {m: set() for m in members.values()}
     for o, users in after.items():

@@ -14,8 +14,8 @@ from snncc.compiler.frontend.flat.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import Arr
 from snncc.compiler.frontend.neurons.core import Core, Graph, Unfit, close
 from snncc.compiler.frontend.neurons.identify import Neuron, identify, levels, strip
+from snncc.compiler.frontend.time.cycles import cycles
 from snncc.compiler.frontend.time.rolled import RNode, resolve
-from snncc.compiler.frontend.time.scc import components
 
 BENDING = frozenset({"Relu", "Abs", "Sign", "Floor", "Ceil", "Round", "Clip", "Max", "Min", "Pow"})
 """Operators that give a spike back as it is, but not its gradient."""
@@ -38,7 +38,7 @@ def recognise(roots: list[RNode]) -> list[Neuron]:
 
     found: list[Neuron] = []
     outputs = {resolve(r).id for r in roots}
-    for group in components(graph.order, inside):
+    for group in cycles(graph.order, inside):
         mine = [c for n in group for c in compares.get(n.id, [])]
         mine.sort(key=lambda c: graph.place[c[0].id])
         neuron = _recognise_group(group, graph, mine, outputs)

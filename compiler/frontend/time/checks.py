@@ -6,10 +6,10 @@ import numpy as np
 
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat.flat import Arr, Val, attr_int
+from snncc.compiler.frontend.time.cycles import cycles
 from snncc.compiler.frontend.time.probe import SCALES, Probe
 from snncc.compiler.frontend.time.roll import Check, Roller
 from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve, users
-from snncc.compiler.frontend.time.scc import components
 from snncc.compiler.frontend.time.stepops import data_operands
 
 MAX_STATES = 12
@@ -154,7 +154,7 @@ def _delay_late(failing: list[Check]) -> bool:
     from what the layer, with its bias, makes of zeros.
     """
     cone = reachable(resolve(c.node) for c in failing)
-    cyclic = {n.id for group in components(cone, lambda n: True) for n in group}
+    cyclic = {n.id for group in cycles(cone, lambda n: True) for n in group}
     late: set[int] = set()
     for n in cone:  # operands first
         ins = [resolve(i) for i in n.ins]

@@ -19,9 +19,9 @@ from snncc.compiler.frontend.flat.rules import broken_rules_are_diagnostics
 from snncc.compiler.frontend.neurons.fuse import Layer
 from snncc.compiler.frontend.neurons.metadata import Namer
 from snncc.compiler.frontend.neurons.neuron_attrs import guess_framework
+from snncc.compiler.frontend.time.cycles import cycles
 from snncc.compiler.frontend.time.parameters import holds_parameter, per_step_names
 from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve, users
-from snncc.compiler.frontend.time.scc import components
 from snncc.compiler.frontend.time.timing import RESHAPES
 from snncc.compiler.frontend.time.unroll import Output, Rolled
 from snncc.compiler.frontend.writer.batch import BatchAxes
@@ -206,7 +206,7 @@ class Emitter:
         shown = {resolve(o.node).id for o in outputs}
         self.use_count = {i: len(u) + (i in shown) for i, u in users(order).items()}
         self.user_of = {i: u[0] for i, u in users(order).items()}
-        self.recurrent = {n.id for group in components(order, lambda _: True) for n in group}
+        self.recurrent = {n.id for group in cycles(order, lambda _: True) for n in group}
         for n in order:
             moving = n.op in ("Input", "SeqInput", "SeqConst", "Delay")
             if not moving and all(i.id in self.fixed for i in map(resolve, n.ins)):
