@@ -8,25 +8,25 @@ import click
 
 from snncc.compiler.cli.roof import Roof
 
-_HERE = "snncc.compiler.cli.commands."
+_COMMANDS = "snncc.compiler.cli.commands."
 GC_THRESHOLD = (200_000, 20, 50)
 """Cycles are collected more rarely than Python does: a module's ops refer to one another, and the
 collector would look at all of them again and again."""
 COMMANDS = {
-    "demo": (_HERE + "demo", "demo", "Train a small network on a simulated chip (start here)."),
-    "check": (_HERE + "check", "check", "Say what snncc makes of a model, node by node."),
-    "compile": (_HERE + "compile", "compile_", "Turn a model into a program (.snnx)."),
-    "run": (_HERE + "run", "run", "Simulate one step of a program or model."),
-    "train": (_HERE + "train", "train", "Train a model on the simulated chip."),
-    "export": (_HERE + "export", "export", "Write a model as NIR or ONNX."),
-    "opt": (_HERE + "opt", "opt", "Run named passes on textual IR."),
-    "asm": (_HERE + "assembly", "asm", "Assemble a program by hand."),
-    "dis": (_HERE + "assembly", "dis", "Show a program as assembly text."),
-    "isa": (_HERE + "reference", "isa", "Show the instruction set."),
-    "targets": (_HERE + "reference", "targets", "List the machines, or show one."),
-    "report": (_HERE + "report", "report", "Show where a run's time and energy went (HTML)."),
-    "selftest": (_HERE + "selftest.command", "selftest", "Check this installation."),
-    "completion": (_HERE + "reference", "completion", "Print a shell completion script."),
+    "demo": (_COMMANDS + "demo", "demo", "Train a small network on a simulated chip (start here)."),
+    "check": (_COMMANDS + "check", "check", "Say what snncc makes of a model, node by node."),
+    "compile": (_COMMANDS + "compile", "compile_", "Turn a model into a program (.snnx)."),
+    "run": (_COMMANDS + "run", "run", "Simulate one step of a program or model."),
+    "train": (_COMMANDS + "train", "train", "Train a model on the simulated chip."),
+    "export": (_COMMANDS + "export", "export", "Write a model as NIR or ONNX."),
+    "opt": (_COMMANDS + "opt", "opt", "Run named passes on textual IR."),
+    "asm": (_COMMANDS + "assembly", "asm", "Assemble a program by hand."),
+    "dis": (_COMMANDS + "assembly", "dis", "Show a program as assembly text."),
+    "isa": (_COMMANDS + "reference", "isa", "Show the instruction set."),
+    "targets": (_COMMANDS + "reference", "targets", "List the machines, or show one."),
+    "report": (_COMMANDS + "report", "report", "Show where a run's time and energy went (HTML)."),
+    "selftest": ("snncc.compiler.cli.selftest.command", "selftest", "Check this installation."),
+    "completion": (_COMMANDS + "reference", "completion", "Print a shell completion script."),
 }
 
 HELP = """Compile spiking neural networks for chips that train them, and simulate those chips.

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from snncc.compiler.diag import CompileError, Diagnostic
-from snncc.compiler.driver.crash import report_crash
 from snncc.compiler.driver.exits import EXIT_INPUT, EXIT_INTERNAL
 from snncc.compiler.driver.streams import OUTSIDE
 
@@ -32,7 +31,7 @@ def explain(error: Exception, words: Sequence[str] = ()) -> tuple[str, int]:
         case Stopped():
             return str(error), error.code
         case CompileError() if any(d.code == "E0006" for d in error.diagnostics):
-            return report_crash(error, words), EXIT_INTERNAL
+            return _report(error, words), EXIT_INTERNAL
         case CompileError():
             return str(error), EXIT_INPUT
         case OSError() if error.filename is not None and error.strerror:
@@ -42,7 +41,13 @@ def explain(error: Exception, words: Sequence[str] = ()) -> tuple[str, int]:
         case MemoryError():
             return _one("E0032", "not enough memory for this model on this computer"), EXIT_INPUT
         case _:
-            return report_crash(error, words), EXIT_INTERNAL
+            return _report(error, words), EXIT_INTERNAL
+
+
+def _report(error: Exception, words: Sequence[str]) -> str:
+    from snncc.compiler.driver.crash import report_crash  # it loads the compiler
+
+    return report_crash(error, words)
 
 
 def show_validation(validation: object) -> None:
