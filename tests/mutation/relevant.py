@@ -202,7 +202,7 @@ RELEVANT: Final[dict[str, Tests]] = {
     "compiler/frontend/export_*.py": Tests(
         (COMPILER + "frontend/export",), (ONNX + "test_functions.py",)
     ),
-    "compiler/export/exporter_functions.py": Tests((ONNX + "test_functions.py",)),
+    "compiler/export/onnx_functions.py": Tests((ONNX + "test_functions.py",)),
     "compiler/frontend/*.py": Tests(
         (
             ONNX + "test_comparisons.py",

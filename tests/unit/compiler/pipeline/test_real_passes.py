@@ -12,7 +12,7 @@ files = []
 package = importlib.import_module(registry.PASSES_PACKAGE)
 for folder in pkgutil.iter_modules(package.__path__):
     inner = importlib.import_module(f"{package.__name__}.{folder.name}")
-    files += [m.name for m in pkgutil.iter_modules(inner.__path__) if m.name[0] != "_"]
+    files += [m.name for m in pkgutil.iter_modules(inner.__path__) if not m.ispkg]
 found = registry.passes()
 print(json.dumps({
     "files": sorted(f.replace("_", "-") for f in files),

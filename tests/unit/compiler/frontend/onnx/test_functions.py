@@ -16,7 +16,7 @@ from guards import tree
 from onnx_models import Array, agree, load, neurons, run_file, run_module
 from pytorch_results import PyTorch
 from snncc.compiler.diag import CompileError
-from snncc.compiler.export.exporter_functions import (
+from snncc.compiler.export.onnx_functions import (
     COMPARES,
     DYNAMICS,
     RESETS,
