@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from math import frexp, isfinite
 from typing import Literal, TypeAlias, cast
 
-from snncc.compiler.config.schema import SURROGATES, Key, Value
+from snncc.compiler.config.schema import Key, Value
 from snncc.compiler.diag import DiagnosticSink
+from snncc.compiler.ir.surrogate import SURROGATES, rule_of
 
 Origin: TypeAlias = Literal["flag", "config", "metadata", "pattern", "default"]
 Place: TypeAlias = Callable[[str], str]
@@ -37,36 +38,35 @@ def read_surrogate(
     if name is None:
         sink.error("E0355", "[surrogate] has no name", place(""), help='add name = "atan"')
         return None
-    rule = SURROGATES.get(str(name).replace("_", "-"))
+    rule = rule_of(str(name))
     if rule is None:
-        known = ", ".join(SURROGATES)
+        known = [each.config_name for each in SURROGATES.values()]
         sink.error(
             "E0353",
             f"unknown surrogate {name!r}",
             place("name"),
-            help=suggest(name, SURROGATES) or f"one of {known}",
+            help=suggest(name, known) or f"one of {', '.join(known)}",
         )
         return None
     params = dict(rule.params)
-    synonyms = dict(rule.synonyms)
     for key, value in table.items():
-        target = synonyms.get(key, key)
+        target = rule.synonyms.get(key, key)
         if key == "name":
             continue
         if target not in params:
             sink.error(
                 "E0351",
-                f"surrogate {rule.name} has no parameter {key!r}",
+                f"surrogate {rule.config_name} has no parameter {key!r}",
                 place(key),
                 help=suggest(key, params) or f"its parameters: {', '.join(params) or 'none'}",
             )
         elif isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
             sink.error("E0352", f"{key} is {value!r}, not a number", place(key))
-        elif value <= 0 and target != "mu":
+        elif value <= 0 and target not in rule.signed:
             sink.error("E0352", f"{key} is {value:g}; it must be above 0", place(key))
         else:
             params[target] = float(value)
-    return Surrogate(rule.name, params, origin)
+    return Surrogate(rule.config_name, params, origin)
 
 
 def check_value(key: Key, value: object, where: str, sink: DiagnosticSink) -> Value:

@@ -28,10 +28,10 @@ from snncc.compiler.config.schema import (
     BY_PATH,
     RESET_GRADIENTS,
     SECTIONS,
-    SURROGATES,
     Value,
 )
 from snncc.compiler.diag import DiagnosticSink, fail
+from snncc.compiler.ir.surrogate import rule_of
 from snncc.isa.files.toml_text import TomlError, read_toml
 
 MAX_BYTES = 1 << 20
@@ -129,11 +129,12 @@ class Config:
         name, _, rest = text.partition(":")
         table: dict[str, object] = {"name": name}
         sink = DiagnosticSink()
-        rule = SURROGATES.get(name)
+        rule = rule_of(name)
+        places = list(rule.params) if rule else []
         for i, part in enumerate(p for p in rest.split(",") if p):
             key, eq, value = part.partition("=")
-            if not eq and rule is not None and i < len(rule.params):
-                key, value = rule.params[i][0], key
+            if not eq and i < len(places):
+                key, value = places[i], key
             try:
                 table[key.strip()] = float(value)
             except ValueError:

@@ -35,64 +35,6 @@ class Key:
         return self.path.rpartition(".")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class SurrogateRule:
-    """A surrogate derivative: its parameters with defaults, and the formula, u = h - theta."""
-
-    name: str
-    params: tuple[tuple[str, float], ...]
-    formula: str
-    synonyms: tuple[tuple[str, str], ...] = ()
-
-
-SURROGATES = {
-    rule.name: rule
-    for rule in (
-        SurrogateRule(
-            "atan",
-            (("alpha", 2.0),),
-            "alpha/2 / (1 + (pi/2*alpha*u)^2)",
-            (("slope", "alpha"),),
-        ),
-        SurrogateRule("fast-sigmoid", (("slope", 25.0),), "1 / (1 + slope*|u|)^2"),
-        SurrogateRule(
-            "sigmoid",
-            (("alpha", 4.0),),
-            "alpha * sg * (1 - sg), sg = 1/(1+exp(-alpha*u)), in its overflow-free form",
-            (("slope", "alpha"),),
-        ),
-        SurrogateRule(
-            "super-spike",
-            (("alpha", 1.0),),
-            "1 / (1 + alpha*|u|)^2",
-            (("slope", "alpha"),),
-        ),
-        SurrogateRule(
-            "exponential",
-            (("width", 0.5), ("scale", 1.0)),
-            "scale / (theta*width) * exp(-|u| / (theta*width))",
-        ),
-        SurrogateRule(
-            "periodic-exponential",
-            (("width", 0.5), ("scale", 1.0)),
-            "the exponential around every multiple of theta (multi-spike neurons)",
-        ),
-        SurrogateRule(
-            "gaussian",
-            (("mu", 0.0), ("sigma", 0.5), ("scale", 1.0)),
-            "scale / (sigma*sqrt(2*pi)) * exp(-(u-mu)^2 / (2*sigma^2))",
-        ),
-        SurrogateRule("rectangular", (("width", 1.0),), "1/width where |u| < width/2"),
-        SurrogateRule(
-            "triangular",
-            (("width", 1.0), ("scale", 1.0)),
-            "scale/width * max(0, 1 - |u|/width)",
-        ),
-        SurrogateRule("straight-through", (), "1"),
-    )
-}
-"""By the name that a configuration uses; the IR writes ``_`` for ``-``."""
-
 REDUCTIONS = ("sum", "mean", "max", "last", "none")
 
 KEYS: tuple[Key, ...] = (

@@ -29,18 +29,6 @@ BINARY = ("add", "sub", "mul", "div", "min", "max")
 UNARY = ("neg", "abs", "sqrt", "trunc", "floor")
 COMPARE = ("gt", "ge", "lt", "le", "eq")
 TABLES = ("exp", "exp2", "log", "log2", "tanh", "sigmoid", "rsqrt", "recip", "atan")
-SURROGATES = (
-    "atan",
-    "fast_sigmoid",
-    "super_spike",
-    "sigmoid",
-    "exponential",
-    "periodic_exponential",
-    "gaussian",
-    "rectangular",
-    "triangular",
-    "straight_through",
-)
 
 dialect(
     "ew",

@@ -1,20 +1,9 @@
-"""Surrogate derivatives, emitted as element-wise ops.
+"""Surrogate derivatives: one decorated function each; all that is known of it is in the decorator.
 
-With u = h - theta (``|.|``, ``e^``, all products and sums each rounded once, in this order):
-
-* atan(alpha): ``(alpha/2) / (1 + y*y)``, ``y = (pi/2*alpha) * u``
-* fast_sigmoid(slope), super_spike(alpha): ``1 / (d*d)``, ``d = 1 + k*|u|``
-* sigmoid(alpha): ``alpha * (y * (1 - y))``, ``y = sigmoid(-alpha*|u|)``: symmetric, no overflow
-* exponential(width, scale): ``(scale/w) * e^(-(|u|/w))``, ``w = theta*width``
-* periodic_exponential(width, scale): ``scale * e^(-(|p|/width))``; ``p = u`` below the threshold,
-  ``theta * (2*(n - floor(n)) - 1)``, ``n = h/theta - 1/2``, from it on
-* gaussian(mu, sigma, scale): ``(scale/(sigma*sqrt(2*pi))) * e^(-(z*z*(1/(2*sigma^2))))`` with
-  z = u - mu
-* rectangular(width): ``1/width where |u| < width/2 else 0``
-* triangular(width, scale): ``(scale/width) * max(0, 1 - |u|*(1/width))``
-* straight_through: 1
-
-The names and constants follow the frameworks: atan, sigmoid, rectangular and super_spike agree with
+A function emits the derivative dS/du of the spike at u = h - theta as element-wise ops; products
+and sums are rounded once each, in the order of its docstring.  The configuration, the DSL,
+attributes of ONNX functions, the manual (docs/config.md) and the checks of values follow from it.
+The constants follow the frameworks: atan, sigmoid, rectangular and super_spike agree with
 SpikingJelly, atan, fast_sigmoid and straight_through with snnTorch, super_spike and triangular
 with norse, exponential, periodic_exponential and gaussian with sinabs.
 """
@@ -23,24 +12,110 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from snncc.compiler.ir.build import Builder, number, text
 from snncc.compiler.ir.core import Attribute, Value
 
-DEFAULTS: Mapping[str, Mapping[str, float]] = {
-    "atan": {"alpha": 2.0},
-    "fast_sigmoid": {"slope": 25.0},
-    "super_spike": {"alpha": 1.0},
-    "sigmoid": {"alpha": 4.0},
-    "exponential": {"width": 0.5, "scale": 1.0},
-    "periodic_exponential": {"width": 0.5, "scale": 1.0},
-    "gaussian": {"mu": 0.0, "sigma": 0.5, "scale": 1.0},
-    "rectangular": {"width": 1.0},
-    "triangular": {"width": 1.0, "scale": 1.0},
-    "straight_through": {},
-}
-"""Parameters and their defaults."""
-DEFAULT: Mapping[str, Attribute] = {"name": "atan", "alpha": 2.0}
+
+class Formula:
+    """What a formula is written with: ``h``, ``theta``, ``u``, parameters by name, and ops."""
+
+    def __init__(
+        self, b: Builder, h: Value, theta: Value, u: Value, params: Mapping[str, float]
+    ) -> None:
+        self.b, self.h, self.theta, self.u, self.params = b, h, theta, u, params
+
+    def __getitem__(self, name: str) -> float:
+        return self.params[name]
+
+    def c(self, value: float) -> Value:
+        """Emit a constant."""
+        return constant(self.b, value)
+
+    def f(self, name: str, *operands: Value) -> Value:
+        """Emit an op of the dialect ``ew``."""
+        return self.b.one(f"ew.{name}", *operands)
+
+    def exp_neg(self, x: Value) -> Value:
+        """Emit exp(-x)."""
+        return self.b.one("ew.table", self.f("neg", x), fn="exp")
+
+    @property
+    def size(self) -> Value:
+        """Emit |u|."""
+        return self.f("abs", self.u)
+
+
+Emit: TypeAlias = Callable[[Formula], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class SurrogateRule:
+    """A surrogate derivative.
+
+    ``name`` is that of the IR; configurations may write ``-`` for ``_``.  Parameters have their
+    defaults, in the order in which they are given without a name; a value must be above 0 unless
+    its parameter is ``signed``.  ``formula`` is dS/du for people.  A ``flat`` one is the same at
+    every u, which is not computed for it.
+    """
+
+    name: str
+    params: Mapping[str, float]
+    formula: str
+    emit: Emit
+    synonyms: Mapping[str, str]
+    signed: frozenset[str]
+    flat: bool
+
+    @property
+    def config_name(self) -> str:
+        """The name with ``-``."""
+        return self.name.replace("_", "-")
+
+
+SURROGATES: dict[str, SurrogateRule] = {}
+"""All surrogates by the name of the IR."""
+
+
+def surrogate(
+    formula: str,
+    params: Mapping[str, float],
+    synonyms: Mapping[str, str] | None = None,
+    signed: tuple[str, ...] = (),
+    flat: bool = False,
+) -> Callable[[Emit], Emit]:
+    """Make a surrogate of a function that emits its derivative; the function's name is its name.
+
+    Raises ValueError where the row is not whole.
+    """
+
+    def register(emit: Emit) -> Emit:
+        name, others = emit.__name__, dict(synonyms or {})
+        problem = ""
+        if name in SURROGATES:
+            problem = "there is one of this name already"
+        elif not formula or not emit.__doc__:
+            problem = "it needs a formula and a docstring with the order of its operations"
+        elif missing := {*others.values(), *signed} - params.keys():
+            problem = f"there is no parameter {', '.join(sorted(missing))}"
+        elif taken := others.keys() & params.keys():
+            problem = f"{', '.join(sorted(taken))} is a parameter, not a synonym"
+        elif low := [k for k, v in params.items() if v <= 0 and k not in signed]:
+            problem = f"the default of {', '.join(low)} must be above 0, or the parameter is signed"
+        if problem:
+            raise ValueError(f"surrogate {name}: {problem}")
+        rule = SurrogateRule(name, dict(params), formula, emit, others, frozenset(signed), flat)
+        SURROGATES[name] = rule
+        return emit
+
+    return register
+
+
+def rule_of(name: str) -> SurrogateRule | None:
+    """Return the surrogate of a name, written with ``-`` or ``_``."""
+    return SURROGATES.get(name.replace("-", "_"))
 
 
 def normal(spec: Attribute) -> dict[str, Attribute]:
@@ -49,12 +124,13 @@ def normal(spec: Attribute) -> dict[str, Attribute]:
         spec = {"name": spec}
     if not isinstance(spec, Mapping):
         spec = DEFAULT
-    name = text(spec, "name").replace("-", "_")
-    if name not in DEFAULTS:
-        raise ValueError(f"unknown surrogate {name!r}; known: {', '.join(DEFAULTS)}")
-    synonyms = {"slope": "alpha"} if name in ("sigmoid", "super_spike", "atan") else {}
-    given = {synonyms.get(k, k): v for k, v in spec.items()}
-    return {"name": name, **{k: number(given, k, d) for k, d in DEFAULTS[name].items()}}
+    rule = rule_of(text(spec, "name"))
+    if rule is None:
+        raise ValueError(
+            f"unknown surrogate {text(spec, 'name')!r}; known: {', '.join(SURROGATES)}"
+        )
+    given = {rule.synonyms.get(k, k): v for k, v in spec.items()}
+    return {"name": rule.name, **{k: number(given, k, d) for k, d in rule.params.items()}}
 
 
 def constant(b: Builder, value: float, dtype: str = "f16") -> Value:
@@ -66,64 +142,69 @@ def derivative(b: Builder, h: Value, theta: Value, spec: Attribute) -> Value:
     """Emit the surrogate derivative of a spike at membrane ``h`` and threshold ``theta``."""
     full = normal(spec)
     params = {k: float(v) for k, v in full.items() if isinstance(v, (int, float))}
-    name = full["name"]
-    if name == "straight_through":
-        return constant(b, 1.0)
-    u = b.one("ew.sub", h, theta)
-    return _FORMULAS[str(name)](_Context(b, h, theta, u, params))
+    rule = SURROGATES[str(full["name"])]
+    u = h if rule.flat else b.one("ew.sub", h, theta)
+    return rule.emit(Formula(b, h, theta, u, params))
 
 
-class _Context:
-    """Shorthands to write a formula."""
-
-    def __init__(
-        self, b: Builder, h: Value, theta: Value, u: Value, params: Mapping[str, float]
-    ) -> None:
-        self.b, self.h, self.theta, self.u, self.params = b, h, theta, u, params
-
-    def __getitem__(self, name: str) -> float:
-        return self.params[name]
-
-    def c(self, value: float) -> Value:
-        return constant(self.b, value)
-
-    def f(self, name: str, *operands: Value) -> Value:
-        return self.b.one(f"ew.{name}", *operands)
-
-    def exp_neg(self, x: Value) -> Value:
-        return self.b.one("ew.table", self.f("neg", x), fn="exp")
-
-    @property
-    def size(self) -> Value:
-        return self.f("abs", self.u)
+# ---------------------------------------------------------------------------------- the rows
+SLOPE = {"slope": "alpha"}
 
 
-def _atan(x: _Context) -> Value:
+@surrogate("alpha/2 / (1 + (pi/2*alpha*u)^2)", {"alpha": 2.0}, SLOPE)
+def atan(x: Formula) -> Value:
+    """``(alpha/2) / (1 + y*y)``, ``y = (pi/2*alpha) * u``."""
     y = x.f("mul", x.c(math.pi / 2 * x["alpha"]), x.u)
     return x.f("div", x.c(x["alpha"] / 2), x.f("add", x.c(1.0), x.f("mul", y, y)))
 
 
-def _inverse_square(key: str) -> Callable[[_Context], Value]:
-    def build(x: _Context) -> Value:
-        size = x.size if x[key] == 1.0 else x.f("mul", x.c(x[key]), x.size)
-        d = x.f("add", x.c(1.0), size)
-        return x.f("div", x.c(1.0), x.f("mul", d, d))
-
-    return build
+def _inverse_square(x: Formula, slope: float) -> Value:
+    size = x.size if slope == 1.0 else x.f("mul", x.c(slope), x.size)
+    d = x.f("add", x.c(1.0), size)
+    return x.f("div", x.c(1.0), x.f("mul", d, d))
 
 
-def _sigmoid(x: _Context) -> Value:
+@surrogate("1 / (1 + slope*|u|)^2", {"slope": 25.0})
+def fast_sigmoid(x: Formula) -> Value:
+    """``1 / (d*d)``, ``d = 1 + slope*|u|``."""
+    return _inverse_square(x, x["slope"])
+
+
+@surrogate(
+    "alpha * sg * (1 - sg), sg = 1/(1+exp(-alpha*u)), in its overflow-free form",
+    {"alpha": 4.0},
+    SLOPE,
+)
+def sigmoid(x: Formula) -> Value:
+    """``alpha * (y * (1 - y))``, ``y = sigmoid(-alpha*|u|)``: symmetric, no overflow."""
     t = x.f("neg", x.f("mul", x.c(x["alpha"]), x.size))
     y = x.b.one("ew.table", t, fn="sigmoid")
     return x.f("mul", x.c(x["alpha"]), x.f("mul", y, x.f("sub", x.c(1.0), y)))
 
 
-def _exponential(x: _Context) -> Value:
+@surrogate("1 / (1 + alpha*|u|)^2", {"alpha": 1.0}, SLOPE)
+def super_spike(x: Formula) -> Value:
+    """``1 / (d*d)``, ``d = 1 + alpha*|u|``."""
+    return _inverse_square(x, x["alpha"])
+
+
+@surrogate("scale / (theta*width) * exp(-|u| / (theta*width))", {"width": 0.5, "scale": 1.0})
+def exponential(x: Formula) -> Value:
+    """``(scale/w) * e^(-(|u|/w))``, ``w = theta*width``."""
     width = x.f("mul", x.theta, x.c(x["width"]))
     return x.f("mul", x.f("div", x.c(x["scale"]), width), x.exp_neg(x.f("div", x.size, width)))
 
 
-def _periodic_exponential(x: _Context) -> Value:
+@surrogate(
+    "the exponential around every multiple of theta (multi-spike neurons)",
+    {"width": 0.5, "scale": 1.0},
+)
+def periodic_exponential(x: Formula) -> Value:
+    """``scale * e^(-(|p|/width))``.
+
+    ``p = u`` below the threshold, ``theta * (2*(n - floor(n)) - 1)``, ``n = h/theta - 1/2``, from
+    it on.
+    """
     n = x.f("sub", x.f("div", x.h, x.theta), x.c(0.5))
     part = x.f("sub", n, x.f("floor", n))
     above = x.f("mul", x.theta, x.f("sub", x.f("mul", x.c(2.0), part), x.c(1.0)))
@@ -131,33 +212,40 @@ def _periodic_exponential(x: _Context) -> Value:
     return x.f("mul", x.c(x["scale"]), x.exp_neg(x.f("div", x.f("abs", p), x.c(x["width"]))))
 
 
-def _gaussian(x: _Context) -> Value:
+@surrogate(
+    "scale / (sigma*sqrt(2*pi)) * exp(-(u-mu)^2 / (2*sigma^2))",
+    {"mu": 0.0, "sigma": 0.5, "scale": 1.0},
+    signed=("mu",),
+)
+def gaussian(x: Formula) -> Value:
+    """``(scale/(sigma*sqrt(2*pi))) * e^(-(z*z*(1/(2*sigma^2))))`` with z = u - mu."""
     sigma = x["sigma"]
     z = x.f("sub", x.u, x.c(x["mu"])) if x["mu"] else x.u
     e = x.exp_neg(x.f("mul", x.f("mul", z, z), x.c(1 / (2 * sigma * sigma))))
     return x.f("mul", x.c(x["scale"] / (sigma * math.sqrt(2 * math.pi))), e)
 
 
-def _rectangular(x: _Context) -> Value:
+@surrogate("1/width where |u| < width/2", {"width": 1.0})
+def rectangular(x: Formula) -> Value:
+    """``1/width where |u| < width/2 else 0``."""
     inside = x.f("lt", x.size, x.c(x["width"] / 2))
     return x.f("select", inside, x.c(1 / x["width"]), x.c(0.0))
 
 
-def _triangular(x: _Context) -> Value:
+@surrogate("scale/width * max(0, 1 - |u|/width)", {"width": 1.0, "scale": 1.0})
+def triangular(x: Formula) -> Value:
+    """``(scale/width) * max(0, 1 - |u|*(1/width))``."""
     width = x["width"]
     size = x.size if width == 1.0 else x.f("mul", x.size, x.c(1 / width))
     roof = x.f("max", x.c(0.0), x.f("sub", x.c(1.0), size))
     return roof if x["scale"] == width else x.f("mul", x.c(x["scale"] / width), roof)
 
 
-_FORMULAS: Mapping[str, Callable[[_Context], Value]] = {
-    "atan": _atan,
-    "fast_sigmoid": _inverse_square("slope"),
-    "super_spike": _inverse_square("alpha"),
-    "sigmoid": _sigmoid,
-    "exponential": _exponential,
-    "periodic_exponential": _periodic_exponential,
-    "gaussian": _gaussian,
-    "rectangular": _rectangular,
-    "triangular": _triangular,
-}
+@surrogate("1", {}, flat=True)
+def straight_through(x: Formula) -> Value:
+    """1."""
+    return x.c(1.0)
+
+
+DEFAULT: Mapping[str, Attribute] = {"name": "atan", **SURROGATES["atan"].params}
+"""What is assumed where nothing is said."""

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 
-from snncc.compiler.config.schema import KEYS, SURROGATES, Key
+from snncc.compiler.config.schema import KEYS, Key
+from snncc.compiler.ir.surrogate import SURROGATES
 from snncc.isa.diagnostics.errors import CODES, GROUPS
 
 
@@ -53,8 +54,8 @@ def config_md() -> str:
         "|---|---|---|",
     ]
     for rule in SURROGATES.values():
-        params = ", ".join(f"{name} = {value:g}" for name, value in rule.params)
-        lines.append(f"| `{rule.name}` | {params or '-'} | `{rule.formula}` |")
+        params = ", ".join(f"{name} = {value:g}" for name, value in rule.params.items())
+        lines.append(f"| `{rule.config_name}` | {params or '-'} | `{rule.formula}` |")
     lines += [
         "",
         "Default: what the model's metadata says, else atan(alpha=2).",

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from snncc.compiler.diag import DiagnosticSink, Span
 from snncc.compiler.frontend.dsl.parse import Call, Dims, Number, Text, Value
 from snncc.compiler.ir.core import Attribute
-from snncc.compiler.ir.surrogate import DEFAULTS
+from snncc.compiler.ir.surrogate import SURROGATES, rule_of
 
 Argument: TypeAlias = "int | float | bool | str | tuple[int, ...] | Mapping[str, Attribute] | None"
 
@@ -156,15 +156,14 @@ def _kind(kind: str, value: Value) -> tuple[Argument, str]:
 
 
 def _surrogate(value: Value) -> tuple[Argument, str]:
-    names = ", ".join(DEFAULTS)
-    if not isinstance(value, Call) or value.name.replace("-", "_") not in DEFAULTS:
-        return None, f"a surrogate such as atan(alpha=2); there are {names}"
-    name = value.name.replace("-", "_")
-    found: dict[str, Attribute] = {"name": name, **DEFAULTS[name]}
-    keys = list(DEFAULTS[name])
+    rule = rule_of(value.name) if isinstance(value, Call) else None
+    if not isinstance(value, Call) or rule is None:
+        return None, f"a surrogate such as atan(alpha=2); there are {', '.join(SURROGATES)}"
+    found: dict[str, Attribute] = {"name": rule.name, **rule.params}
+    keys = list(rule.params)
     for i, (keyword, number) in enumerate(value.args):
         key = keyword or (keys[i] if i < len(keys) else "")
-        if key not in DEFAULTS[name] or not isinstance(number, Number):
-            return None, f"{name} with numbers for {', '.join(keys) or 'nothing'}"
+        if key not in keys or not isinstance(number, Number):
+            return None, f"{rule.name} with numbers for {', '.join(keys) or 'nothing'}"
         found[key] = float(number.value)
     return found, ""

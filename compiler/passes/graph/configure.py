@@ -13,16 +13,15 @@ from fnmatch import fnmatchcase
 from snncc.compiler.config.check import Surrogate, suggest
 from snncc.compiler.config.config import Config
 from snncc.compiler.config.loss_scale import loss_scale
-from snncc.compiler.config.schema import SURROGATES
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.ir.neuron_constants import constants, promote
+from snncc.compiler.ir.surrogate import SURROGATES
 from snncc.compiler.passes.graph.kit.reset_paths import detach_resets
 from snncc.compiler.passes.graph.kit.spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.registry import NoOptions, compiler_pass
 
-DEFAULT_SURROGATE = "atan"
 DEFAULT_RESET_GRADIENT = "detached"
 TRAINED_ROLES = ("weight", "bias", "scale", "shift")
 
@@ -203,7 +202,7 @@ def _surrogate(op: Op, config: Config) -> None:
             _origin(op, "surrogate", "metadata")
         return
     if said is None:
-        said = Surrogate(DEFAULT_SURROGATE, dict(SURROGATES[DEFAULT_SURROGATE].params), "default")
+        said = Surrogate("atan", dict(SURROGATES["atan"].params), "default")
     op.attrs["surrogate"] = surrogate_attribute(said)
     _origin(op, "surrogate", said.origin)
 

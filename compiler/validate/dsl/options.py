@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from snncc.compiler.frontend.dsl.parse import Call, Dims, Item, Number, Text, Value
+from snncc.compiler.ir.surrogate import rule_of
 from snncc.compiler.validate.compare import NotValidated
 
 Said: TypeAlias = "int | float | bool | str | tuple[int, ...] | Surrogate | None"
@@ -55,18 +56,6 @@ OPTIONS: Mapping[str, Mapping[str, Said]] = {
 }  # fmt: skip
 """Options in the order in which arguments without a name mean them, and their defaults."""
 NEURONS = ("lif", "if", "synaptic", "li")
-SURROGATES: Mapping[str, Mapping[str, float]] = {
-    "atan": {"alpha": 2.0},
-    "fast_sigmoid": {"slope": 25.0},
-    "sigmoid": {"alpha": 4.0},
-    "super_spike": {"alpha": 1.0},
-    "exponential": {"width": 0.5, "scale": 1.0},
-    "periodic_exponential": {"width": 0.5, "scale": 1.0},
-    "gaussian": {"mu": 0.0, "sigma": 0.5, "scale": 1.0},
-    "rectangular": {"width": 1.0},
-    "triangular": {"width": 1.0, "scale": 1.0},
-    "straight_through": {},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +146,10 @@ def _plain(name: str, value: Value) -> Said:
 
 def surrogate(call: Call) -> Surrogate:
     """Return a surrogate with its defaults."""
-    name = call.name.replace("-", "_")
-    if name not in SURROGATES:
-        raise NotValidated(f"a surrogate {name!r}")
-    numbers = dict(SURROGATES[name])
+    rule = rule_of(call.name)
+    if rule is None:
+        raise NotValidated(f"a surrogate {call.name!r}")
+    name, numbers = rule.name, dict(rule.params)
     for (key, value), place in zip(call.args, [*numbers, *[""] * len(call.args)], strict=False):
         if (key or place) not in numbers or not isinstance(value, Number):
             raise NotValidated(f"{name} with {key or place!r}")

@@ -9,6 +9,7 @@ import pytest
 from lowered import phased
 from pytorch_results import Arrays, PyTorch, with_gradients
 from snncc.compiler.interp import evaluate
+from snncc.compiler.ir.surrogate import SURROGATES
 from strategies_networks import Net
 
 T, B, N, C = 6, 3, 5, 4
@@ -35,7 +36,7 @@ SYNAPSES: tuple[dict[str, Any], ...] = (
     {"synapse": "after", "a_syn": 0.6},
     {"synapse": "scaled", "a_syn": 0.6},
 )
-SURROGATES: tuple[dict[str, Any], ...] = (
+ASKED: tuple[dict[str, Any], ...] = (
     {"name": "atan", "alpha": 2.0},
     {"name": "fast_sigmoid", "slope": 25.0},
     {"name": "super_spike", "alpha": 1.0},
@@ -101,12 +102,16 @@ def test_dynamics_resets_compares_synapses(
         check(pytorch, _base(compare=compare, **dynamics, **reset, **synapse), {}, n)
 
 
+def test_every_surrogate_is_asked_for() -> None:
+    assert {each["name"] for each in ASKED} == set(SURROGATES)
+
+
 @pytest.mark.parametrize("gradient", ["attached", "detached"])
-@pytest.mark.parametrize("index", range(10))
+@pytest.mark.parametrize("index", range(len(ASKED)))
 def test_surrogates(index: int, gradient: str, pytorch: PyTorch) -> None:
     for compare in COMPARES:
         attrs = _base(compare=compare, **DYNAMICS[0], reset="subtract", delay=False)
-        attrs |= {"surrogate": SURROGATES[index], "reset_gradient": gradient}
+        attrs |= {"surrogate": ASKED[index], "reset_gradient": gradient}
         check(pytorch, attrs, {}, index)
 
 

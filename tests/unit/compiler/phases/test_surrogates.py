@@ -13,7 +13,7 @@ from snncc.compiler.interp.numerics import numerics_of
 from snncc.compiler.interp.region import Elementwise
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Block, Value, tensor
-from snncc.compiler.ir.surrogate import DEFAULTS, derivative, normal
+from snncc.compiler.ir.surrogate import SURROGATES, Formula, derivative, normal, surrogate
 
 U = np.concatenate([np.linspace(-3, 3, 241), [-1e-3, 0.0, 1e-3]])
 
@@ -131,7 +131,7 @@ def test_sinabs(text: str, theta: float, pytorch: PyTorch) -> None:
     np.testing.assert_allclose(value(SINABS[text], h - theta, theta), want, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", DEFAULTS)
+@pytest.mark.parametrize("name", SURROGATES)
 def test_binary16_is_close_and_never_overflows(name: str) -> None:
     spec: dict[str, Attribute] = {"name": name}
     exact, half = value(spec, U), value(spec, U, numerics="fp16")
@@ -146,3 +146,32 @@ def test_names_and_synonyms() -> None:
     assert math.isclose(float(value("atan", [0.0])[0]), 1.0)
     with pytest.raises(ValueError, match="unknown surrogate 'atanh'"):
         normal("atanh")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (("", {"alpha": 1.0}), "it needs a formula and a docstring"),
+        (("u", {"alpha": 1.0}, {"slope": "beta"}), "there is no parameter beta"),
+        (("u", {"alpha": 1.0}, {}, ("mu",)), "there is no parameter mu"),
+        (("u", {"alpha": 1.0}, {"alpha": "alpha"}), "alpha is a parameter, not a synonym"),
+        (("u", {"mu": 0.0}), "the default of mu must be above 0, or the parameter is signed"),
+    ],
+)
+def test_a_row_that_is_not_whole_is_refused(row: tuple[Any, ...], message: str) -> None:
+    def linear(x: Formula) -> Value:
+        """u."""
+        return x.u
+
+    with pytest.raises(ValueError, match=f"surrogate linear: {message}"):
+        surrogate(*row)(linear)
+    assert "linear" not in SURROGATES
+
+
+def test_a_name_is_taken_once() -> None:
+    def atan(x: Formula) -> Value:
+        """u."""
+        return x.u
+
+    with pytest.raises(ValueError, match="surrogate atan: there is one of this name already"):
+        surrogate("u", {})(atan)
