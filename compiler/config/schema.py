@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from snncc.compiler.ir.build import number
+from snncc.compiler.ir.optimizers import OPTIMIZERS, numbers
+
 Value: TypeAlias = "int | float | bool | str | tuple[str, ...] | tuple[float, ...] | None"
 Kind: TypeAlias = Literal["int", "float", "bool", "str", "strs", "floats"]
 
@@ -34,6 +37,15 @@ class Key:
         """The table that holds the key, '' for the top."""
         return self.path.rpartition(".")[0]
 
+
+def _rates() -> str:
+    """Return the default learning rates: that of sgd, and of those that have another."""
+    usual = OPTIMIZERS["sgd"].lr
+    others = [f"{r.name}: {r.lr:g}" for r in OPTIMIZERS.values() if r.lr != usual]
+    return f"{usual:g} ({', '.join(others)})"
+
+
+_ADAM = OPTIMIZERS["adam"].settings
 
 REDUCTIONS = ("sum", "mean", "max", "last", "none")
 
@@ -116,9 +128,9 @@ KEYS: tuple[Key, ...] = (
         "str",
         "none",
         "none: `run` reports gradients only (`train` then takes sgd)",
-        ("none", "sgd", "momentum", "adam"),
+        ("none", *OPTIMIZERS),
     ),
-    Key("optimizer.lr", "float", None, "learning rate; default 0.1 (adam: 0.001)", above=0.0),
+    Key("optimizer.lr", "float", None, f"learning rate; default {_rates()}", above=0.0),
     Key(
         "optimizer.momentum",
         "float",
@@ -129,8 +141,22 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("optimizer.weight_decay", "float", 0.0, "L2 weight decay", low=0.0),
     Key("optimizer.nesterov", "bool", False, "Nesterov momentum"),
-    Key("optimizer.betas", "floats", (0.9, 0.999), "Adam's betas", low=0.0, high=1.0, length=2),
-    Key("optimizer.eps", "float", 1e-4, "Adam's epsilon (1e-8 is 0 in binary16)", above=0.0),
+    Key(
+        "optimizer.betas",
+        "floats",
+        numbers(_ADAM, "betas"),
+        "Adam's betas",
+        low=0.0,
+        high=1.0,
+        length=2,
+    ),
+    Key(
+        "optimizer.eps",
+        "float",
+        number(_ADAM, "eps"),
+        "Adam's epsilon (1e-8 is 0 in binary16)",
+        above=0.0,
+    ),
     Key(
         "optimizer.state",
         "str",
@@ -188,5 +214,9 @@ KEYS: tuple[Key, ...] = (
 )
 
 BY_PATH = {key.path: key for key in KEYS}
+for _rule in OPTIMIZERS.values():
+    for _setting in _rule.settings:
+        if f"optimizer.{_setting}" not in BY_PATH:
+            raise ValueError(f"optimizer {_rule.name}: {_setting} needs a row optimizer.{_setting}")
 SECTIONS = (*dict.fromkeys(k.section for k in KEYS if k.section), "surrogate", "reset")
 RESET_GRADIENTS = ("attached", "detached")

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 from snncc.compiler.ir.build import flag, integer, number, text
 from snncc.compiler.ir.core import Attribute, Module
+from snncc.compiler.ir.optimizers import OPTIMIZERS, OptimizerRule, numbers
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How parameters are updated."""
+    """How parameters are updated: the rule, its settings, where weights and states live."""
 
-    name: str
+    rule: OptimizerRule
     lr: float
-    momentum: float = 0.0
-    nesterov: bool = False
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    master: bool = False  # FP32 master weights
-    wide_state: bool = True  # momentum and moments in FP32
+    weight_decay: float
+    settings: Mapping[str, Attribute]
+    master: bool
+    """FP32 master weights."""
+    wide_state: bool
+    """States in FP32."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,19 @@ def _optimizer(value: Attribute) -> Optimizer | None:
     o = _section(value)
     if not o or text(o, "name", "none") == "none":
         return None
-    name = text(o, "name")
-    if name not in ("sgd", "momentum", "adam"):
-        raise ValueError(f"unknown optimizer {name!r}; known: sgd, momentum, adam")
-    betas = o.get("betas", (0.9, 0.999))
-    pair = tuple(float(b) for b in betas if isinstance(b, (int, float))) if isinstance(
-        betas, tuple
-    ) else ()  # fmt: skip
-    if len(pair) != 2:
-        raise ValueError(f"optimizer.betas is {betas!r}, not two numbers")
+    rule = OPTIMIZERS.get(text(o, "name"))
+    if rule is None:
+        raise ValueError(f"unknown optimizer {text(o, 'name')!r}; known: {', '.join(OPTIMIZERS)}")
+    settings = {key: o.get(key, default) for key, default in rule.settings.items()}
+    if rule.powers and len(numbers(settings, rule.powers)) != len(
+        numbers(rule.settings, rule.powers)
+    ):
+        raise ValueError(f"optimizer.{rule.powers} is {settings[rule.powers]!r}: too few or many")
     return Optimizer(
-        name,
+        rule,
         number(o, "lr"),
-        number(o, "momentum", 0.9 if name == "momentum" else 0.0),
-        flag(o, "nesterov"),
         number(o, "weight_decay", 0.0),
-        (pair[0], pair[1]),
-        number(o, "eps", 1e-8),
+        settings,
         text(o, "weights", "fp16").replace("_", "-") == "fp32-master",
         text(o, "state", "fp32") == "fp32",
     )

@@ -201,23 +201,20 @@ def _circle_rule(root: Path, found: list[Import]) -> Iterator[str]:
     """Yield one message per circle of folders, with an import of every step."""
     files = {module: file for file, module in source_files(root)}
     packages = {module for module, file in files.items() if file.name == "__init__.py"}
-    steps: nx.DiGraph[str] = nx.DiGraph()
+    steps: dict[tuple[str, str], str] = {}
     for each in found:
         target = each.target
         while target and target not in files:
             target = target.rpartition(".")[0]
         ends = _place(each.module, packages), _place(target, packages)
         if target and ends[0] != ends[1]:
-            steps.add_edge(*ends, where=each.where)
-    for circle in nx.strongly_connected_components(steps):
+            steps.setdefault(ends, each.where)
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_edges_from(steps)
+    for circle in nx.strongly_connected_components(graph):
         if len(circle) > 1:
-            way = nx.find_cycle(steps.subgraph(circle))
-            yield (
-                "; ".join(
-                    f"{steps.edges[edge[:2]]['where']}: {edge[0]} imports {edge[1]}" for edge in way
-                )
-                + ": a circle"
-            )
+            inside = [(a, b) for a, b in sorted(steps) if a in circle and b in circle]
+            yield "; ".join(f"{steps[a, b]}: {a} imports {b}" for a, b in inside) + ": a circle"
 
 
 def _place(module: str, packages: set[str]) -> str:

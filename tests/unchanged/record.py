@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -63,10 +63,12 @@ def models(folder: Path) -> dict[str, tuple[Path, list[str]]]:
 def without_versions(value: Any) -> Any:
     """Drop what may differ between two states of the sources: version numbers."""
     if isinstance(value, dict):
-        return {
-            k: without_versions(v) for k, v in value.items() if k not in ("versions", "version")
-        }
-    return [without_versions(v) for v in value] if isinstance(value, list) else value
+        entries = cast("dict[str, Any]", value)
+        kept = {k: v for k, v in entries.items() if k not in ("versions", "version")}
+        return {k: without_versions(v) for k, v in kept.items()}
+    if isinstance(value, list):
+        return [without_versions(v) for v in cast("list[Any]", value)]
+    return value
 
 
 def digest(data: bytes) -> str:
@@ -95,12 +97,13 @@ def record_one(
     """Compile and run one model; return its digests."""
     snncc("compile", model, *options, "--batch", str(BATCH), "--cores", str(cores), "-o", "p.snnx",
           "--target", "multicore20", cwd=at)  # fmt: skip
-    listing = json.loads(snncc("dis", "p.snnx", "--json", cwd=at))
+    listing: dict[str, Any] = json.loads(snncc("dis", "p.snnx", "--json", cwd=at))
     rng = np.random.Generator(np.random.PCG64(7))
-    entry = next(t for t in listing["tensors"] if t["role"] == "input")
-    x = (rng.random(entry["shape"]) < 0.3).astype(np.float32)
-    target = next(t for t in listing["tensors"] if t["role"] == "target")
-    y = rng.integers(0, 4, target["shape"])
+    shapes: dict[str, tuple[int, ...]] = {
+        t["role"]: tuple(t["shape"]) for t in reversed(listing["tensors"])
+    }
+    x = (rng.random(shapes["input"]) < 0.3).astype(np.float32)
+    y = rng.integers(0, 4, shapes["target"])
     np.savez(at / "in.npz", x=x, y=y)
     words = ["run", "p.snnx", "--inputs", "in.npz", "-o", "out.npz", "--stats", "stats.json"]
     snncc(*words, *(["--trace", "trace.txt"] if traced else []), cwd=at)

@@ -48,7 +48,7 @@ _FLAGS: dict[str, tuple[str, Any, str]] = {
         number_or_word,
         "Factor on the loss before the backward pass, or dynamic.",
     ),
-    "--optimizer": ("optimizer.name", str, "none, sgd, momentum or adam."),
+    "--optimizer": ("optimizer.name", str, "One of docs/config.md, or none."),
     "--lr": ("optimizer.lr", float, "Learning rate."),
     "--momentum": ("optimizer.momentum", float, "Momentum of sgd."),
     "--weights": ("weights.format", str, "fp16 or fp32-master."),

@@ -16,6 +16,7 @@ from snncc.compiler.config.loss_scale import loss_scale
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.ir.neuron_constants import constants, promote
+from snncc.compiler.ir.optimizers import OPTIMIZERS
 from snncc.compiler.ir.surrogate import SURROGATES
 from snncc.compiler.passes.graph.kit.reset_paths import detach_resets
 from snncc.compiler.passes.graph.kit.spike_input import spike_input
@@ -103,36 +104,30 @@ def training_attributes(config: Config, mode: str) -> dict[str, Attribute]:
     microbatch = config.integer("training.microbatch")
     if microbatch is not None:
         training["microbatch"] = microbatch
-    optimizer = _optimizer(config)
+    optimizer = optimizer_attributes(config)
     if optimizer:
         training["optimizer"] = optimizer
     return training
 
 
-def _optimizer(config: Config) -> dict[str, Attribute]:
+def optimizer_attributes(config: Config) -> dict[str, Attribute]:
+    """Return the optimizer as the IR writes it, empty for none."""
     name = config.text("optimizer.name")
     if name == "none":
         return {}
-    lr = config.get("optimizer.lr").value
+    if name == "sgd" and config.get("optimizer.momentum").value:
+        name = "momentum"
+    rule, lr = OPTIMIZERS[name], config.get("optimizer.lr").value
     made: dict[str, Attribute] = {
         "name": name,
-        "lr": lr if isinstance(lr, float) else (0.001 if name == "adam" else 0.1),
+        "lr": lr if isinstance(lr, float) else rule.lr,
         "weight_decay": config.number("optimizer.weight_decay"),
         "weights": config.text("weights.format"),
         "state": config.text("optimizer.state"),
     }
-    if name == "adam":
-        made |= {"betas": config.floats("optimizer.betas"), "eps": config.number("optimizer.eps")}
-        return made
-    momentum = config.get("optimizer.momentum").value
-    if not isinstance(momentum, float):
-        momentum = 0.9 if name == "momentum" else 0.0
-    if momentum:
-        made |= {
-            "name": "momentum",
-            "momentum": momentum,
-            "nesterov": config.flag("optimizer.nesterov"),
-        }
+    for key, default in rule.settings.items():
+        said = config.get(f"optimizer.{key}").value
+        made[key] = default if said is None else said
     return made
 
 

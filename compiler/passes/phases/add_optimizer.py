@@ -1,15 +1,9 @@
 """Add the parameter updates to a training step.
 
 One ``phase.map`` with ``phase = update`` per trained parameter, in f32 (w the weight or its FP32
-master copy, g the unrounded quotient gradient/scale, d = g + weight_decay*w):
-
-* SGD: ``w -= lr*d``
-* momentum: ``m = momentum*m + d``, ``w -= lr*m``; Nesterov ``w -= lr*(d + momentum*m)``
-* Adam: ``m = b1*m + (1-b1)*d``, ``v = b2*v + (1-b2)*(d*d)``,
-  ``w -= lr*(m/(1-p1)) / (sqrt(v/(1-p2)) + eps)``, p1, p2 the powers of b1, b2 (states, f32)
-
-as PyTorch defines them.  FP16 weights are rounded to nearest even, or stochastically by the counter
-generator (stream: 2^20 + position of the parameter); an FP32 master is a state
+master copy, g the unrounded quotient gradient/scale, d = g + weight_decay*w), by the rules of
+:mod:`snncc.compiler.ir.optimizers`.  FP16 weights are rounded to nearest even, or stochastically by
+the counter generator (stream: 2^20 + position of the parameter); an FP32 master is a state
 ``NAME#master`` that starts as the parameter, and the FP16 weight is its nearest value.
 """
 
@@ -19,6 +13,7 @@ from dataclasses import dataclass
 
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Module, Op, Type, Value, tensor
+from snncc.compiler.ir.optimizers import Update, Wide, numbers
 from snncc.compiler.ir.training import Optimizer, Training, training_of
 from snncc.compiler.passes.phases.kit.emit import build_map, region_const
 from snncc.compiler.passes.phases.kit.loss_scale import scale_state
@@ -96,17 +91,15 @@ class _Update:
             init = resource if isinstance(resource, str) else 0.0
             kept.append((f"{name}#master", self.state(b, f"{name}#master", tensor(shape, "f32"),
                                                       init)))  # fmt: skip
-        slots = {"adam": ("m", "v"), "momentum": ("momentum",)}.get(
-            o.name, ("momentum",) if o.momentum else ()
-        )
-        for slot in slots:
+        for slot in o.rule.slots:
             key = f"{name}#{slot}"
             kept.append((key, self.state(b, key, tensor(shape, wide))))
-        if o.name == "adam" and not self.powers:
-            for i in range(2):
-                self.powers.append(self.state(b, f"adam#power{i + 1}", tensor((), "f32"), 1.0))
+        if o.rule.powers and not self.powers:
+            for i in range(len(numbers(o.settings, o.rule.powers))):
+                key = f"{o.rule.name}#power{i + 1}"
+                self.powers.append(self.state(b, key, tensor((), "f32"), 1.0))
         raw, divided = self.raw_gradient(gradient)
-        operands = [w, raw, *(v for _, v in kept), *(self.powers if o.name == "adam" else [])]
+        operands = [w, raw, *(v for _, v in kept), *self.powers]
         scaled = divided and self.scale is not None
         if divided and self.scale is not None:
             operands.append(self.scale)
@@ -116,7 +109,7 @@ class _Update:
             if scaled:
                 a, scale = a[:-1], a[-1]
             elif divided:
-                scale = _F(inner).c(self.training.scale)
+                scale = Wide(inner).c(self.training.scale)
             return _region(inner, a, o, self.training, scale, STREAM + index)
 
         made = build_map(b, operands, body)
@@ -137,12 +130,13 @@ class _Update:
         return g, False
 
     def finish(self) -> None:
-        """Advance Adam's powers."""
+        """Advance the powers."""
         for i, power in enumerate(self.powers):
             owner = power.owner
             if not isinstance(owner, Op):
                 continue
-            b, beta = self.builder(owner), self.o.betas[i]
+            beta = numbers(self.o.settings, self.o.rule.powers)[i]
+            b = self.builder(owner)
 
             def grow(inner: Builder, a: list[Value], beta: float = beta) -> list[Value]:
                 return [inner.one("ew.mul", a[0], region_const(inner, beta, "f32"))]
@@ -151,56 +145,31 @@ class _Update:
             b.op("phase.store", made.result, name=owner.str_attr("name"), kind="state")
 
 
-class _F:
-    """f32 arithmetic in a region."""
-
-    def __init__(self, b: Builder) -> None:
-        self.b = b
-
-    def c(self, value: float) -> Value:
-        return region_const(self.b, value, "f32")
-
-    def f(self, name: str, *operands: Value) -> Value:
-        return self.b.op(f"ew.{name}", *operands, wide=True).result
-
-    def mix(self, rate: float, old: Value, new: Value) -> Value:
-        """rate*old + (1-rate)*new."""
-        return self.f("add", self.f("mul", self.c(rate), old), self.f("mul", self.c(1 - rate), new))
-
-    def half(self, v: Value) -> Value:
-        return self.b.one("ew.cast", v, to="f16")
-
-
 def _region(
     b: Builder, args: list[Value], o: Optimizer, t: Training, scale: Value | None, stream: int
 ) -> list[Value]:
     """New weight, then new states in the order of the operands; ``scale`` divides the gradient."""
-    e, (w, g), rest = _F(b), args[:2], args[2:]
+    e, (w, g), rest = Wide(b), args[:2], args[2:]
     master = rest.pop(0) if o.master else None
     at = w if master is None else master
     d = e.f("div", g, scale) if scale is not None else g
     if o.weight_decay:
         d = e.f("add", d, e.f("mul", e.c(o.weight_decay), at))
-    new_states: list[Value] = []
-    if o.name == "adam":
-        m, v, p1, p2 = rest
-        m, v = e.mix(o.betas[0], m, d), e.mix(o.betas[1], v, e.f("mul", d, d))
-        new_states = [m, v]
-        one1 = e.f("sub", e.c(1.0), e.f("mul", p1, e.c(o.betas[0])))
-        one2 = e.f("sub", e.c(1.0), e.f("mul", p2, e.c(o.betas[1])))
-        size = e.f("add", e.f("sqrt", e.f("div", v, one2)), e.c(o.eps))
-        change = e.f("mul", e.c(o.lr), e.f("div", e.f("div", m, one1), size))
-    elif rest:
-        m = e.f("add", e.f("mul", e.c(o.momentum), rest[0]), d)
-        new_states = [m]
-        step = e.f("add", d, e.f("mul", e.c(o.momentum), m)) if o.nesterov else m
-        change = e.f("mul", e.c(o.lr), step)
-    else:
-        change = e.f("mul", e.c(o.lr), d)
-    new = e.f("sub", at, change)
+    slots = o.rule.slots
+    old = dict(zip(slots, rest[: len(slots)], strict=True))
+    update = Update(b, d, o.lr, o.settings, old, tuple(rest[len(slots) :]))
+    new = e.f("sub", at, o.rule.emit(update))
+    if set(update.new) != set(slots):
+        kept = ", ".join(update.new) or "nothing"
+        raise ValueError(f"optimizer {o.rule.name}: it keeps {kept}, its slots are {slots}")
+    states = [update.new[slot] for slot in slots]
     if not o.wide_state:
-        new_states = [e.half(v) for v in new_states]
+        states = [_half(b, v) for v in states]
     if master is not None:
-        return [e.half(new), new, *new_states]
-    rounded = b.one("ew.srnd", new, stream=stream) if t.stochastic else e.half(new)
-    return [rounded, *new_states]
+        return [_half(b, new), new, *states]
+    rounded = b.one("ew.srnd", new, stream=stream) if t.stochastic else _half(b, new)
+    return [rounded, *states]
+
+
+def _half(b: Builder, v: Value) -> Value:
+    return b.one("ew.cast", v, to="f16")

@@ -19,7 +19,9 @@ def test_the_components_are_networkx_s_and_come_after_what_they_lead_to(
     graph: dict[int, list[int]],
 ) -> None:
     found = components(graph, graph.__getitem__)
-    expected: nx.DiGraph[int] = nx.DiGraph(graph)
+    expected: nx.DiGraph[int] = nx.DiGraph()
+    expected.add_nodes_from(graph)
+    expected.add_edges_from((n, end) for n, ends in graph.items() for end in ends)
     assert sorted(map(sorted, found)) == sorted(
         sorted(c) for c in nx.strongly_connected_components(expected)
     )

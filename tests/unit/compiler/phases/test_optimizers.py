@@ -8,12 +8,16 @@ import pytest
 
 from lowered import phased
 from pytorch_results import Arrays, PyTorch
+from snncc.compiler.config.config import Config
 from snncc.compiler.interp import evaluate
-from snncc.compiler.ir.core import Attribute, Module
+from snncc.compiler.ir.core import Attribute, Module, Value
+from snncc.compiler.ir.optimizers import OPTIMIZERS, Update, optimizer
+from snncc.compiler.ir.training import training_of
+from snncc.compiler.passes.graph.configure import optimizer_attributes
 from strategies_networks import Net
 
 B = 4
-OPTIMIZERS: dict[str, tuple[dict[str, Attribute], str, dict[str, Any]]] = {
+ASKED: dict[str, tuple[dict[str, Attribute], str, dict[str, Any]]] = {
     "sgd": ({"name": "sgd", "lr": 0.1}, "SGD", {"lr": 0.1}),
     "sgd-decay": (
         {"name": "sgd", "lr": 0.1, "weight_decay": 0.05}, "SGD",
@@ -50,9 +54,9 @@ def after(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("weights", ["fp16", "fp32-master"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", ASKED)
 def test_four_steps_as_pytorch(name: str, weights: str, pytorch: PyTorch) -> None:
-    ours, theirs, options = OPTIMIZERS[name]
+    ours, theirs, options = ASKED[name]
     step = network({**ours, "weights": weights}, scale=32.0)
     start = {k: np.asarray(v, np.float64) for k, v in step.resources.items()}
     rng = np.random.default_rng(1)
@@ -147,3 +151,45 @@ def test_stochastic_rounding_moves_weights_on_average() -> None:
     quantum = np.float64(np.spacing(np.abs(w).astype(np.float16)))
     assert np.all(np.abs(mean - want) < 0.2 * quantum)
     assert np.any(start != w)
+
+
+def test_every_optimizer_is_asked_for() -> None:
+    assert {str(attrs["name"]) for attrs, *_ in ASKED.values()} == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"lr": 0.0}, "the default learning rate is 0; it must be above 0"),
+        ({"lr": 1.0, "powers": "rho"}, "powers names 'rho', which is no setting of several numb"),
+        ({"lr": 1.0, "slots": ("m", "m")}, "two slots have one name: m, m"),
+    ],
+)
+def test_an_optimizer_whose_row_is_not_whole_is_refused(row: dict[str, Any], message: str) -> None:
+    def descent(x: Update) -> Value:
+        """lr*d."""
+        return x.f("mul", x.c(x.lr), x.d)
+
+    with pytest.raises(ValueError, match=f"optimizer descent: {message}"):
+        optimizer(**row)(descent)
+    assert "descent" not in OPTIMIZERS
+
+
+def test_a_momentum_of_zero_is_zero() -> None:
+    """It was 0.9 once, the default of the name momentum."""
+    module = Module("m")
+    config = Config().override({"optimizer.name": "momentum", "optimizer.momentum": 0.0}, "flag")
+    found = optimizer_attributes(config)
+    assert found["momentum"] == 0.0
+    module.attrs["training"] = {"loss": {"name": "mse"}, "optimizer": found}
+    read = training_of(module).optimizer
+    assert read is not None
+    assert (read.rule.name, read.settings["momentum"]) == ("momentum", 0.0)
+
+
+def test_sgd_with_a_momentum_is_momentum() -> None:
+    config = Config().override({"optimizer.name": "sgd", "optimizer.momentum": 0.5}, "flag")
+    assert optimizer_attributes(config) == {
+        "name": "momentum", "lr": 0.1, "weight_decay": 0.0, "weights": "fp16", "state": "fp32",
+        "momentum": 0.5, "nesterov": False,
+    }  # fmt: skip
