@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from snncc.compiler.ir.build import number
-from snncc.compiler.ir.optimizers import OPTIMIZERS, numbers
+from snncc.compiler.ir.optimizers import OPTIMIZERS
 
 Value: TypeAlias = "int | float | bool | str | tuple[str, ...] | tuple[float, ...] | None"
 Kind: TypeAlias = Literal["int", "float", "bool", "str", "strs", "floats"]
@@ -45,7 +44,16 @@ def _rates() -> str:
     return f"{usual:g} ({', '.join(others)})"
 
 
-_ADAM = OPTIMIZERS["adam"].settings
+def _defaults(setting: str) -> str:
+    """Return what optimizers take where a setting is not given: ``adam 0.9, 0.999``."""
+    found: list[str] = []
+    for rule in OPTIMIZERS.values():
+        value = rule.settings.get(setting)
+        if value is not None:
+            words = map(str, value) if isinstance(value, tuple) else [str(value).lower()]
+            found.append(f"{rule.name} {', '.join(words)}")
+    return "; ".join(found)
+
 
 REDUCTIONS = ("sum", "mean", "max", "last", "none")
 
@@ -135,17 +143,22 @@ KEYS: tuple[Key, ...] = (
         "optimizer.momentum",
         "float",
         None,
-        "momentum of sgd; default 0 (0.9 with the name momentum)",
+        f"momentum; default: {_defaults('momentum')}. With it sgd is the optimizer momentum",
         low=0.0,
         high=1.0,
     ),
     Key("optimizer.weight_decay", "float", 0.0, "L2 weight decay", low=0.0),
-    Key("optimizer.nesterov", "bool", False, "Nesterov momentum"),
+    Key(
+        "optimizer.nesterov",
+        "bool",
+        None,
+        f"Nesterov momentum; default: {_defaults('nesterov')}",
+    ),
     Key(
         "optimizer.betas",
         "floats",
-        numbers(_ADAM, "betas"),
-        "Adam's betas",
+        None,
+        f"decay of the moments; default: {_defaults('betas')}",
         low=0.0,
         high=1.0,
         length=2,
@@ -153,8 +166,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "optimizer.eps",
         "float",
-        number(_ADAM, "eps"),
-        "Adam's epsilon (1e-8 is 0 in binary16)",
+        None,
+        f"added to a divisor; default: {_defaults('eps')} (1e-8 is 0 in binary16)",
         above=0.0,
     ),
     Key(

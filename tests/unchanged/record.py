@@ -67,7 +67,8 @@ def without_versions(value: Any) -> Any:
         kept = {k: v for k, v in entries.items() if k not in ("versions", "version")}
         return {k: without_versions(v) for k, v in kept.items()}
     if isinstance(value, list):
-        return [without_versions(v) for v in cast("list[Any]", value)]
+        items: list[Any] = value
+        return [without_versions(v) for v in items]
     return value
 
 
