@@ -9,7 +9,7 @@ or FP16?".  Bits are bool arrays, i32 are int64 arrays in both.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ import numpy.typing as npt
 from snncc.isa.numbers import fp16, tables
 
 Array: TypeAlias = npt.NDArray[Any]
-NumericsName: TypeAlias = Literal["fp16", "float32", "float64"]
 
 
 class Numerics:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -60,16 +60,9 @@ def models(folder: Path) -> dict[str, tuple[Path, list[str]]]:
     return found
 
 
-def without_versions(value: Any) -> Any:
+def without_versions(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Drop what may differ between two states of the sources: version numbers."""
-    if isinstance(value, dict):
-        entries = cast("dict[str, Any]", value)
-        kept = {k: v for k, v in entries.items() if k not in ("versions", "version")}
-        return {k: without_versions(v) for k, v in kept.items()}
-    if isinstance(value, list):
-        items: list[Any] = value
-        return [without_versions(v) for v in items]
-    return value
+    return {key: value for key, value in pairs if key not in ("versions", "version")}
 
 
 def digest(data: bytes) -> str:
@@ -79,7 +72,8 @@ def digest(data: bytes) -> str:
 
 def digest_json(data: bytes) -> str:
     """Return the digest of a JSON text, whatever its versions."""
-    return digest(json.dumps(without_versions(json.loads(data)), sort_keys=True).encode())
+    found = json.loads(data, object_pairs_hook=without_versions)
+    return digest(json.dumps(found, sort_keys=True).encode())
 
 
 def digest_arrays(path: Path) -> str:

@@ -120,7 +120,6 @@ ELEMENTWISE: dict[str, Fn] = {
 COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Equal", "And", "Or", "Xor"})
 COMPARE = frozenset({"Greater", "GreaterOrEqual"})
 LOGICAL = frozenset({"Greater", "GreaterOrEqual", "Equal", "And", "Or", "Xor", "Not"})
-VIEWS = frozenset({"View"})
 
 
 def evaluate(op: str, ins: Sequence[Arr], attrs: Attrs) -> Arr:

@@ -12,7 +12,7 @@ from itertools import count
 
 import numpy as np
 
-from snncc.compiler.frontend.flat.flat import Arr, Attrs, AttrValue, DType, Shape, Val
+from snncc.compiler.frontend.flat.flat import Arr, AttrValue, DType, Shape, Val
 
 _numbers = count(1)
 
@@ -114,30 +114,3 @@ def users(nodes: Iterable[RNode]) -> dict[int, list[RNode]]:
         for i in n.ins:
             out.setdefault(resolve(i).id, []).append(n)
     return out
-
-
-def varying(nodes: Iterable[RNode]) -> set[int]:
-    """Return the ids of the nodes whose value depends on the step."""
-    nodes = list(nodes)
-    found: set[int] = set()
-    changed = True
-    while changed:
-        changed = False
-        for n in nodes:
-            if n.id in found:
-                continue
-            if n.op in ("Delay", "SeqInput", "SeqConst") or any(
-                resolve(i).id in found for i in n.ins
-            ):
-                if n.op in ("Last", "Sum", "Mean", "Max_"):
-                    continue
-                found.add(n.id)
-                changed = True
-    return found
-
-
-def key_attrs(attrs: Attrs) -> tuple[object, ...]:
-    """Return a hashable form of attributes."""
-    from snncc.compiler.frontend.flat.flat import attr_key
-
-    return attr_key(attrs)

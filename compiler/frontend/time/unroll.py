@@ -50,7 +50,6 @@ class Rolled:
     outputs: list[Output] = field(default_factory=list[Output])
     time_inputs: dict[int, Lay] = field(default_factory=dict[int, Lay])
     states: dict[int, Val] = field(default_factory=dict[int, Val])
-    step_graph: bool = False
     single: bool = False
     """The file holds one step, and its input an axis of size one for it."""
     stands: list[tuple[RNode, int, tuple[int, ...]]] = field(
@@ -103,7 +102,7 @@ def roll_model(
 def _roll(roller: Roller) -> Rolled:
     flat, held, layouts = roller.flat, roller.steps, roller.layouts
     states, time_inputs = roller.states, roller.time_inputs
-    result = Rolled(held, time_inputs=time_inputs, states=states, step_graph=bool(states))
+    result = Rolled(held, time_inputs=time_inputs, states=states)
     result.single = roller.single
     final = _Final(roller)
     wanted = set(v.id for v in states.values())

@@ -24,7 +24,6 @@ from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.registry import NoOptions, compiler_pass
 
 DEFAULT_RESET_GRADIENT = "detached"
-TRAINED_ROLES = ("weight", "bias", "scale", "shift")
 
 
 @compiler_pass(takes="graph")

@@ -48,7 +48,7 @@ CHANNELS_LAST = {
     "phase.pool",
     "phase.pool_dx",
 }
-KERNEL_GRADIENTS = {"phase.conv_dw", "phase.conv_transpose_dw"}
+KERNEL_GRADIENTS = {"phase.conv_dw"}
 GROUPED = {"phase.conv", "phase.conv_dw"}
 KERNEL_OPS = {
     *CHANNELS_LAST,

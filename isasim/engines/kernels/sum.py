@@ -25,7 +25,6 @@ from snncc.isasim.engines.kernels.strip import finish_values, start_values
 F16_KIND, F32_KIND, BIT_KIND = 0, 1, 2
 SUM, MAX, SUM32 = 0, 1, 2
 NAN_KEY = 0x7FFFFFFF
-LOWEST_KEY = -0x7F800001  # minus infinity
 
 
 @intrinsic(prefer_literal=True)

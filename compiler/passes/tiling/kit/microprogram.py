@@ -89,15 +89,6 @@ class Operand:
     stream: int
 
 
-def load_name(operand: Operand) -> str:
-    """Return the load operation for an operand."""
-    if operand.form == "acc":
-        return "ld.acc"
-    if operand.form == "row":
-        return {"f16": "ld.row.h", "f32": "ld.row.f", "i32": "ld.row.i"}[operand.dtype]
-    return {"f16": "ld.h", "f32": "ld.f", "bit": "ld.m"}[operand.dtype]
-
-
 class RegionCompiler:
     """Writes one region's ops; arguments are bound before."""
 

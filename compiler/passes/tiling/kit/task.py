@@ -79,7 +79,6 @@ class TaskBuilder:
         self.loc = loc
         self._loops: list[Loop] = list(outer)
         self._blocks: list[Block] = [self.block]
-        self._inside_parallel = False
         self._sram_count = 0
         self._phase: dict[str, Attribute] = {}
 

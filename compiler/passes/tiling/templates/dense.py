@@ -20,7 +20,7 @@ from snncc.compiler.passes.tiling.kit.sizes import (
     smallest,
 )
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
-from snncc.compiler.passes.tiling.kit.views import View, col_offset, row_bytes
+from snncc.compiler.passes.tiling.kit.views import View, row_bytes
 from snncc.compiler.passes.tiling.templates.epilogue import Epilogue
 
 GRANULE = 16
@@ -375,8 +375,3 @@ class _OuterTask:
             [("acc", self.acc, ZERO), ("a", self.x, ZERO), ("g", self.g, ZERO)],
             **values,
         )
-
-
-def column_bytes(view: View, cols: int) -> int:
-    """Return the bytes of some columns of a view's row."""
-    return col_offset(view.dtype, At(cols)).base

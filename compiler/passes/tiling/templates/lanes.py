@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snncc.compiler.ir.core import Op, Value
@@ -313,8 +312,3 @@ class _LaneTask:
 def phase_lane(phase: str) -> str:
     """Return the lane instruction that serves a phase."""
     return {"fp": "neuron", "bp": "ngrad"}.get(phase, "ew")
-
-
-def common_steps(views: Sequence[View]) -> int:
-    """Return the largest number of steps among views."""
-    return max((v.steps for v in views), default=1)
