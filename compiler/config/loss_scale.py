@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from snncc.compiler.config.config import Config
 from snncc.compiler.diag import fail
+
+if TYPE_CHECKING:
+    from snncc.compiler.config.config import Config
 
 DYNAMIC = "dynamic"
 SCALE_STATE = "loss#scale"

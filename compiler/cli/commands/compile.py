@@ -25,6 +25,8 @@ STAGES = {
     "mapped": "frontend,phases,tile,map",
     "core": "frontend,phases,tile,map,lower",
 }
+DRAWN = ("graph", "phased")
+"""Stages whose layers can be drawn."""
 
 
 @click.command("compile", short_help="Turn a model into a program (.snnx).")
@@ -35,7 +37,11 @@ STAGES = {
 @CORES
 @click.option("--batch", type=click.IntRange(1), help="Samples per step.")
 @click.option("--mode", type=click.Choice(["train", "infer"]), default="train", show_default=True)
-@click.option("--emit", metavar="asm|ir:STAGE", help="Write text instead: graph, phased, ...")
+@click.option(
+    "--emit",
+    metavar="asm|ir:STAGE|dot[:STAGE]",
+    help="Write text instead: graph, phased, ...; dot: the layers as a picture.",
+)
 @click.option("--dump-dir", type=click.Path(), help="Write the IR after every pass here.")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True)
 @click.option("--stats", help="Write what was compiled as JSON.")
@@ -56,8 +62,9 @@ def compile_(
       snncc compile net.onnx --config net.toml -o net.snnx
       snncc compile net.onnx --target small --cores 4 --emit asm | less
       snncc compile net.onnx --emit ir:phased > step.snnir
+      snncc compile net.onnx --emit dot | dot -Tsvg > net.svg
     """
-    stage = _stage(emit)
+    kind, stage = _emitted(emit)
     from snncc.compiler.cli.commands.places import check_places, unnamed
     from snncc.compiler.cli.commands.show import show_warnings
     from snncc.compiler.driver import api
@@ -81,7 +88,7 @@ def compile_(
     if dump_dir:
         observers.append(DumpWriter(Path(dump_dir)))
     if stage:
-        _emit_ir(loaded, stage, output or "-", target, cores, mode, level, observers)
+        _emit_ir(loaded, kind, stage, output or "-", target, cores, mode, level, observers)
         return
     program = api.compile(
         loaded, target=target or "", cores=cores, mode=mode, level=level, spikes=spikes,
@@ -119,19 +126,22 @@ def _densities(density: float | None, activity: str | None) -> Any:
     return Densities(expected.found, origins, expected.default, origin)
 
 
-def _stage(emit: str | None) -> str:
+def _emitted(emit: str | None) -> tuple[str, str]:
+    """Return what to write instead of a program, and of which stage."""
     if emit in (None, "asm"):
-        return ""
+        return emit or "", ""
     kind, _, stage = emit.partition(":")
-    if kind != "ir" or stage not in STAGES:
-        known = ", ".join(f"ir:{s}" for s in STAGES)
-        raise click.BadParameter(f"{emit!r}: choose asm, {known}", param_hint="--emit")
-    return stage
+    stage = stage or ("graph" if emit == "dot" else "")
+    drawn = kind == "dot" and stage in DRAWN
+    if not drawn and (kind != "ir" or stage not in STAGES):
+        known = [*(f"ir:{s}" for s in STAGES), *(f"dot:{s}" for s in DRAWN)]
+        raise click.BadParameter(f"{emit!r}: choose asm, {', '.join(known)}", param_hint="--emit")
+    return kind, stage
 
 
 def _emit_ir(
-    loaded: Any, stage: str, output: str, target: str | None, cores: int | None, mode: str,
-    level: int, observers: list[Any],
+    loaded: Any, kind: str, stage: str, output: str, target: str | None, cores: int | None,
+    mode: str, level: int, observers: list[Any],
 ) -> None:  # fmt: skip
     from snncc.compiler.driver.build import lower
     from snncc.compiler.driver.files import write_text
@@ -147,7 +157,11 @@ def _emit_ir(
     from snncc.compiler.cli.commands.show import show_warnings
 
     show_warnings(sink.warnings)
-    if output == "-":
+    if kind == "dot":
+        from snncc.compiler.ir.dot import dot
+
+        write_text(output, dot(module))
+    elif output == "-":
         write_text("-", print_module(module))
     else:
         write_module(module, Path(output))

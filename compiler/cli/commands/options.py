@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from snncc.compiler.config.config import Config, load_config
+if TYPE_CHECKING:
+    from snncc.compiler.config.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,6 +78,8 @@ def config_options(command: F) -> F:
 
 def read_config(config: str | None, flags: dict[str, Any]) -> Config:
     """Return the configuration of a command: the file, then the flags."""
+    from snncc.compiler.config.config import Config, load_config  # it loads the IR's rows
+
     found = load_config(Path(config)) if config else Config()
     surrogate, reset = flags.pop("cfg_surrogate"), flags.pop("cfg_reset")
     values = {

@@ -96,7 +96,6 @@ def run(
     if debug:
         _refuse_files({"-o": output, "--stats": stats, "--trace": trace, "--report": asked.report,
                        "--record": asked.record})  # fmt: skip
-    settings = read_config(config, flags)
     path = Path(program)
     options = asked.options(_options(engine, check_races, strict_init, max_instructions), stats)
     where = inputs or program
@@ -105,13 +104,14 @@ def run(
 
         arrays = read_npz(inputs, ("x", "y")) if inputs else {}
         shape = arrays["x"].shape if "x" in arrays else None
-        loaded = _load(path, settings, shape, dt, no_validate)
+        loaded = _load(path, read_config(config, flags), shape, dt, no_validate)
         made = api.compile(loaded, target=target or "", cores=cores, mode=mode or "train")
         run_timing_only(made.object_file, asked, options, stats, trace)
         return
     if is_model(path):
         from snncc.compiler.driver import api  # the compiler: programs start sooner without
 
+        settings = read_config(config, flags)
         arrays = _model_inputs(inputs, mode, where)
         loaded = _load(path, settings, arrays["x"].shape, dt, no_validate)
         if numerics != "fp16":
@@ -127,7 +127,7 @@ def run(
         if path.suffix.lower() != ".snnx":
             help_ = "MODEL is .onnx; a program is .snnx"
             fail("E0024", "neither a model nor a program", program, help=help_)
-        _refuse(config, target, cores, numerics, settings)
+        _refuse(config, target, cores, numerics, flags)
         from snncc.compiler.driver.execute import as_program
         from snncc.compiler.driver.failure import show_validation
         from snncc.compiler.driver.simulate import read_program
@@ -211,7 +211,11 @@ def _options(engine: str, races: bool, strict: bool, limit: int | None) -> Any:
 
 
 def _refuse(
-    config: str | None, target: str | None, cores: int | None, numerics: str, settings: Any
+    config: str | None,
+    target: str | None,
+    cores: int | None,
+    numerics: str,
+    flags: Mapping[str, Any],
 ) -> None:
     """Say that a compiled program cannot be given another configuration or machine."""
     said = [
@@ -224,7 +228,7 @@ def _refuse(
         )
         if given
     ]
-    if said or settings.settings:
+    if said or any(value is not None for value in flags.values()):
         flag = said[0] if said else "a configuration flag"
         raise click.UsageError(f"{flag} goes with a MODEL; a program is compiled already")
 
