@@ -21,10 +21,12 @@ def dot(module: Module) -> str:
     lines = [f"digraph {_quoted(module.name)} {{", f"  {LOOKS}"]
     for func in module.funcs.values():
         graph = layers(func)
-        for name, ops in graph.nodes(data="ops"):
-            lines.append(f"  {_quoted(name)} [label={_quoted(_label(name, ops or ()))}];")
-        for source, target, values in graph.edges(data="values"):
-            label = "\n".join(_tensor(v) for v in values or ())
+        for name in graph:
+            ops: list[Op] = graph.nodes[name]["ops"]
+            lines.append(f"  {_quoted(name)} [label={_quoted(_label(name, ops))}];")
+        for source, target in graph.edges:
+            values: list[Value] = graph.edges[source, target]["values"]
+            label = "\n".join(map(_tensor, values))
             lines.append(f"  {_quoted(source)} -> {_quoted(target)} [label={_quoted(label)}];")
     return "\n".join([*lines, "}"]) + "\n"
 
