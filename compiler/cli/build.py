@@ -107,6 +107,7 @@ def _import_onnx(path: Path, request: Request) -> Imported:
             batch=batch,
             x_shape=x_shape,
             batch_in_time_axis=config.flag("batch_in_time_axis"),
+            trained=config.texts("parameters.train"),
             sink=sink,
             trace=trace,
         )

@@ -63,7 +63,9 @@ def _check(module: Module, path: Path, config: Config, build: Build) -> Report:
     except CompileError as error:
         raise NotValidated("the configuration does not fit the model") from error
     statistics = uses_batch_statistics(side) and _normalises(side)
-    reference = OnnxReference(path, twin, batch_statistics=statistics)
+    reference = OnnxReference(
+        path, twin, batch_statistics=statistics, trained=config.texts("parameters.train")
+    )
     work = products(twin)
     settings = Settings(
         smooth=(1.0, 4.0) if work < MEDIUM else (1.0,),
