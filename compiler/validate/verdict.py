@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Plain: TypeAlias = "str | bool | int | list[str]"
 
@@ -37,6 +38,14 @@ class Verdict:
             return {"validated": False, "why": self.why}
         made: dict[str, Plain] = {"validated": True, "smooth": self.smooth, "hard": self.hard}
         return {**made, "remarks": list(self.remarks)} if self.remarks else made
+
+
+def from_json(facts: Mapping[str, Any]) -> Verdict:
+    """Return the verdict that ``as_json`` wrote; KeyError, TypeError where it is none."""
+    if facts["validated"] is not True:
+        return Verdict(why=str(facts["why"]))
+    remarks = tuple(str(r) for r in facts.get("remarks", ()))
+    return Verdict(True, "", int(facts["smooth"]), int(facts["hard"]), remarks=remarks)
 
 
 SWITCHED_OFF = Verdict(why="--no-validate")
