@@ -137,6 +137,7 @@ def _validation(stats: Stats) -> str:
     if not verdict.validated:
         return f'<p class="headline">{escape(verdict.words)}</p>'
     parts = [verdict.words, *(f"in part: {remark}" for remark in verdict.remarks)]
+    parts += [verdict.other_gradients] if verdict.other_gradients else []
     return f"<p>{escape('; '.join(parts))}</p>"
 
 
