@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
 
 from snncc.compiler.cli.evidence import EVIDENCE
 from snncc.compiler.cli.streams import OUTSIDE, drop_output, guarded_streams
+from snncc.isa.printable import bounded
 
 EXIT_INPUT = 1
 EXIT_INTERNAL = 70
@@ -69,6 +70,11 @@ class Roof(click.Group):
             message = f"{error.message} Did you mean {close[0]!r}?"
             raise click.UsageError(message, ctx) from None
 
+    def make_context(self, *args: Any, **kw: Any) -> click.Context:
+        """Read the command line; what it holds is repeated in bounded length."""
+        with bounded_complaints():
+            return super().make_context(*args, **kw)
+
     def main(self, *args: Any, **kw: Any) -> Any:
         """Run the command line; what cannot be printed is an error like any other."""
         try:
@@ -97,7 +103,8 @@ class Roof(click.Group):
         """Run the command and turn whatever goes wrong into a message and an exit code."""
         EVIDENCE.forget()
         try:
-            return super().invoke(ctx)
+            with bounded_complaints():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
@@ -109,6 +116,16 @@ class Roof(click.Group):
 
             text, code = explain(error, self.words)
             _leave(text, code)
+
+
+@contextmanager
+def bounded_complaints() -> Iterator[None]:
+    """Shorten the values that click repeats in its messages."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = bounded(error.message)
+        raise
 
 
 def _leave(text: str, code: int) -> NoReturn:

@@ -23,7 +23,7 @@ from snncc.compiler.loss_scale import DYNAMIC_KEYS, loss_scale
 from snncc.compiler.pipeline.manager import PassFailure
 from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.machine import Machine
-from snncc.isa.printable import printable
+from snncc.isa.printable import bounded, printable
 
 PIPELINE = "frontend,phases,tile"
 CONSTANTS = ("beta", "tau", "rate", "a_syn", "threshold", "reset_value", "v_rest", "v_min")
@@ -153,10 +153,10 @@ def as_text(found: Survey, short: bool = False) -> str:
     shown = found.ops if found.ops and (short or not found.nodes) else found.nodes
     shown = [
         NodeLine(
-            printable(_inside(n.place, found.model)),
-            printable(n.op),
+            bounded(_inside(n.place, found.model)),
+            bounded(n.op),
             n.ok,
-            printable(n.note),
+            bounded(n.note),
         )
         for n in shown
     ]

@@ -246,3 +246,20 @@ def test_demo_notices_wrong_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     done = snncc("demo", "--cores", "1")
     assert "E0031" in done.stderr
     assert done.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("check", "X.onnx"), ("check", DIGITS, "--batch", "X"), ("check", DIGITS, "--batch", "-X"),
+     ("train", DIGITS, "--seed", "X"), ("run", "X.snnx"), ("run", DIGITS, "--numerics", "X"),
+     ("check", DIGITS, "--surrogate", "X:X=X"), ("check", DIGITS, "--target", "X"), ("X",),
+     ("check", "--X"), ("isa", "show", "X"), ("opt", "X", "-p", "X"),
+     ("compile", "x", "--emit", "X"),
+     ("report", "X"), ("asm", "X"), ("train", DIGITS, "--data", "X", "--epochs", "1")],
+    ids=lambda words: " ".join(map(str, words))[-40:],
+)  # fmt: skip
+def test_values_are_repeated_in_bounded_length(words: tuple[object, ...]) -> None:
+    done = snncc(*(str(w).replace("X", "9" * 5000) for w in words))
+    assert done.exit_code in (1, 2)
+    assert len(done.output) < 1500
+    assert done.output.strip()
