@@ -9,7 +9,6 @@ and terms to be expected.
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.array_file import read_arrays
 from snncc.isa.estimate import Densities
 from snncc.isa.expected import DEFAULT_DENSITY, expect
 from snncc.isasim.chip import Core
@@ -78,26 +78,20 @@ class Recorder:
         np.savez_compressed(out, **arrays)
 
 
-def _entry(box: Any, name: str) -> npt.NDArray[Any]:
-    return np.asarray(box[name])
-
-
 def read_recording(data: bytes) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a recording; a wrong one is a ValueError before anything uses it."""
-    found: dict[str, npt.NDArray[Any]] = {}
-    with np.load(io.BytesIO(data), allow_pickle=False) as box:
-        if not isinstance(box, np.lib.npyio.NpzFile):
-            raise ValueError("this is a single array")
-        for name, (kinds, shape) in _ARRAYS.items():
-            array = _entry(box, name)
-            if array.dtype.kind not in kinds:
-                raise ValueError(f"{name} holds {array.dtype}, not integers")
-            fits = len(array.shape) == len(shape) and all(
-                wanted in (None, there) for wanted, there in zip(shape, array.shape, strict=True)
-            )
-            if not fits:
-                raise ValueError(f"{name} has shape {list(array.shape)}")
-            found[name] = array
+    found = read_arrays(io.BytesIO(data), _ARRAYS)
+    for name, (kinds, shape) in _ARRAYS.items():
+        if name not in found:
+            raise ValueError(f"array {name!r} is missing")
+        array = found[name]
+        if array.dtype.kind not in kinds:
+            raise ValueError(f"{name} holds {array.dtype}, not integers")
+        fits = len(array.shape) == len(shape) and all(
+            wanted in (None, there) for wanted, there in zip(shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"{name} has shape {list(array.shape)}")
     counts = found["activity"]
     if counts.size and not -1 <= int(counts.min()) <= int(counts.max()) <= _LARGEST:
         raise ValueError("activity holds counts that no instruction can have")
@@ -129,7 +123,7 @@ class Recording:
         """Read what :meth:`Recorder.write` wrote."""
         try:
             arrays = read_recording(data)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError) as error:
             raise ActivityError(f"this is no recording: {error}") from None
         if int(arrays["format"]) != _FORMAT:
             raise ActivityError("this recording has another format")

@@ -124,7 +124,7 @@ def bounded_complaints() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = bounded(error.message)
+        vars(error)["message"] = bounded(error.message)  # declared final, shown later
         raise
 
 
