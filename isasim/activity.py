@@ -26,6 +26,8 @@ from snncc.isasim.pricing import SIZES
 Source: TypeAlias = Callable[[Core, int, Resolved], Activity]
 """Takes core, address and instruction."""
 
+MAX_RECORDING: Final = 1 << 31
+"""Bytes of a file with a recording."""
 _FORMAT: Final = 1
 _COLUMNS: Final = len(Activity._fields)
 _LARGEST: Final = 1 << 48

@@ -15,10 +15,12 @@ import numpy.typing as npt
 
 from snncc.compiler.cli.streams import stdout_bytes
 from snncc.compiler.diag import fail
-from snncc.isa.array_file import ArrayFileError, read_arrays
-from snncc.isa.whole_file import open_whole
+from snncc.isa.array_file import LARGEST, ArrayFileError, read_arrays
+from snncc.isa.whole_file import open_whole, read_at_most
 
 Array: TypeAlias = npt.NDArray[Any]
+MAX_BYTES = 1 << 28
+"""Bytes of a text or a recording; arrays may have more."""
 MODEL_SUFFIXES = (".onnx", ".nir", ".snn")
 
 
@@ -27,14 +29,17 @@ def is_model(path: Path) -> bool:
     return path.suffix.lower() in MODEL_SUFFIXES
 
 
-def read_bytes(path: str) -> bytes:
-    """Return a file's contents; `-` is stdin."""
-    if path == "-":
-        return sys.stdin.buffer.read()
+def read_bytes(path: str, largest: int = MAX_BYTES) -> bytes:
+    """Return a file's contents; `-` is stdin.  More than ``largest`` bytes are an error."""
     try:
-        return Path(path).read_bytes()
+        data = (
+            sys.stdin.buffer.read(largest + 1) if path == "-" else read_at_most(Path(path), largest)
+        )
     except OSError as error:
         fail("E0005", f"cannot be read: {(error.strerror or str(error)).lower()}", path)
+    if len(data) > largest:
+        fail("E0005", f"has more than {largest >> 20} MiB, which no such file has", path)
+    return data
 
 
 def write_bytes(path: str, data: bytes) -> None:
@@ -96,7 +101,7 @@ def read_npz(path: str, wanted: Iterable[str] | None = None) -> dict[str, Array]
     """
     source: IO[bytes] | str = path
     if path == "-":
-        source = io.BytesIO(read_bytes(path))
+        source = io.BytesIO(read_bytes(path, LARGEST))
     try:
         return read_arrays(source, wanted)
     except OSError as error:
