@@ -48,8 +48,8 @@ bench: $(VENV)/.bench-done ## measure speed against the peers; writes benchmarks
 test: dev ## run the tests (all but the slow ones)
 	$(PYTEST) -n $(WORKERS) -m "not slow"
 
-test-slow: dev ## run the slow tests
-	$(PYTEST) -n $(WORKERS) -m slow
+test-slow: dev ## run the slow tests, and properties on all their examples
+	$(PYTEST) -n $(WORKERS) -m "slow or hypothesis" --hypothesis-profile=whole
 
 lint: dev ## ruff: rules and format
 	$(BIN)/ruff check .

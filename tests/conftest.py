@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from examples import SHARE, WHOLE
 from pytorch_results import FOLDER, MODES, PyTorch, Results
 
 # Tests give the same answer every time; `make fuzz` looks for new counter-examples.
-settings.register_profile("default", derandomize=True, deadline=None)
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=SHARE)
+settings.register_profile("whole", derandomize=True, deadline=None, max_examples=WHOLE)
 settings.register_profile(
     "fuzz", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

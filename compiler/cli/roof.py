@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
@@ -16,6 +16,7 @@ import click
 from snncc.compiler.driver.evidence import EVIDENCE
 from snncc.compiler.driver.exits import EXIT_INPUT, EXIT_INTERRUPTED
 from snncc.compiler.driver.streams import OUTSIDE, drop_output, guarded_streams
+from snncc.isa.diagnostics.printable import bounded
 
 
 class Roof(click.Group):
@@ -66,6 +67,11 @@ class Roof(click.Group):
             message = f"{error.message} Did you mean {close[0]!r}?"
             raise click.UsageError(message, ctx) from None
 
+    def make_context(self, *args: Any, **kw: Any) -> click.Context:
+        """Read the command line; what it holds is repeated in bounded length."""
+        with bounded_complaints():
+            return super().make_context(*args, **kw)
+
     def main(self, *args: Any, **kw: Any) -> Any:
         """Run the command line; what cannot be printed is an error like any other."""
         try:
@@ -94,7 +100,8 @@ class Roof(click.Group):
         """Run the command and turn whatever goes wrong into a message and an exit code."""
         EVIDENCE.forget()
         try:
-            return super().invoke(ctx)
+            with bounded_complaints():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
@@ -106,6 +113,16 @@ class Roof(click.Group):
 
             text, code = explain(error, self.words)
             _leave(text, code)
+
+
+@contextmanager
+def bounded_complaints() -> Iterator[None]:
+    """Shorten the values that click repeats in its messages."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = bounded(error.message)  # declared final, shown later
+        raise
 
 
 def _leave(text: str, code: int) -> NoReturn:

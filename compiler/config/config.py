@@ -33,6 +33,7 @@ from snncc.compiler.config.schema import (
 from snncc.compiler.diag import DiagnosticSink, fail
 from snncc.compiler.ir.surrogate import rule_of
 from snncc.isa.files.toml_text import TomlError, read_toml
+from snncc.isa.files.whole_file import read_at_most
 
 MAX_BYTES = 1 << 20
 _T = TypeVar("_T")
@@ -157,7 +158,7 @@ class Config:
 def load_config(path: Path) -> Config:
     """Read a TOML file; every error in it is reported, with line and suggestion."""
     try:
-        data = path.read_bytes()[: MAX_BYTES + 1]
+        data = read_at_most(path, MAX_BYTES)
     except OSError as error:
         fail("E0005", f"cannot read: {error.strerror}", str(path))
     if len(data) > MAX_BYTES:

@@ -210,7 +210,11 @@ KEYS: tuple[Key, ...] = (
         ("running", "batch"),
     ),
     Key(
-        "parameters.train", "strs", (), "patterns of further parameters to train (neuron constants)"
+        "parameters.train",
+        "strs",
+        (),
+        "patterns of further parameters to train (neuron constants); a name in full also makes a "
+        "parameter of what `check` lists as taken for a setting or a number of the exporter",
     ),
     Key("parameters.freeze", "strs", (), "patterns of parameters to leave as they are"),
     Key(

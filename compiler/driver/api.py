@@ -129,19 +129,23 @@ def load(
     x_shape: Sequence[int] | None = None,
     dt: float | None = None,
     validate: bool = True,
+    training: bool = True,
 ) -> Model:
     """Read a model file (.onnx) for a batch size, and compare what was read with the file.
 
     ``config`` is a TOML file or a :class:`Config`; ``x_shape`` (the shape of the array that will be
     given) says the batch size where ``batch`` does not.  Neither: the batch size in the file.
-    Without ``validate`` the import is taken as it is, and ``verdict`` and programs say so.
+    Without ``validate`` the import is taken as it is, and ``verdict`` and programs say so.  Without
+    ``training`` other gradients than the file's are a warning; such a model can only infer.
     """
     if config is None:
         config = Config()
     elif not isinstance(config, Config):
         config = load_config(Path(config))
     shape = None if x_shape is None else tuple(int(n) for n in x_shape)
-    return _load(Path(path), Request(config, batch, shape, dt, validate=validate))
+    return _load(
+        Path(path), Request(config, batch, shape, dt, validate=validate, training=training)
+    )
 
 
 def _load(path: Path, request: Request) -> Model:
@@ -175,6 +179,7 @@ def compile(
     ``spikes``: keep the spikes of every layer, so that :func:`run` can return them.
     ``densities``: what the estimate of the program's cost expects.
     """
+    _refuse_training(model, mode)
     config = model.config
     machine = machine_for(config, target, cores)
     module = clone(model.graph)
@@ -199,6 +204,13 @@ def compile(
         },
     )
     return Program(result.object_file, interface, model.path.parent, result.module)
+
+
+def _refuse_training(model: Model, mode: str) -> None:
+    other = model.verdict.other_gradients
+    if mode == "train" and other:
+        text = "the import has other gradients than the file: it can infer, and not train"
+        fail("E0114", text, str(model.path), notes=[other])
 
 
 def run(
@@ -262,6 +274,7 @@ def _interpret(
 ) -> Result:
     from snncc.compiler.driver.interpret import interpret
 
+    _refuse_training(model, mode)
     if spikes:
         graph = clone(model.graph)
         expose_spikes(graph)

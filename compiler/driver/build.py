@@ -42,6 +42,8 @@ class Request:
     """Whether to find out what became of each node of an ONNX file."""
     validate: bool = True
     """Whether to compare the import with the file (ADR 0011)."""
+    training: bool = True
+    """Whether other gradients than the file's are a reason to refuse the import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ def _import_onnx(path: Path, request: Request) -> Imported:
             batch=batch,
             x_shape=x_shape,
             batch_in_time_axis=config.flag("batch_in_time_axis"),
+            trained=config.texts("parameters.train"),
             sink=sink,
             trace=trace,
         )
@@ -117,7 +120,7 @@ def _import_onnx(path: Path, request: Request) -> Imported:
     if request.validate:
         from snncc.compiler.validate.onnx.check import check_onnx
 
-        verdict = check_onnx(module, path, config, build)
+        verdict = check_onnx(module, path, config, build, gradients=request.training)
         _tell(verdict, path, sink)
     if config.flag("input.spikes"):
         spike_input(module)
@@ -132,6 +135,13 @@ def _tell(verdict: Verdict, path: Path, sink: DiagnosticSink) -> None:
         sink.warning("E0116", verdict.words, str(path), help=help_)
     for remark in verdict.remarks:
         sink.warning("E0116", f"validated in part: {remark}", str(path), help=help_)
+    if verdict.other_gradients:
+        sink.warning(
+            "E0116",
+            f"{verdict.words}: {verdict.other_gradients}",
+            str(path),
+            help="results are right; training this import is refused (E0114)",
+        )
 
 
 def _import_nir(path: Path, request: Request) -> Imported:
@@ -153,13 +163,16 @@ def _import_nir(path: Path, request: Request) -> Imported:
     sink.raise_if_errors()
     verdict = SWITCHED_OFF
     if request.validate:
+        from snncc.compiler.validate.compare import Settings
         from snncc.compiler.validate.judge import judge
+        from snncc.compiler.validate.nir.check import TOLERANCE as NIR
         from snncc.compiler.validate.nir.check import check_nir
 
         def again(batch: int, steps: int) -> Module:
             return build(batch, steps, DiagnosticSink())
 
-        verdict = judge(lambda: check_nir(module, str(path), graph, again, request.dt))
+        settings = Settings(tolerance=NIR, gradients=request.training)
+        verdict = judge(lambda: check_nir(module, str(path), graph, again, request.dt, settings))
         _tell(verdict, path, sink)
     if config.flag("input.spikes"):
         spike_input(module)
@@ -195,23 +208,25 @@ def _import_dsl(path: Path, request: Request) -> Imported:
     sink.raise_if_errors()
     verdict = SWITCHED_OFF
     if request.validate:
-        verdict = _compare_dsl(module, program, path)
+        verdict = _compare_dsl(module, program, path, request.training)
         _tell(verdict, path, sink)
     if config.flag("input.spikes"):
         spike_input(module)
     return Imported(module, config, tuple(sink.warnings), verdict=verdict)
 
 
-def _compare_dsl(module: Module, program: Program, path: Path) -> Verdict:
+def _compare_dsl(module: Module, program: Program, path: Path, gradients: bool) -> Verdict:
     from snncc.compiler.frontend.import_dsl import first_weights, import_program
-    from snncc.compiler.validate.dsl.check import check_dsl
+    from snncc.compiler.validate.compare import Settings
+    from snncc.compiler.validate.dsl.check import TOLERANCE, check_dsl
     from snncc.compiler.validate.judge import judge
 
     def again(batch: int, steps: int) -> Module:
         return import_program(program, path, batch=batch, steps=steps, sink=DiagnosticSink())[0]
 
     weights = first_weights(program, path)[0] or None
-    return judge(lambda: check_dsl(module, program, again, weights))
+    settings = Settings(tolerance=TOLERANCE, gradients=gradients)
+    return judge(lambda: check_dsl(module, program, again, weights, settings))
 
 
 def steps_of(config: Config, x_shape: Sequence[int] | None) -> int | None:

@@ -56,6 +56,9 @@ def show_validation(validation: object) -> None:
         facts = cast("Mapping[str, object]", validation)
         if facts.get("validated") is False:
             print(f"snncc: note: not validated: {facts.get('why')}", file=sys.stderr)
+        elif facts.get("other_gradients"):
+            note = "for inference only: its gradients would not be those of the model's file"
+            print(f"snncc: note: {note}: {facts['other_gradients']}", file=sys.stderr)
 
 
 def _one(code: str, message: str, where: str = "") -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +15,12 @@ import numpy.typing as npt
 
 from snncc.compiler.diag import fail
 from snncc.compiler.driver.streams import stdout_bytes
-from snncc.isa.files.whole_file import open_whole
+from snncc.isa.files.array_file import LARGEST, ArrayFileError, read_arrays
+from snncc.isa.files.whole_file import open_whole, read_at_most
 
 Array: TypeAlias = npt.NDArray[Any]
-MAX_ARRAY_BYTES = 1 << 33
-
-
+MAX_BYTES = 1 << 28
+"""Bytes of a text or a recording; arrays may have more."""
 MODEL_SUFFIXES = (".onnx", ".nir", ".snn")
 
 
@@ -31,14 +29,17 @@ def is_model(path: Path) -> bool:
     return path.suffix.lower() in MODEL_SUFFIXES
 
 
-def read_bytes(path: str) -> bytes:
-    """Return a file's contents; `-` is stdin."""
-    if path == "-":
-        return sys.stdin.buffer.read()
+def read_bytes(path: str, largest: int = MAX_BYTES) -> bytes:
+    """Return a file's contents; `-` is stdin.  More than ``largest`` bytes are an error."""
     try:
-        return Path(path).read_bytes()
+        data = (
+            sys.stdin.buffer.read(largest + 1) if path == "-" else read_at_most(Path(path), largest)
+        )
     except OSError as error:
         fail("E0005", f"cannot be read: {(error.strerror or str(error)).lower()}", path)
+    if len(data) > largest:
+        fail("E0005", f"has more than {largest >> 20} MiB, which no such file has", path)
+    return data
 
 
 def write_bytes(path: str, data: bytes) -> None:
@@ -100,48 +101,13 @@ def read_npz(path: str, wanted: Iterable[str] | None = None) -> dict[str, Array]
     """
     source: IO[bytes] | str = path
     if path == "-":
-        source = io.BytesIO(read_bytes(path))
-    found: dict[str, Array] = {}
-    name = ""
+        source = io.BytesIO(read_bytes(path, LARGEST))
     try:
-        with zipfile.ZipFile(source) as box:
-            names = {i.filename.removesuffix(".npy"): i for i in box.infolist()}
-            for name in names if wanted is None else wanted:
-                if name in names:
-                    found[name] = _read_array(box, names[name])
-            return found
-    except zipfile.BadZipFile:
-        fail("E0020", "this is no npz file, or a damaged one", path, help=_HOW)
+        return read_arrays(source, wanted)
     except OSError as error:
         fail("E0005", f"cannot be read: {(error.strerror or str(error)).lower()}", path)
-    except (ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, zlib.error) as error:
-        fail("E0020", f"array {name!r} cannot be read: {error}", path, help=_HOW)
+    except ArrayFileError as error:
+        fail("E0020", str(error), path, help=_HOW)
 
 
 _HOW = "write it with numpy.savez(FILE, x=..., y=...)"
-
-
-def _read_array(box: zipfile.ZipFile, item: zipfile.ZipInfo) -> Array:
-    with box.open(item) as stream:
-        version = np.lib.format.read_magic(stream)
-        readers = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        if version not in readers:
-            raise ValueError(f"npy version {version}")
-        try:
-            shape, _, dtype = readers[version](stream)
-        except (tokenize.TokenError, SyntaxError, TypeError, OverflowError, RecursionError):
-            raise ValueError("its header is damaged") from None
-        if not all(type(length) is int and length >= 0 for length in shape):
-            raise ValueError(f"shape {shape} is none")
-        if dtype.hasobject or dtype.kind not in "biuf":
-            raise ValueError(f"it holds {dtype}, not plain numbers")
-        size = dtype.itemsize
-        for length in shape:
-            size *= length
-        if size > item.file_size or size > MAX_ARRAY_BYTES:
-            raise ValueError(f"shape {shape} does not fit into the file")
-    with box.open(item) as stream:
-        return np.lib.format.read_array(stream, allow_pickle=False)

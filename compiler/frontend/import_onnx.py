@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import onnx
 
 from snncc.compiler.diag import DiagnosticSink, fail
+from snncc.compiler.frontend.flat.exporter_names import FileNames
 from snncc.compiler.frontend.flat.flat import FlatGraph, Shape, Val, prod
 from snncc.compiler.frontend.flat.shapes import MAX_FOLD
 from snncc.compiler.frontend.neurons.fuse import place_neurons
@@ -37,6 +38,7 @@ def import_onnx(
     batch: int | None = None,
     x_shape: Sequence[int] | None = None,
     batch_in_time_axis: bool = False,
+    trained: Collection[str] = (),
     sink: DiagnosticSink | None = None,
     trace: NodeTrace | None = None,
 ) -> Module:
@@ -45,8 +47,9 @@ def import_onnx(
     ``steps`` and ``time_axis`` are the configuration's ``timesteps`` and ``time_axis`` (None: the
     file says it, or the input is the same at every step), ``batch`` the wanted batch size (None:
     that of ``x_shape``, the shape of the first input as the user has it, along the axis that turns
-    out to hold the samples; without it, or where it does not fit, the file's).  Warnings go to
-    ``sink``; faults raise ``CompileError``.  ``trace`` learns what became of each node of the file.
+    out to hold the samples; without it, or where it does not fit, the file's).  ``trained`` names
+    initializers that are parameters whatever they look like.  Warnings go to ``sink``; faults raise
+    ``CompileError``.  ``trace`` learns what became of each node of the file.
     """
     sink = sink if sink is not None else DiagnosticSink()
     model = read_model(path)
@@ -54,7 +57,8 @@ def import_onnx(
     dims = input_shapes(
         path, model, Wanted(steps, time_axis, batch, batch_in_time_axis, tuple(x_shape or ()))
     )
-    flat, read = build(str(path), model, reader, dims)
+    names = FileNames(model, trained)
+    flat, read = build(str(path), model, reader, dims, names)
     if not flat.inputs:
         fail("E0105", "the model has no data input", str(path))
     rolled = roll_model(flat, steps, time_axis, batch_in_time_axis, sink)
@@ -93,6 +97,10 @@ def import_onnx(
             "states": tuple(o.name for o in rolled.outputs if o.state),
         }
     )
+    held = {op.str_attr("name") for op in module.walk() if op.name == "graph.param"}
+    doubtful = tuple(name for name in names.doubtful() if name not in held)
+    if doubtful:
+        module.attrs["not_trained"] = doubtful
     return module
 
 
@@ -101,12 +109,13 @@ def build(
     model: onnx.ModelProto,
     reader: TensorReader,
     dims: Mapping[str, Shape],
+    names: FileNames,
 ) -> tuple[FlatGraph, list[tuple[str, str, tuple[Bound, ...]]]]:
     """Build the flat graph, and the list of what was read: name, operator, results of each node.
 
     ``dims`` are the concrete shapes of the data inputs.
     """
-    builder = GraphBuilder(file, model, reader)
+    builder = GraphBuilder(file, model, reader, names)
     graph = model.graph
     env: Env = {}
     builder.initializers(graph, env)

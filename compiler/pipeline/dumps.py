@@ -23,9 +23,11 @@ from snncc.compiler.ir.resources import SHARED, ResourceFile, refuse_foreign
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import shell
 from snncc.compiler.pipeline.plan import Step, spec_of
-from snncc.isa.files.whole_file import remove_orphans, write_whole
+from snncc.isa.files.whole_file import read_at_most, remove_orphans, write_whole
 
 INDEX = "index.json"
+MAX_INDEX = 1 << 26
+"""Bytes of an index that may be replaced."""
 DUMPS = "[0-9][0-9][0-9]-*.snnir"
 NEXT, LAST = "// snncc opt ", "// the last dump"
 """How dumps begin."""
@@ -182,7 +184,7 @@ def _is_dump(path: Path) -> bool:
 def _is_index(path: Path) -> bool:
     """Whether a file is the index of dumps."""
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_at_most(path, MAX_INDEX))
         return bool(found["tool"]["name"] == "snncc" and "passes" in found)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

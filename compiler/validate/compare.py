@@ -34,7 +34,7 @@ from typing import Protocol
 
 import numpy as np
 
-from snncc.compiler.diag import fail
+from snncc.compiler.diag import CompileError, fail
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate import draws
 from snncc.compiler.validate.arithmetic import STEP, TIE, Arithmetic, Array, Hard, Smooth
@@ -56,6 +56,9 @@ MESSAGE = "the import does not compute what the file computes"
 TOLERANCE = 1e-6
 """Largest difference, relative to the largest element, that roundings of constants explain."""
 REDRAWS = 8
+FORWARD = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""Scales of the inputs at which plain values must agree where the smooth comparison fails and
+nobody asks for gradients."""
 
 
 class NotValidated(Exception):
@@ -135,6 +138,8 @@ class Settings:
     seed: int = 1
     tolerance: float = TOLERANCE
     """Largest difference, relative to the largest element of a result."""
+    gradients: bool = True
+    """Whether other gradients are a reason to refuse; False where the model only infers."""
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])
     """``integer`` or ``truth`` for the inputs that are no real numbers."""
 
@@ -146,10 +151,16 @@ class Report:
     smooth: int = 0
     hard: int = 0
     remarks: list[str] = field(default_factory=list[str])
+    other_gradients: str = ""
+    """Why the import can only infer: what differs although plain values agree."""
 
 
 def compare(module: Module, reference: Reference, settings: Settings) -> Report:
-    """Compare a graph module with its file; E0114 where they differ."""
+    """Compare a graph module with its file; E0114 where they differ.
+
+    Without ``settings.gradients`` only other results are a difference; what else differs is said in
+    ``Report.other_gradients``.
+    """
     return _Comparison(module, reference, settings).run()
 
 
@@ -164,12 +175,42 @@ class _Comparison:
     def run(self) -> Report:
         """Make all comparisons."""
         _values(self.side, self.reference)
-        for k, scale in enumerate(self.settings.smooth):
-            self.smooth(scale, self.settings.seed + k)
+        try:
+            self.differentiable()
+        except CompileError as error:
+            if self.settings.gradients:
+                raise
+            self.forward(error)
+            return self.report
         for k, scale in enumerate(self.settings.hard):
             self.hard(scale, self.settings.seed + 100 * (k + 1))
-        _structure(self.side, self.reference)
         return self.report
+
+    def differentiable(self) -> None:
+        """Compare what decides about values and gradients alike."""
+        for k, scale in enumerate(self.settings.smooth):
+            self.smooth(scale, self.settings.seed + k)
+        _structure(self.side, self.reference)
+
+    def forward(self, found: CompileError) -> None:
+        """Compare values alone; ``found``: what differs beside them.
+
+        Plain spikes hide small differences, so values are compared where spikes are smooth, too,
+        with the parameters of the file and without derivatives.
+        """
+        self.report.smooth = 0
+        for k, scale in enumerate(self.settings.smooth):
+            point = self.draw(scale, self.settings.seed + 500 + k, False)
+            _evaluate(self.side, self.reference, point, Smooth(), self.settings.tolerance)
+        for k, scale in enumerate(FORWARD):
+            self.hard(scale, self.settings.seed + 1000 * (k + 1))
+        if self.report.hard <= len(FORWARD) // 2:  # ties: too few values were compared
+            raise found
+        self.same_thresholds()
+        told = found.diagnostics[0]
+        self.report.other_gradients = "; ".join(
+            (f"{told.where}: {told.message}", *map(str, told.notes))
+        )
 
     def draw(self, scale: float, seed: int, derivatives: bool) -> draws.Point:
         kinds = self.settings.kinds
@@ -188,8 +229,14 @@ class _Comparison:
             self.side, self.reference, point, Smooth(detached=detached), self.settings.tolerance
         )
         self.report.smooth += 1
-        if self.report.smooth > 1:
-            return
+        if self.report.smooth == 1:
+            self.same_thresholds(point)
+
+    def same_thresholds(self, point: draws.Point | None = None) -> None:
+        """Compare whether spikes at the threshold itself fall, with what fires at a point."""
+        if point is None:
+            point = self.draw(1.0, self.settings.seed, True)
+            self.reference.evaluate(point.inputs, point.file_parameters, Smooth())
         fires = [each for each in spikes_of(self.side, point, Smooth()) if each.compare != "multi"]
         place = self.reference.other_threshold(fires)
         if place:

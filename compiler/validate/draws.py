@@ -63,12 +63,13 @@ def shared_parameters(module: Module, reference: HasParameters) -> Shared:
     """
     ops = {op.str_attr("name"): op for op in module.walk() if op.name == "graph.param"}
     arrays: dict[str, Array] = {}
+    constants = reference.constants
     for name, each in ops.items():
         base = name.partition("#")[0]
         if base not in reference.parameters:
             continue
         array = np.asarray(reference.parameters[base], np.float64)
-        number = base in reference.constants and array.size == 1
+        number = base in constants and array.size == 1
         if (flag(each.attrs, "train") and not number) or not is_uniform(array):
             arrays[base] = array
     held = {n: op for n, op in ops.items() if n.partition("#")[0] in arrays}

@@ -16,6 +16,7 @@ def judge(check: Callable[[], Report]) -> Verdict:
         report = check()
     except NotValidated as error:
         return Verdict(why=str(error), seconds=time.process_time() - start)
-    remarks = tuple(report.remarks)
-    seconds = time.process_time() - start
-    return Verdict(True, "", report.smooth, report.hard, seconds, remarks)
+    return Verdict(
+        True, "", report.smooth, report.hard, time.process_time() - start, tuple(report.remarks),
+        report.other_gradients,
+    )  # fmt: skip

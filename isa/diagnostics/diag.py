@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from typing import Literal, NoReturn, TypeAlias
 
 from snncc.isa.diagnostics import errors
-from snncc.isa.diagnostics.printable import printable
+from snncc.isa.diagnostics.printable import LONGEST_PLACE, bounded
 
 MAX_ERRORS = 20
-MAX_TEXT = 2000  # longer messages come from hostile names; they are cut
 MAX_EXCERPT = 110
 Severity: TypeAlias = Literal["error", "warning"]
 
@@ -119,10 +118,13 @@ class Diagnostic:
         return {
             "code": self.code,
             "severity": self.severity,
-            "where": str(self.where),
-            "message": self.message,
-            "notes": [{"message": n.message, "where": str(n.where)} for n in notes],
-            "help": self.help,
+            "where": bounded(str(self.where), LONGEST_PLACE),
+            "message": bounded(self.message),
+            "notes": [
+                {"message": bounded(n.message), "where": bounded(str(n.where), LONGEST_PLACE)}
+                for n in notes
+            ],
+            "help": bounded(self.help),
         }
 
 
@@ -214,7 +216,7 @@ def render(diagnostic: Diagnostic) -> str:
             note = Note(note)
         lines += _entry(note.where, "note", note.message)
     if diagnostic.help:
-        lines.append(f"help: {_clean(diagnostic.help)}")
+        lines.append(f"help: {bounded(diagnostic.help)}")
     return "\n".join(lines)
 
 
@@ -229,13 +231,6 @@ def render_all(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def _entry(where: Where, title: str, message: str) -> list[str]:
-    place = _clean(str(where))
-    head = f"{place}: {title}: {_clean(message)}" if place else f"{title}: {_clean(message)}"
+    place = bounded(str(where), LONGEST_PLACE)
+    head = f"{place}: {title}: {bounded(message)}" if place else f"{title}: {bounded(message)}"
     return [head, *where.excerpt()] if isinstance(where, Span) else [head]
-
-
-def _clean(text: str) -> str:
-    """Make one bounded printable line of a text that may hold a hostile file's names."""
-    if len(text) > MAX_TEXT:
-        text = text[:MAX_TEXT] + "..."
-    return printable(text)

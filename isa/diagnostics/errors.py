@@ -224,7 +224,8 @@ define(
     "E0116",
     "not validated",
     "The import could not be compared with the file, or only in part: the message says what of it "
-    "the comparison does not know (warning).",
+    "the comparison does not know (warning). For inference also: results are those of the file, "
+    "gradients are not; the same import is refused for training (E0114).",
 )
 define("E0120", "network syntax", "The text does not follow the grammar of docs/dsl.md.")
 define(

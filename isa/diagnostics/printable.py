@@ -11,6 +11,32 @@ LINES: Final = "\n\t"
 """What a text of several lines keeps."""
 
 
+LONGEST_WORD: Final = 200
+"""Characters of a value, name or path that a message repeats as they are."""
+LONGEST_PLACE: Final = 1000
+"""The same for the place of an error: paths of files may be long, and are to be copied."""
+_KEPT = 60, 20
+"""Characters at the beginning and the end of what is longer."""
+LONGEST_TEXT: Final = 2000
+
+
+def bounded(text: str, longest_word: int = LONGEST_WORD) -> str:
+    """Return one printable line of bounded length of a text that repeats somebody's input.
+
+    A number of thousands of digits, or a name of a hostile file, is cut in its middle.
+    """
+    if len(text) > longest_word:
+        text = re.sub(r"\S{%d,}" % (longest_word + 1), _shortened, text)  # noqa: UP031
+    if len(text) > LONGEST_TEXT:
+        text = text[:LONGEST_TEXT] + "..."
+    return printable(text)
+
+
+def _shortened(found: re.Match[str]) -> str:
+    word, (first, last) = found.group(), _KEPT
+    return f"{word[:first]}...({len(word)} characters)...{word[-last:]}"
+
+
 def printable(text: str, keep: str = "") -> str:
     r"""Return a text with every character that is not printable as an escape, ``\x1b``.
 

@@ -127,3 +127,12 @@ def _lock(handle: int) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return  # a file system without locks; then orphans stay
+
+
+def read_at_most(path: Path, count: int) -> bytes:
+    """Return a file's contents, or its first ``count + 1`` bytes where it has more than ``count``.
+
+    The file may be endless, or a hole of many gigabytes.
+    """
+    with path.open("rb") as stream:
+        return stream.read(count + 1)

@@ -9,7 +9,6 @@ and terms to be expected.
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from snncc.isa.cost.estimate import Densities
 from snncc.isa.cost.expected import DEFAULT_DENSITY, expect
+from snncc.isa.files.array_file import read_arrays
 from snncc.isasim.engines.base import Activity, Engine, Resolved
 from snncc.isasim.machine.chip import Core
 from snncc.isasim.measure.pricing import SIZES
@@ -26,6 +26,8 @@ from snncc.isasim.measure.pricing import SIZES
 Source: TypeAlias = Callable[[Core, int, Resolved], Activity]
 """Takes core, address and instruction."""
 
+MAX_RECORDING: Final = 1 << 31
+"""Bytes of a file with a recording."""
 _FORMAT: Final = 1
 _COLUMNS: Final = len(Activity._fields)
 _LARGEST: Final = 1 << 48
@@ -78,26 +80,20 @@ class Recorder:
         np.savez_compressed(out, **arrays)
 
 
-def _entry(box: Any, name: str) -> npt.NDArray[Any]:
-    return np.asarray(box[name])
-
-
 def read_recording(data: bytes) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a recording; a wrong one is a ValueError before anything uses it."""
-    found: dict[str, npt.NDArray[Any]] = {}
-    with np.load(io.BytesIO(data), allow_pickle=False) as box:
-        if not isinstance(box, np.lib.npyio.NpzFile):
-            raise ValueError("this is a single array")
-        for name, (kinds, shape) in _ARRAYS.items():
-            array = _entry(box, name)
-            if array.dtype.kind not in kinds:
-                raise ValueError(f"{name} holds {array.dtype}, not integers")
-            fits = len(array.shape) == len(shape) and all(
-                wanted in (None, there) for wanted, there in zip(shape, array.shape, strict=True)
-            )
-            if not fits:
-                raise ValueError(f"{name} has shape {list(array.shape)}")
-            found[name] = array
+    found = read_arrays(io.BytesIO(data), _ARRAYS)
+    for name, (kinds, shape) in _ARRAYS.items():
+        if name not in found:
+            raise ValueError(f"array {name!r} is missing")
+        array = found[name]
+        if array.dtype.kind not in kinds:
+            raise ValueError(f"{name} holds {array.dtype}, not integers")
+        fits = len(array.shape) == len(shape) and all(
+            wanted in (None, there) for wanted, there in zip(shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"{name} has shape {list(array.shape)}")
     counts = found["activity"]
     if counts.size and not -1 <= int(counts.min()) <= int(counts.max()) <= _LARGEST:
         raise ValueError("activity holds counts that no instruction can have")
@@ -129,7 +125,7 @@ class Recording:
         """Read what :meth:`Recorder.write` wrote."""
         try:
             arrays = read_recording(data)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError) as error:
             raise ActivityError(f"this is no recording: {error}") from None
         if int(arrays["format"]) != _FORMAT:
             raise ActivityError("this recording has another format")

@@ -235,3 +235,14 @@ def test_the_domain_of_a_function_without_body(tmp_path: Path) -> None:
     path.write_bytes(helper.make_model(graph, opset_imports=opsets).SerializeToString())
     (line,) = survey(path, exit_code=1)["nodes"]
     assert line["note"].startswith("E0106")
+
+
+# ---------------------------------------------------------------------- what is not trained
+def test_what_was_taken_for_a_setting_is_listed() -> None:
+    path = DATA / "snntorch_alpha.T8.ts.onnx"
+    found = survey(path, *SURROGATE)
+    assert {"n2.R", "n2.time_step"} <= set(found["not_trained"])
+    text = snncc("check", path, *SURROGATE).stdout
+    line = next(row for row in text.splitlines() if "not trained:" in row)
+    assert line.startswith("taken for settings or for numbers of the exporter")
+    assert found["not_trained"][0] in line

@@ -246,3 +246,47 @@ def test_demo_notices_wrong_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     done = snncc("demo", "--cores", "1")
     assert "E0031" in done.stderr
     assert done.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("check", "X.onnx"), ("check", DIGITS, "--batch", "X"), ("check", DIGITS, "--batch", "-X"),
+     ("train", DIGITS, "--seed", "X"), ("run", "X.snnx"), ("run", DIGITS, "--numerics", "X"),
+     ("check", DIGITS, "--surrogate", "X:X=X"), ("check", DIGITS, "--target", "X"), ("X",),
+     ("check", "--X"), ("isa", "show", "X"), ("opt", "X", "-p", "X"),
+     ("compile", "x", "--emit", "X"),
+     ("report", "X"), ("asm", "X"), ("train", DIGITS, "--data", "X", "--epochs", "1")],
+    ids=lambda words: " ".join(map(str, words))[-40:],
+)  # fmt: skip
+def test_values_are_repeated_in_bounded_length(words: tuple[object, ...]) -> None:
+    done = snncc(*(str(w).replace("X", "9" * 5000) for w in words))
+    assert done.exit_code in (1, 2)
+    assert len(done.output) < 1500
+    assert done.output.strip()
+
+
+HOLE = 1 << 36
+"""Bytes of a file that takes no room on the disk."""
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "code"),
+    [("net.snn", ("check", "F"), "E0120"),
+     ("net.onnx", ("check", "F"), "E0101"),
+     ("net.nir", ("check", "F"), "E0112"),
+     ("net.snnir", ("opt", "F"), "E0156"),
+     ("net.snnx", ("run", "F"), "E0801"),
+     ("net.s", ("asm", "F", "-o", "-"), "E0005"),
+     ("net.toml", ("check", DIGITS, "--config", "F"), "E0350"),
+     ("net.toml", ("check", DIGITS, "--target", "F"), "E0028"),
+     ("s.json", ("report", "F", "-o", "-"), "E0005"),
+     ("in.npz", ("run", DIGITS, "-i", "F"), "E0020")],
+)  # fmt: skip
+def test_files_of_many_gigabytes_are_refused_unread(
+    tmp_path: Path, name: str, words: tuple[object, ...], code: str
+) -> None:
+    path = tmp_path / name
+    with path.open("wb") as file:
+        file.write(b"\x89HDF\r\n\x1a\n" if name == "net.nir" else b" ")
+        file.truncate(HOLE)
+    refused(snncc(*(path if w == "F" else w for w in words)), code)

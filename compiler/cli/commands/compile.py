@@ -81,7 +81,8 @@ def compile_(
     )
     path = output or unnamed(Path(unsaid), is_program) if not emit else ""
     settings = read_config(config, flags)
-    loaded = api.load(model, config=settings, batch=batch, dt=dt, validate=not no_validate)
+    loaded = api.load(model, config=settings, batch=batch, dt=dt, validate=not no_validate,
+                      training=mode == "train")  # fmt: skip
     show_warnings(loaded.warnings, loaded.verdict.as_json())
     recorder = Recorder()
     observers: list[Observer] = [recorder]

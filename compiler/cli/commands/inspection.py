@@ -103,9 +103,9 @@ class Inspection:
     def source(self, program: ObjectFile) -> Expected | Recording:
         """Return where the densities come from."""
         from snncc.compiler.driver.files import read_bytes
-        from snncc.isasim.measure.activity import ActivityError, Recording
+        from snncc.isasim.measure.activity import MAX_RECORDING, ActivityError, Recording
 
-        data = read_bytes(self.activity) if self.activity is not None else b"{"
+        data = read_bytes(self.activity, MAX_RECORDING) if self.activity is not None else b"{"
         if data[:1] == b"{":
             return expected_densities(self.density, self.activity)
         try:

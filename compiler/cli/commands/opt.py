@@ -162,7 +162,9 @@ def _read(source: Path, resources: tuple[Path, ...], context: PassContext) -> Pa
         data = sys.stdin.buffer.read(MAX_CHARACTERS + 1)
         return parse_text(data.decode("utf-8", "replace"), "<stdin>", resources)
     if is_model(source):
-        imported = import_model(source, Request(context.config or Config()))
+        imported = import_model(
+            source, Request(context.config or Config(), training=context.mode == "train")
+        )
         context.config = imported.config
         return Parsed(imported.module, {})
     return read_module(source, resources)

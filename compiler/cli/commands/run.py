@@ -104,7 +104,9 @@ def run(
 
         arrays = read_npz(inputs, ("x", "y")) if inputs else {}
         shape = arrays["x"].shape if "x" in arrays else None
-        loaded = _load(path, read_config(config, flags), shape, dt, no_validate)
+        settings = read_config(config, flags)
+        training = mode != "infer"
+        loaded = _load(path, settings, shape, dt, no_validate, training)
         made = api.compile(loaded, target=target or "", cores=cores, mode=mode or "train")
         run_timing_only(made.object_file, asked, options, stats, trace)
         return
@@ -113,7 +115,7 @@ def run(
 
         settings = read_config(config, flags)
         arrays = _model_inputs(inputs, mode, where)
-        loaded = _load(path, settings, arrays["x"].shape, dt, no_validate)
+        loaded = _load(path, settings, arrays["x"].shape, dt, no_validate, "y" in arrays)
         if numerics != "fp16":
             result = api.step(
                 loaded, arrays["x"], arrays.get("y"), numerics=numerics, spikes=spikes, where=where
@@ -176,11 +178,15 @@ def run(
         refuse_races(result.races, program)
 
 
-def _load(path: Path, settings: Any, shape: Any, dt: float | None, no_validate: bool) -> Any:
+def _load(
+    path: Path, settings: Any, shape: Any, dt: float | None, no_validate: bool, training: bool
+) -> Any:
     from snncc.compiler.driver import api
     from snncc.compiler.driver.failure import show_validation
 
-    loaded = api.load(path, config=settings, x_shape=shape, dt=dt, validate=not no_validate)
+    loaded = api.load(
+        path, config=settings, x_shape=shape, dt=dt, validate=not no_validate, training=training
+    )
     show_validation(loaded.verdict.as_json())
     return loaded
 

@@ -22,6 +22,7 @@ from snncc.compiler.cli.report.facts import (
 )
 from snncc.compiler.cli.report.parts import MADE_BY, escape, percent, section, table
 from snncc.compiler.driver.words import CAUSES, UNITS
+from snncc.compiler.validate.verdict import from_json
 
 ROWS: Final = 160
 """Rows of the heat map over time at most; beyond that, one row per core."""
@@ -71,6 +72,7 @@ def page(stats: Stats, other: Stats | None = None, names: Sequence[str] = ("run"
     body = [
         f"<h1>{escape(title)}</h1>",
         _stopped(stats),
+        _validation(stats),
         f'<p class="headline">{escape(sentence(stats) or headline(stats))}</p>',
         f"<p>{escape(' '.join((following(stats), energy_sentence(stats))).strip())}</p>",
         _facts(stats),
@@ -122,6 +124,18 @@ def _stopped(stats: Stats) -> str:
         f'<p class="headline">The run stopped: {escape(first)}</p><pre>{escape(rest)}</pre>'
         "<p>What follows is about the part before that.</p>"
     )
+
+
+def _validation(stats: Stats) -> str:
+    """Return whether the import was compared with its file; an assembled program has no file."""
+    if "validation" not in stats:
+        return ""
+    verdict = from_json(stats["validation"])
+    if not verdict.validated:
+        return f'<p class="headline">{escape(verdict.words)}</p>'
+    parts = [verdict.words, *(f"in part: {remark}" for remark in verdict.remarks)]
+    parts += [verdict.other_gradients] if verdict.other_gradients else []
+    return f"<p>{escape('; '.join(parts))}</p>"
 
 
 def _facts(stats: Stats) -> str:

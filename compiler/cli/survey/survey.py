@@ -22,7 +22,7 @@ from snncc.compiler.driver.interface import Array, mapping
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.pipeline.manager import PassFailure
 from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
-from snncc.isa.diagnostics.printable import printable
+from snncc.isa.diagnostics.printable import bounded, printable
 from snncc.isa.machine.machine import Machine
 
 PIPELINE = "frontend,phases,tile"
@@ -56,6 +56,8 @@ class Survey:
     """Fraction of neurons that fire per step in the trial run, by layer; empty without a run."""
     neurons: dict[str, dict[str, Value]] = field(default_factory=dict[str, dict[str, Value]])
     training: dict[str, Value] = field(default_factory=dict[str, Value])
+    not_trained: tuple[str, ...] = ()
+    """Initializers that were taken for settings, or for numbers of the exporter, by their names."""
     verdict: Verdict = SWITCHED_OFF
     """Whether the import was compared with the file."""
     errors: list[Diagnostic] = field(default_factory=list[Diagnostic])
@@ -99,6 +101,7 @@ def survey(
             if op.name == "graph.neuron"
         }
         found.training = _training(found.module, config)
+        found.not_trained = _names(found.module.attrs.get("not_trained"))
         largest = float(np.abs(x).max()) if x is not None and x.size else 1.0
         found.warnings += doubts(found.module, config, model, largest)
         tried = densities(found.module, x, inputs or model)
@@ -150,10 +153,10 @@ def as_text(found: Survey, short: bool = False) -> str:
     shown = found.ops if found.ops and (short or not found.nodes) else found.nodes
     shown = [
         NodeLine(
-            printable(_inside(n.place, found.model)),
-            printable(n.op),
+            bounded(_inside(n.place, found.model)),
+            bounded(n.op),
             n.ok,
-            printable(n.note),
+            bounded(n.note),
         )
         for n in shown
     ]
@@ -176,6 +179,8 @@ def as_text(found: Survey, short: bool = False) -> str:
         wide = max(map(len, found.training))
         for name, value in found.training.items():
             lines.append(f"  {name:{wide}}  {show(value.value)} ({value.origin})")
+    if found.not_trained:
+        lines += ["", _not_trained(found.not_trained)]
     if found.warnings:
         lines += ["", *map(str, found.warnings)]
     if not found.errors:
@@ -186,6 +191,19 @@ def as_text(found: Survey, short: bool = False) -> str:
 def _validation(found: Survey) -> str:
     cost = f", {found.verdict.seconds:.2g} s" if found.verdict.validated else ""
     return f"{found.verdict.words}{cost}"
+
+
+def _names(value: Attribute) -> tuple[str, ...]:
+    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, tuple) else ()
+
+
+def _not_trained(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 4} more (--json lists them)" if len(names) > 5 else ""
+    shown = ", ".join(printable(n) for n in names[: 4 if more else 5])
+    return (
+        f"taken for settings or for numbers of the exporter, not trained: {shown}{more}\n"
+        f'  [parameters] train = ["{printable(names[0])}"] makes one a parameter'
+    )
 
 
 def _inside(place: str, model: str) -> str:
@@ -211,6 +229,7 @@ def as_json(found: Survey) -> dict[str, Any]:
         "training": {
             k: {"value": _plain(v.value), "origin": v.origin} for k, v in found.training.items()
         },
+        "not_trained": list(found.not_trained),
         "diagnostics": [d.as_json() for d in (*found.errors, *found.warnings)],
     }
 

@@ -12,6 +12,7 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput
 
 from snncc.compiler.diag import SourceFile, Span, fail
+from snncc.isa.files.whole_file import read_at_most
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
@@ -108,7 +109,7 @@ def _parser() -> Lark:
 def read_program(path: Path) -> Program:
     """Read and parse a file."""
     try:
-        data = path.read_bytes()[: MAX_BYTES + 1]
+        data = read_at_most(path, MAX_BYTES)
     except OSError as error:
         fail("E0005", f"cannot read: {error.strerror}", str(path))
     if len(data) > MAX_BYTES:

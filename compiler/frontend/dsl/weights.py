@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.dsl.args import Args
 from snncc.compiler.frontend.dsl.net import Array
+from snncc.isa.files.array_file import ArrayFileError, read_arrays
 
 
 def read_weights(args: Args, folder: Path) -> dict[str, Array]:
@@ -19,9 +19,8 @@ def read_weights(args: Args, folder: Path) -> dict[str, Array]:
     if folder.resolve() not in path.parents:
         fail("E0125", "the weights lie outside the model's folder", where)
     try:
-        with np.load(path, allow_pickle=False) as z:
-            found = {n.removeprefix("param/"): np.asarray(z[n]) for n in z.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        found = {n.removeprefix("param/"): a for n, a in read_arrays(path).items()}
+    except (OSError, ArrayFileError) as error:
         fail("E0125", f"cannot read the weights: {str(error)[:200]}", where)
     for name, array in found.items():
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():

@@ -1,33 +1,91 @@
-"""Names that exporters make up for constants which they keep among the initializers.
+"""Which initializers of a file are no parameters: what its exporter made up, settings of layers.
 
 Frameworks keep settings of a layer beside its parameters, and a file does not tell which is which.
 Parameters keep the name that they have in the model; what an exporter folded, or wrote as a tensor
 because the format wants one, is numbered or named after the operator that made it.  Snncc's own
 exports call numbers ``number_N`` and states before the first step ``LAYER.first``.
+
+A name alone proves little, as anybody may call a parameter so.  What only one tool writes counts
+where the file shows that this tool wrote it, and whatever might be somebody's parameter after all
+is listed (``doubtful``) for ``snncc check`` to show; ``parameters.train`` trains it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 
+import onnx
+
+SNNCC = "snncc"
+"""Name of the producer, and the domain ``ai.snncc`` of the functions, of snncc's own exports."""
 _MADE_UP = re.compile(
-    r"/.*|.*::.*|.*\.first|number_\d+|c\d+|_?val_\d+(_\d+)?|(.*\.)?_?lifted_tensor(_constant)?_?\d+"
+    r"/.*|.*::.*|c\d+|_?val_\d+(_\d+)?|(.*\.)?_?lifted_tensor(_constant)?_?\d+"
     r"|_?tensor_constant\d+|.*_default(_\d+)?|.*_cast(_\d+)?|const(ant)?_?\d+|scalar_tensor.*"
     r"|(r?sub|add|mul|div|neg|abs|exp|log|sqrt|rsqrt|pow|reciprocal|sigmoid|tanh|relu|softplus"
     r"|clamp|select|where|full|ones|zeros|one|zero|expand|unsqueeze|squeeze|view|reshape|clone|to"
     r"|_to_copy|detach|linear|addmm|mm|bmm|matmul|conv\d?d?|slice|index|cat|stack|mean|sum|max|min|arange)(_like)?(_\d+)?"
 )
-
-
-def numbered(name: str) -> bool:
-    """Whether an exporter made up the name of an initializer."""
-    return _MADE_UP.fullmatch(name) is not None
-
-
-SETTINGS = frozenset(("graded_spikes_factor", "reset_mechanism_val", "R", "C", "time_step"))
+_NOBODYS = re.compile(r"/.*|.*::.*|_?val_\d+(_\d+)?|(.*\.)?_?lifted_tensor(_constant)?_?\d+")
+"""Made-up names that no module of a framework can have."""
+_OURS = re.compile(r".*\.first|number_\d+")
+_SNNTORCH = frozenset(("graded_spikes_factor", "reset_mechanism_val", "R", "C", "time_step"))
 """Numbers that snnTorch's neurons register although they are not trained."""
+_BESIDE = frozenset(("threshold", "graded_spikes_factor"))
+"""What every neuron of snnTorch that an exporter of names wrote has beside them."""
 
 
-def setting(name: str) -> bool:
-    """Whether a number is a setting of a framework's layer, going by its name."""
-    return name.rpartition(".")[2] in SETTINGS and "." in name
+class FileNames:
+    """What the names of one ONNX file mean.
+
+    ``trained``: names, in full, that the configuration wants trained; they are parameters whatever
+    they look like.
+    """
+
+    def __init__(self, model: onnx.ModelProto, trained: Collection[str] = ()) -> None:
+        self._trained = frozenset(trained)
+        self._from_snncc = model.producer_name == SNNCC
+        self._ours = self._from_snncc or any(f.domain == f"ai.{SNNCC}" for f in model.functions)
+        self._held = tuple(dict.fromkeys(t.name for t in _initializers(model.graph)))
+        layers: dict[str, set[str]] = {}
+        # Equal numbers are merged; an Identity then carries the name of the one that is gone.
+        merged = (n.output[0] for n in model.graph.node if n.op_type == "Identity" and n.output)
+        self._named = tuple(dict.fromkeys((*self._held, *merged)))
+        for name in self._named:
+            layer, _, last = name.rpartition(".")
+            layers.setdefault(layer, set()).add(last)
+        self._snntorch = frozenset(k for k, v in layers.items() if k and v >= _BESIDE)
+
+    def numbered(self, name: str) -> bool:
+        """Whether the exporter made up the name of an initializer."""
+        if name in self._trained:
+            return False
+        if self._ours and _OURS.fullmatch(name):
+            return True
+        return _MADE_UP.fullmatch(name) is not None
+
+    def setting(self, name: str) -> bool:
+        """Whether a number is a setting of a framework's layer, as the layer's other names show."""
+        layer, _, last = name.rpartition(".")
+        return last in _SNNTORCH and layer in self._snntorch and name not in self._trained
+
+    def doubtful(self) -> tuple[str, ...]:
+        """Names that count as made up or as settings, and could be those of parameters."""
+        return tuple(n for n in self._named if self.setting(n)) + tuple(
+            n for n in self._held if self.numbered(n) and not self._surely(n)
+        )
+
+    def _surely(self, name: str) -> bool:
+        if _NOBODYS.fullmatch(name):
+            return True
+        return self._from_snncc and _OURS.fullmatch(name) is not None
+
+
+def _initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield the initializers of a graph and of the bodies of its loops."""
+    open_ = [graph]
+    while open_:
+        inner = open_.pop()
+        yield from inner.initializer
+        for node in inner.node:
+            open_ += [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]

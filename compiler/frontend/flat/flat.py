@@ -38,6 +38,9 @@ class Val:
     name: str = ""
     const: Arr | None = None
     param: str = ""
+    """Name as an initializer of the file."""
+    made_up: bool = False
+    """Whether that name is no parameter's (``exporter_names``)."""
     fixed: bool = False
     """The same for every input: a constant, or computed from parameters alone."""
     trained: bool = False

@@ -29,7 +29,7 @@ MAX_NODES = 20_000
 MAX_EDGES = 200_000
 MAX_DEPTH = 16
 MAX_TEXT = 4096
-BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
+BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
 
 
 class Refused(Exception):
@@ -123,6 +123,9 @@ class Reader:
                     continue
                 refuse("E0112", f"a group {key!r} in a {kind}", name)
             if self.dataset(item, place).dtype.kind in "OS":
+                self.left -= MAX_TEXT
+                if self.left < 0:
+                    refuse("E0109", "too many texts", place)
                 texts[key] = self.text(item, place)
             else:
                 values[key] = self.array(item, place)
@@ -181,6 +184,8 @@ def read(path: str) -> tuple[dict[str, Any], list[Any]]:
             text = "" if version is None else reader.text(version, "version")
     except Refused as error:
         return {"error": list(error.args)}, []
+    except MemoryError:
+        return {"error": ["E0032", f"its arrays need more than {MEMORY >> 30} GiB", ""]}, []
     except BROKEN as error:
         reason = (str(error).splitlines() or ["?"])[0][:200]
         return {"error": ["E0112", f"the file is damaged: {reason}", ""]}, []

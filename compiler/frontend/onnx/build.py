@@ -15,6 +15,7 @@ import onnx
 
 from snncc.compiler.diag import CompileError, fail
 from snncc.compiler.frontend.flat import shapes
+from snncc.compiler.frontend.flat.exporter_names import FileNames
 from snncc.compiler.frontend.flat.flat import (
     F32,
     I64,
@@ -150,8 +151,11 @@ def _traceable(node: Node) -> bool:
 class GraphBuilder:
     """Builds one flat graph."""
 
-    def __init__(self, file: str, model: onnx.ModelProto, reader: TensorReader) -> None:
+    def __init__(
+        self, file: str, model: onnx.ModelProto, reader: TensorReader, names: FileNames
+    ) -> None:
         self.file = file
+        self.names = names
         self.model = model
         self.reader = reader
         self.flat = FlatGraph(file, producer=model.producer_name)
@@ -172,15 +176,18 @@ class GraphBuilder:
         self.count += 1
         return Val(self.count, shape, dtype, name=name)
 
-    def const(self, array: Arr, name: str = "", param: str = "") -> Val:
-        """Make a constant; small nameless ones are shared."""
+    def const(self, array: Arr, name: str = "", param: str = "", made_up: bool = False) -> Val:
+        """Make a constant; small nameless ones are shared.
+
+        ``param``: its name as an initializer; ``made_up``: the name is not that of a parameter.
+        """
         key: tuple[object, ...] = ()
         if not param and array.size <= SMALL:
             key = (array.dtype.str, array.shape, array.tobytes())
             if key in self.consts:
                 return self.consts[key]
         v = self.value(array.shape, array.dtype, name)
-        v.const, v.param, v.fixed = array, param, True
+        v.const, v.param, v.made_up, v.fixed = array, param, made_up, True
         v.trained = v.size > 1 and is_parameter(v)
         if key:
             self.consts[key] = v
@@ -295,7 +302,9 @@ class GraphBuilder:
         """Bind a graph's initializers."""
         for t in graph.initializer:
             array = self.reader.array(t)
-            env[t.name] = self.const(array, t.name, t.name)
+            made_up = self.names.numbered(t.name)
+            made_up = made_up or (array.size == 1 and self.names.setting(t.name))
+            env[t.name] = self.const(array, t.name, t.name, made_up)
         for s in graph.sparse_initializer:
             fail("E0104", "sparse initializers are not supported", self.where(s.values.name))
 
@@ -403,7 +412,7 @@ class GraphBuilder:
         if x.param and x.const is not None and x.dtype.kind == to.kind == "f":
             key = ("cast", x.id, to.str)
             if key not in self.consts:
-                self.consts[key] = self.const(x.const.astype(to), x.name, x.param)
+                self.consts[key] = self.const(x.const.astype(to), x.name, x.param, x.made_up)
             return self.consts[key]
         if x.node is not None and x.node.op == "Cast" and x.const is None and to.kind == "f":
             inner = x.node.val(0)

@@ -9,7 +9,6 @@ import numpy as np
 
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat.elementwise import evaluate
-from snncc.compiler.frontend.flat.exporter_names import setting
 from snncc.compiler.frontend.flat.flat import F32, I64, Arr, AttrValue, Val, attr_float, attr_int
 from snncc.compiler.frontend.onnx.build import Bound, Call, GraphBuilder, rule
 from snncc.compiler.frontend.onnx.file import np_dtype
@@ -23,7 +22,8 @@ def identity(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     The name that it gives may be that of a framework's setting, which is no parameter.
     """
     x = c.bound(0)
-    if isinstance(x, Val) and x.const is not None and x.size == 1 and setting(c.proto.output[0]):
+    name = c.proto.output[0]
+    if isinstance(x, Val) and x.const is not None and x.size == 1 and b.names.setting(name):
         return [b.const(x.const)]
     return [x]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import cast
 
-from snncc.compiler.frontend.flat.exporter_names import numbered, setting
 from snncc.compiler.frontend.flat.flat import Val
 from snncc.compiler.frontend.time.rolled import RNode
 
@@ -20,9 +19,7 @@ def is_parameter(v: Val | None) -> bool:
     """Whether a value is a float initializer that training may change."""
     if v is None or v.const is None or not v.param or v.dtype.kind != "f" or not v.size:
         return False
-    if v.size == 1 and setting(v.param):
-        return False
-    if not numbered(v.param):
+    if not v.made_up:
         return True
     return v.size > 1 and bool((v.const != v.const.reshape(-1)[0]).any())
 

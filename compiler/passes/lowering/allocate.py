@@ -7,7 +7,9 @@ only when the one before is through.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Module, Op, Value
@@ -17,6 +19,8 @@ from snncc.isa.machine.machine import Machine
 ALIGNMENT = 64
 FOREVER = 1 << 60
 """The last epoch of what the outside may read."""
+ENDLESS = 1 << 62
+"""Where addresses end."""
 
 
 def _aligned(value: int) -> int:
@@ -87,24 +91,39 @@ def _allocate_dram(body: Block) -> int:
         if life.op.str_attr("role") != "temp":
             life.op.attrs["address"] = top
             top += life.size
-    placed: list[_Life] = []
     high = top
+    free = [(top, ENDLESS)]
+    ends: list[tuple[int, int, int]] = []  # last epoch, address and size of what lives; a heap
     temporary = [life for life in lives if life.op.str_attr("role") == "temp"]
     for life in sorted(temporary, key=lambda one: (one.first, -one.size)):
-        blocking = sorted(
-            (other.op.int_attr("address"), other.size)
-            for other in placed
-            if other.last >= life.first and life.last >= other.first
-        )
-        at = top
-        for start, size in blocking:
-            if at + life.size <= start:
-                break
-            at = max(at, start + size)
+        while ends and ends[0][0] < life.first:  # lives come in the order of their beginnings
+            _, start, size = heappop(ends)
+            _release(free, start, start + size)
+        at, wanted = _take(free, life.size), life.size
         life.op.attrs["address"] = at
-        high = max(high, at + life.size)
-        placed.append(life)
+        high = max(high, at + wanted)
+        heappush(ends, (life.last, at, wanted))
     return high
+
+
+def _take(free: list[tuple[int, int]], size: int) -> int:
+    """Take bytes from the first gap that has them; ``free``: begin and end of gaps, in order."""
+    for i, (start, end) in enumerate(free):
+        if end - start >= size:
+            free[i : i + 1] = [(start + size, end)] if end - start > size else []
+            return start
+    raise AssertionError("the last gap has no end")
+
+
+def _release(free: list[tuple[int, int]], start: int, end: int) -> None:
+    """Give bytes back; gaps that touch become one."""
+    i = bisect_left(free, (start, end))
+    if i < len(free) and free[i][0] == end:
+        end = free.pop(i)[1]
+    if i and free[i - 1][1] == start:
+        i -= 1
+        start = free.pop(i)[0]
+    free.insert(i, (start, end))
 
 
 def _scratchpad(task: Op, machine: object) -> None:

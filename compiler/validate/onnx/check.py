@@ -7,7 +7,6 @@ imports must consist of the same ops with the same attributes, sizes excepted.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
@@ -26,6 +25,7 @@ from snncc.compiler.validate.compare import (
     Settings,
     compare,
 )
+from snncc.compiler.validate.judge import judge
 from snncc.compiler.validate.onnx.reference import OnnxReference
 from snncc.compiler.validate.verdict import Verdict
 from snncc.compiler.validate.work import products
@@ -43,19 +43,17 @@ Build = Callable[[int | None, int | None], Module]
 """Imports the file again: batch and steps, None: as the file has them."""
 
 
-def check_onnx(module: Module, path: Path, config: Config, build: Build) -> Verdict:
-    """Compare a graph module, as imported, with its file; E0114 where they differ."""
-    start = time.process_time()
-    try:
-        report = _check(module, path, config, build)
-    except NotValidated as error:
-        return Verdict(why=str(error), seconds=time.process_time() - start)
-    return Verdict(
-        True, "", report.smooth, report.hard, time.process_time() - start, tuple(report.remarks)
-    )
+def check_onnx(
+    module: Module, path: Path, config: Config, build: Build, *, gradients: bool = True
+) -> Verdict:
+    """Compare a graph module, as imported, with its file; E0114 where they differ.
+
+    ``gradients``: whether other gradients alone are a difference.
+    """
+    return judge(lambda: _check(module, path, config, build, gradients))
 
 
-def _check(module: Module, path: Path, config: Config, build: Build) -> Report:
+def _check(module: Module, path: Path, config: Config, build: Build, gradients: bool) -> Report:
     twin = _twin(module, path, build)
     side = clone(twin)
     try:
@@ -63,13 +61,16 @@ def _check(module: Module, path: Path, config: Config, build: Build) -> Report:
     except CompileError as error:
         raise NotValidated("the configuration does not fit the model") from error
     statistics = uses_batch_statistics(side) and _normalises(side)
-    reference = OnnxReference(path, twin, batch_statistics=statistics)
+    reference = OnnxReference(
+        path, twin, batch_statistics=statistics, trained=config.texts("parameters.train")
+    )
     work = products(twin)
     settings = Settings(
         smooth=(1.0, 4.0) if work < MEDIUM else (1.0,),
         hard=(3.0, 30.0) if work < LARGE else (3.0,),
         detached=None,
         batch_statistics=statistics,
+        gradients=gradients,
         kinds=reference.kinds,
     )
     return compare(side, reference, settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from snncc.compiler.frontend.flat.exporter_names import numbered, setting
+from snncc.compiler.frontend.flat.exporter_names import FileNames
 from snncc.compiler.frontend.onnx.file import TensorReader, read_model
 from snncc.compiler.ir.core import Attribute, Module
 from snncc.compiler.validate.arithmetic import Arithmetic, Array, Smooth
@@ -38,11 +38,22 @@ class OnnxReference:
     first, start at zero and come from its last outputs.
     """
 
-    def __init__(self, path: Path, module: Module, *, batch_statistics: bool) -> None:
-        """``batch_statistics``: normalise by the mean and variance of the batch."""
+    def __init__(
+        self,
+        path: Path,
+        module: Module,
+        *,
+        batch_statistics: bool,
+        trained: Collection[str] = (),
+    ) -> None:
+        """``batch_statistics``: normalise by the mean and variance of the batch.
+
+        ``trained``: names of initializers that are parameters whatever they look like.
+        """
         self.path = path
         self.model = read_model(path)
         self.reader = TensorReader(path)
+        self.names = FileNames(self.model, trained)
         self.module = module
         self.batch_statistics = batch_statistics
         self.replay: Replay | None = None
@@ -72,7 +83,8 @@ class OnnxReference:
         return frozenset(
             name
             for name, a in self._parameters.items()
-            if is_uniform(a) and (numbered(name) or (a.size == 1 and setting(name)))
+            if is_uniform(a)
+            and (self.names.numbered(name) or (a.size == 1 and self.names.setting(name)))
         )
 
     @property
@@ -189,7 +201,7 @@ class OnnxReference:
 
     # ---------------------------------------------------------------- execution
     def _record(self, given: Mapping[str, Array]) -> Replay:
-        tape = Tape(self.model, self.reader)
+        tape = Tape(self.model, self.reader, self.names)
         scope = Scope({}, opset=opset_of(self.model.opset_import))
         over = [i.name for i in self.infos if i.name in given and self._steps_of(i)]
         if over:

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snncc.compiler.frontend.flat.exporter_names import numbered
 from snncc.compiler.validate.onnx.operators import LOCAL
 from snncc.compiler.validate.onnx.spike_functions import Jump, single
 from snncc.compiler.validate.onnx.tape import Step, Tape
@@ -358,7 +357,7 @@ class _Search:
         real = {
             at
             for name, at in tape.parameters.items()
-            if tape.value[at].size > 1 or not numbered(name)
+            if tape.value[at].size > 1 or not tape.names.numbered(name)
         }
         found: set[int] = set()
         seen, todo = {v}, [v]

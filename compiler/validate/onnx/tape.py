@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from snncc.compiler.frontend.flat.exporter_names import numbered
+from snncc.compiler.frontend.flat.exporter_names import FileNames
 from snncc.compiler.validate.arithmetic import Array, Hard
 from snncc.compiler.validate.compare import NotValidated
 from snncc.compiler.validate.onnx import operators_layers, operators_movement
@@ -78,9 +78,9 @@ class Tape:
     depends on an input or on a parameter.  ``maker``: the step that made it.
     """
 
-    def __init__(self, model: onnx.ModelProto, reader: Reader) -> None:
+    def __init__(self, model: onnx.ModelProto, reader: Reader, names: FileNames) -> None:
         """Nothing is executed yet."""
-        self.model, self.reader = model, reader
+        self.model, self.reader, self.names = model, reader, names
         self.arithmetic = Hard()
         self.steps: list[Step] = []
         self.value: list[Array] = []
@@ -120,7 +120,7 @@ class Tape:
             array = self.reader.array(t)
             if array.dtype.kind != "f":
                 env[t.name] = self.new(array)
-            elif numbered(t.name):
+            elif self.names.numbered(t.name):
                 made_up.append((t.name, array))
             else:
                 env[t.name] = self.parameters[t.name] = self.new(array, varies=True)

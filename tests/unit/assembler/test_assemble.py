@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from snncc.assembler import assemble, state
 from snncc.assembler import assemble as _function
 from snncc.assembler.source import cut_comment, labels
@@ -219,7 +220,10 @@ def test_twenty_errors_are_enough() -> None:
         (".rep 1 << 30\n.endr\n", "E0709"),
         (".macro m\nm\nm\n.endm\nm\n", "E0709"),
         (".macro m a\nm \\a\\a\n.endm\nm " + "x" * 1000 + "\n", "E0709"),
-        (".rep 1000\n.rep 1000\n.rep 1000\nnop\n.endr\n.endr\n.endr\n", "E0709"),
+        pytest.param(
+            ".rep 1000\n.rep 1000\n.rep 1000\nnop\n.endr\n.endr\n.endr\n", "E0709",
+            marks=pytest.mark.slow,
+        ),
         ("li r1, " + "(" * 100_000, "E0701"),
         (".equ a, " + "-" * 50_000 + "1", "E0706"),
         (".equ a, " + "1+" * 50_000 + "1", "E0706"),
@@ -263,7 +267,7 @@ WORDS = st.sampled_from(
 
 
 @given(st.lists(WORDS, max_size=40).map(" ".join) | st.text(max_size=80))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_text_is_a_program_or_a_list_of_problems(text: str) -> None:
     try:
         program = asm(text)

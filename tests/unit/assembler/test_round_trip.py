@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from isa_strategies import insts, microprograms
 from snncc.assembler import assemble, disassemble
 from snncc.assembler.disassemble import SideFile
@@ -50,7 +51,7 @@ def check(given_program: ObjectFile) -> str:
 
 
 @given(st.integers(0, 2**32), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_random_programs(seed: int, windows: bool) -> None:
     check(random_program(seed, SMALL, windows=windows, steps=6))
 

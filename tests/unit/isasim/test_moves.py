@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from snncc.isasim.engines import Resolved, Trap, check
 from snncc.isasim.machine.movement import copy
 from snncc.isasim.machine.moves import Moves
@@ -41,7 +42,7 @@ def traps(op: Resolved) -> bool:
     return False
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(MOVE, max_size=20))
 def test_what_is_inside_does_not_trap(ops: list[Resolved]) -> None:
     moves = Moves(ops)
@@ -61,7 +62,7 @@ NEAR = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(NEAR, min_size=1, max_size=10))
 def test_rows_move_what_the_instructions_move(ops: list[Resolved]) -> None:
     moves = Moves(ops)

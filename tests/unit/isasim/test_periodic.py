@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from made_networks import NETWORKS, compiled
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.program.file import ObjectFile
@@ -228,7 +229,7 @@ def drawn(nest: Any) -> tuple[Inst, ...]:
     return asm.done()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(NEST, min_size=1, max_size=3), st.sampled_from([8, 32]))
 def test_random_loops(nests: list[Any], width: int) -> None:
     machine = load_machine("small").with_(**{"dram.bytes_per_cycle": width})

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from snncc.compiler.diag import CompileError
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Attribute, Location, Module, Op
@@ -90,7 +91,7 @@ module @m attributes {stage = "phased", steps = 3, x = [1, {a = -0.5, b = none}]
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_damaged_text_gives_a_diagnostic(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(TEXT)))
     end = data.draw(st.integers(at, min(len(TEXT), at + 8)))

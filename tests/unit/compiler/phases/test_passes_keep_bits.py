@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from lowered import stages
 from snncc.compiler.interp import evaluate
 from snncc.compiler.ir.core import Module
@@ -34,7 +35,7 @@ def same_bits(module: Module, seed: int, numerics: str) -> None:
         np.testing.assert_array_equal(before[key], value, err_msg=f"{key} after a text round trip")
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 2**31))
 def test_random_networks_in_binary16(seed: int) -> None:
     same_bits(random_network(seed), seed, "fp16")

@@ -13,6 +13,8 @@ from strategies_networks import random_inputs, random_network
 from whole_stack import check_fitting
 
 STEPS, NETWORKS, PART = 60, 100, 10
+SAMPLE = 3
+"""Parts of the networks that every run tries; the others are slow."""
 SCRATCHPADS = (512, 1024, 2048, 4096, 32768)
 
 
@@ -33,7 +35,13 @@ def network(seed: int) -> tuple[Module, dict[str, np.ndarray]]:
     return step, {a.name: given[a.name] for a in step.func("step").body.args}
 
 
-@pytest.mark.parametrize("part", range(NETWORKS // PART))
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(part, marks=[pytest.mark.slow] if part >= SAMPLE else [])
+        for part in range(NETWORKS // PART)
+    ],
+)
 def test_random_networks_have_the_same_bits_everywhere(part: int) -> None:
     for seed in range(part * PART, (part + 1) * PART):
         step, inputs = network(seed)

@@ -106,6 +106,34 @@ def test_no_validate_is_said_everywhere(tmp_path: Path) -> None:
     assert run.exit_code == 0, run.output
     assert "not validated: --no-validate" in run.stderr
     assert json.loads(stats.read_text())["validation"] == wanted
+    assert "not validated: --no-validate" in page_of(stats)
+
+
+def page_of(stats: Path) -> str:
+    shown = CliRunner().invoke(cli, ["report", str(stats), "-o", "-"])
+    assert shown.exit_code == 0, shown.output
+    return shown.stdout
+
+
+def test_the_page_of_a_run_shows_the_verdict(tmp_path: Path) -> None:
+    path, output = lif(tmp_path / "net.onnx"), tmp_path / "net.snnx"
+    made = CliRunner().invoke(cli, ["compile", str(path), "-o", str(output), *FLAGS])
+    assert made.exit_code == 0, made.output
+    x, stats = tmp_path / "x.npz", tmp_path / "stats.json"
+    np.savez(x, x=np.ones((STEPS, BATCH, 4), np.float32), y=np.zeros(BATCH, np.int64))
+    run = CliRunner().invoke(cli, ["run", str(output), "-i", str(x), "--stats", str(stats)])
+    assert run.exit_code == 0, run.output
+    assert "<p>validated: the import computes what the file computes" in page_of(stats)
+    counted = json.loads(stats.read_text())
+    counted["validation"]["remarks"] = ["<only> values"]
+    stats.write_text(json.dumps(counted))
+    assert "in part: &lt;only&gt; values" in page_of(stats)
+    del counted["validation"]  # an assembled program was imported from nothing
+    stats.write_text(json.dumps(counted))
+    assert "validated" not in page_of(stats)
+    counted["validation"] = {"validated": "yes"}
+    stats.write_text(json.dumps(counted))
+    assert CliRunner().invoke(cli, ["report", str(stats), "-o", "-"]).exit_code == 1
 
 
 def test_an_operator_that_the_comparison_does_not_know_is_told(

@@ -113,3 +113,19 @@ def test_graphs_that_make_no_sense(tmp_path: Path) -> None:
 def test_a_missing_package_has_its_command(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert "pip install" in refused(net)
+
+
+def test_many_large_texts(net: Path) -> None:
+    """Texts of any length are read at the cost of the file's size at most."""
+    with edit(net) as file:
+        file["node/nodes/0/text"] = "x" * (1 << 20)
+    assert "a text is expected" in refused(net)
+
+
+def test_arrays_that_compression_made_small(net: Path) -> None:
+    with edit(net) as file:
+        del file["node/nodes/0/weight"]
+        file["node/nodes/0"].create_dataset(
+            "weight", (1 << 13, 1 << 13), "f4", chunks=(1 << 10, 1 << 10), compression="gzip"
+        )
+    assert "absurd" in refused(net)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from onnx_models import BETA, THETA, Form, agree, leaky_net, load, neurons, run_file, run_module
 
 FORMS = st.builds(
@@ -51,7 +52,7 @@ def check(form: Form, path: Path, seed: int | None) -> None:
             assert op.attrs["delay"] is True
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(form=FORMS, seed=st.one_of(st.none(), st.integers(0, 1000)))
 def test_every_form(tmp_path: Path, form: Form, seed: int | None) -> None:
     # with the same input at every step and the last spikes alone, three steps show nothing to roll

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto
 
@@ -16,7 +17,7 @@ from lowered import phased
 from onnx_models import Array, Graph, agree, load, neurons, run_file, run_module
 from snncc.compiler.config.config import parse_config
 from snncc.compiler.diag import CompileError
-from snncc.compiler.frontend.flat.exporter_names import numbered
+from snncc.compiler.frontend.flat.exporter_names import FileNames
 from snncc.compiler.frontend.import_onnx import import_onnx
 from snncc.compiler.interp import evaluate
 from snncc.compiler.ir.core import Module, Op
@@ -154,7 +155,7 @@ def test_one_step_with_a_time_axis(tmp_path: Path) -> None:
      ("block.alpha", False), ("fc1.weight", False), ("g", False), ("lif.beta", False)],
 )  # fmt: skip
 def test_names_that_exporters_make_up(name: str, made_up: bool) -> None:
-    assert numbered(name) is made_up
+    assert FileNames(onnx.ModelProto()).numbered(name) is made_up
 
 
 def test_parameters_of_equal_elements_stay_parameters(tmp_path: Path) -> None:
