@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -116,7 +116,7 @@ class Roof(click.Group):
 
 
 @contextmanager
-def bounded_complaints() -> Iterator[None]:
+def bounded_complaints() -> Generator[None]:
     """Shorten the values that click repeats in its messages."""
     try:
         yield
