@@ -271,7 +271,7 @@ def _regs(debugger: Debugger, words: Words) -> bool:
         debugger.say(
             f"  loop {WORD_BYTES * (start - 1):08x}..{WORD_BYTES * end:08x}: {left} turns left"
         )
-    sems = [f"sem{i}={v}" for i, v in enumerate(core.sems) if v]
+    sems = [f"sem{i}={v}" for i, v in enumerate(core.semaphores.values) if v]
     debugger.say("  " + (" ".join(sems) or "all semaphores are 0"))
     return False
 

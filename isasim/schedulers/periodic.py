@@ -293,28 +293,14 @@ class Periodic:
         times: list[int] = []
         loops: list[list[tuple[list[int], int]]] = []
         for core in run.chip.cores:
-            seq = core.seq
-            waiters = sorted((s, tuple(w)) for s, w in core.sem_waiters.items() if w)
-            exact.append(
-                (
-                    seq.pc, seq.status, seq.wait, seq.full_slot, seq.post_pending, core.halted,
-                    core.sems[:], waiters, core.recv_wait, core.credit_wait,
-                    [post[1:4] for post in seq.posts],
-                    [(key, len(core.inbox[key])) for key in sorted(core.inbox)],
-                    [[entry[1] for entry in queue] for queue in seq.queues],
-                    [loop[1:] for loop in seq.loops],
-                )
-            )  # fmt: skip
-            loops.append([(loop, loop[0]) for loop in seq.loops])
-            times.append(seq.time)
-            times += [post[0] for post in seq.posts]
-            times += [message[0] for key in sorted(core.inbox) for message in core.inbox[key]]
-            times += [entry[0] for queue in seq.queues for entry in queue]
+            exact += [core.halted, core.seq.state(), core.semaphores.state()]
+            loops.append([(loop, loop[0]) for loop in core.seq.loops])
+            times += core.seq.times()
             first = core.index << 3
             times += run.free[first : first + 8]
             times += run.drained[first : first + 8]
-        exact.append(sorted(item for item in run.chip.in_flight.items() if item[1]))
-        exact.append(sorted(run.mesh.free))
+        exact += [run.chip.channels.state(), sorted(run.mesh.free)]
+        times += run.chip.channels.times()
         times += [run.mesh.free[link] for link in sorted(run.mesh.free)]
         times.append(run.dram.free)
         return _State(now, exact, times, loops)
@@ -331,20 +317,11 @@ class Periodic:
             for (one, left), (other, rest) in zip(old, new, strict=True):
                 if one is other:
                     other[0] = rest - turns * (left - rest)
-            seq = core.seq
-            seq.time = next(moved)
-            for i, post in enumerate(seq.posts):
-                seq.posts[i] = (next(moved), *post[1:])
-            for key in sorted(core.inbox):
-                box = core.inbox[key]
-                for i, message in enumerate(box):
-                    box[i] = (next(moved), *message[1:])
-            for queue in seq.queues:
-                for i, entry in enumerate(queue):
-                    queue[i] = (next(moved), *entry[1:])
+            core.seq.set_times(moved)
             first = core.index << 3
             for table in (run.free, run.drained):
                 table[first : first + 8] = [next(moved) for _ in range(8)]
+        run.chip.channels.set_times(moved)
         for link in sorted(run.mesh.free):
             run.mesh.free[link] = next(moved)
         run.dram.free = next(moved)
@@ -363,7 +340,7 @@ class Periodic:
             [dict(table) for table in counters.stalls],
             dict(self.run.mesh.busy),
             self.run.dram.busy,
-            chip.messages,
+            chip.channels.sent,
         )
 
     def _count(self, before: _Counted, turns: int) -> None:
@@ -387,7 +364,8 @@ class Periodic:
             _grow_table(stall, was, turns)
         _grow_table(run.mesh.busy, before.links, turns)
         run.dram.busy += turns * (run.dram.busy - before.bus)
-        run.chip.messages += turns * (run.chip.messages - before.messages)
+        channels = run.chip.channels
+        channels.sent += turns * (channels.sent - before.messages)
 
 
 def _grow(now: list[int], before: Any, turns: int) -> None:

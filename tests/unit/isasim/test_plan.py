@@ -46,8 +46,8 @@ def compare(planned: System, plain: System, seed: int = 0) -> Result:
         assert (planned.dram == plain.dram).all()
         for a, b in zip(planned.chip.cores, plain.chip.cores, strict=True):
             assert (a.sram == b.sram).all()
-            assert (a.seq.counts, a.sems, a.seq.registers) == (
-                b.seq.counts, b.sems, b.seq.registers,
+            assert (a.seq.counts, a.semaphores.values, a.seq.registers) == (
+                b.seq.counts, b.semaphores.values, b.seq.registers,
             )  # fmt: skip
     return result
 
