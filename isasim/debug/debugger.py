@@ -128,6 +128,23 @@ class Debugger:
         """Instructions until the next stop; NOWHERE: none."""
         self._same: tuple[int, int] | None = None
         """Steps count only on this core and slot."""
+
+    @property
+    def loaded(self) -> System:
+        """The system; without one there is nothing to look at."""
+        if self.system is None:
+            raise DebugError("nothing is loaded")
+        return self.system
+
+    @property
+    def core(self) -> Core:
+        """The core where the run stands, at first that of the first program."""
+        return self.place.core if self.place is not None else self.loaded.chip.cores[0]
+
+    @property
+    def pc(self) -> int:
+        """The instruction where the run stands, or that of the first core's sequencer."""
+        return self.place.pc if self.place is not None else self.core.seq.pc
         self._asked: tuple[int, int, int, int] | None = None
 
     def attach(self, system: System) -> None:
