@@ -18,7 +18,7 @@ from unit.isasim.test_observers import busy_program, filled
 
 def outcome(file: ObjectFile, threads: int, **options: Any) -> tuple[Any, ...]:
     system = filled(file, threads=threads, **options)
-    system._load(system._folder)  # pyright: ignore[reportPrivateUsage]
+    system._image.load("dram", "sram")  # pyright: ignore[reportPrivateUsage]
     assert system.parallel == (threads > 1 and len(file.cores) > 1)
     found: list[Any] = []
     for seed in range(2):
