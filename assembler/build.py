@@ -11,6 +11,7 @@ from snncc.assembler.names import Pending, Scope
 from snncc.assembler.operands import Resolver
 from snncc.assembler.source import Line, Problem
 from snncc.assembler.state import Data, Section, State
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.program.layout import TensorEntry, extent
 from snncc.isa.program.model import CoreProgram, InitialData, ObjectFile, Symbol
 from snncc.isa.spec import Inst
@@ -75,7 +76,7 @@ class _Builder:
             if not tensor.placed:
                 low, high = extent(replace(entry, address=0))
                 top = tops.get((entry.space, entry.core), 0)
-                address = -(-top // _ALIGN) * _ALIGN - low
+                address = ceil_div(top, _ALIGN) * _ALIGN - low
                 tensor.entry = entry = replace(entry, address=address)
                 found = self.state.names.table.get(entry.name)
                 if found is not None and found.line is tensor.line:
@@ -200,6 +201,6 @@ def _end(item: Data, address: int, size: int) -> int:
     if item.convert == "f32-f16":
         size //= 2
     if item.row_bytes and size:
-        rows = -(-size // item.row_bytes)
+        rows = ceil_div(size, item.row_bytes)
         return address + max(0, (rows - 1) * item.row_stride) + item.row_bytes
     return address + size

@@ -50,8 +50,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from snncc.isa.cost.types import Activity, Cost, ceil_div
+from snncc.isa.cost.types import Activity, Cost
 from snncc.isa.machine.machine import Array, Machine
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.spec import INIT
 from snncc.isa.window import Window
 

@@ -29,10 +29,11 @@ from typing import Final, TypeAlias
 from snncc.isa.cost import array as cost_array
 from snncc.isa.cost import lanes as cost_lanes
 from snncc.isa.cost import pool as cost_pool
-from snncc.isa.cost.types import DENSE, ENERGY_CATEGORIES, Activity, Cost, ceil_div
+from snncc.isa.cost.types import DENSE, ENERGY_CATEGORIES, Activity, Cost
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.spec import WORD_BYTES, Unit
 
 __all__ = [

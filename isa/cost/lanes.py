@@ -20,11 +20,12 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snncc.isa.cost.types import Activity, Cost, ceil_div
+from snncc.isa.cost.types import Activity, Cost
 from snncc.isa.machine.machine import Energy, Machine, Stage
 from snncc.isa.microprograms.code import is_load, is_state, is_store, result_kinds
 from snncc.isa.microprograms.table import Cost as OpClass
 from snncc.isa.microprograms.table import MicroInst, MicroProgram
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.spec import ELEMENT, INIT, REDUCTION
 
 _BITS = {"h": 16, "f": 32, "m": 1, "i": 32}

@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from snncc.isa.cost.lanes import matrix_bytes, vector_cost
-from snncc.isa.cost.types import Activity, Cost, ceil_div
+from snncc.isa.cost.types import Activity, Cost
 from snncc.isa.machine.machine import Machine
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.spec import ELEMENT, REDUCTION
 from snncc.isa.window import Window
 

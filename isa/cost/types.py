@@ -94,8 +94,3 @@ class Cost:
     def times(self, count: int) -> Cost:
         """Return the cost of ``count`` such instructions."""
         return Cost(*(getattr(self, f.name) * count for f in fields(Cost)))
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Return a / b rounded up."""
-    return -(-a // b)

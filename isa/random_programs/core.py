@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from snncc.isa.instructions.encoding import make
 from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.random_programs.instructions import random_f16, random_micro
 from snncc.isa.spec import ELEMENT, INIT, QUEUED_UNITS, REDUCTION, Inst, Unit
 
@@ -39,7 +40,7 @@ class Region:
 
 def row_bytes(kind: str, cols: int) -> int:
     """Return the bytes of a row of ``cols`` elements."""
-    return 2 * -(-cols // 16) if kind == "bit" else cols * _SIZE[kind]
+    return 2 * ceil_div(cols, 16) if kind == "bit" else cols * _SIZE[kind]
 
 
 class Core:

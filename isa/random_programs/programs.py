@@ -18,6 +18,7 @@ import struct
 
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.program.layout import LayoutDim, TensorEntry
 from snncc.isa.program.model import CoreProgram, InitialData, ObjectFile
 from snncc.isa.random_programs import windows as random_windows
@@ -97,7 +98,7 @@ def _make_regions(core: Core, machine: Machine, dram: int, initial: list[Initial
 
 
 def _aligned(size: int) -> int:
-    return -(-size // _ALIGN) * _ALIGN
+    return ceil_div(size, _ALIGN) * _ALIGN
 
 
 def _random_row(kind: str, cols: int, rng: random.Random) -> bytes:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.numbers.fp16 import Accumulator
+from snncc.isa.numbers.accumulators import Accumulator
 from snncc.isa.window import Window
 from snncc.isasim.engines.lanes import LaneProgram
 from snncc.isasim.faults import Trap

@@ -3,7 +3,7 @@
 The timed state of a machine is everything that decides what happens next, times relative to now:
 events, queues, semaphores, messages, when units, DRAM and links are free, where sequencers are.  It
 does not hold what loops have counted down to, nor registers: a core takes part only if no size,
-trip count or target depends on them (:func:`snncc.isa.cost.estimate.fixed_sizes`).  When a state
+trip count or target depends on them (:func:`snncc.isa.cost.trips.fixed_sizes`).  When a state
 comes again after ``P`` cycles and no loop that is under way can end within the next period, the
 next period is the last one, ``P`` cycles later; so are all up to the one in which a loop may end.
 They are left out: times move on, counters grow by what one period adds.  All counters are integers
@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from snncc.isa.cost.estimate import fixed_sizes
+from snncc.isa.cost.trips import fixed_sizes
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import LANES, LOOP, LOOPI, Code
 from snncc.isasim.machine.network import Dram, Mesh
