@@ -10,6 +10,8 @@
 
 A mistake in a file or an array raises :class:`CompileError`, whose text says what to do; a program
 that traps or deadlocks raises :class:`Stopped`.  See docs/api.md.
+
+Over 400 lines: the interface that stays, all of it in one place.
 """
 
 from __future__ import annotations
