@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from snncc.isa.spec import Inst
-from snncc.isasim.faults import Fault, Location, StopReason, Trap, Waiting, find_cycle
+from snncc.isasim.faults import Fault, InstructionLocation, StopReason, Trap, Waiting, find_cycle
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.machine.sequencer import FULL
@@ -18,9 +18,11 @@ TURN: Final = "its turn"
 """What an actor waits for that is under way or starts next."""
 
 
-def location(core: Core, slot: int, pc: int) -> Location:
+def location(core: Core, slot: int, pc: int) -> InstructionLocation:
     """Return where an instruction is."""
-    return Location(core.index, SLOTS[slot], pc, core.code.text(pc), core.code.source(pc))
+    return InstructionLocation(
+        core.index, SLOTS[slot], pc, core.code.text(pc), core.code.source(pc)
+    )
 
 
 def trap_fault(core: Core, slot: int, pc: int, trap: Trap) -> Fault:
@@ -91,7 +93,7 @@ def _issues(core: Core, fits: Callable[[Inst], bool]) -> tuple[tuple[int, str], 
     return ((core.index, "seq"),) if may else ()
 
 
-def _semaphore(core: Core, slot: int, sem: int, n: int, where: Location) -> Waiting:
+def _semaphore(core: Core, slot: int, sem: int, n: int, where: InstructionLocation) -> Waiting:
     """Describe a wait; providers are the units with a post in their queue, then the sequencer."""
     held = core.semaphores.values[sem]
     if held >= n:

@@ -23,14 +23,14 @@ import numpy.typing as npt
 from snncc.isa.machine.machine import Machine
 from snncc.isa.program.file import ObjectFile, ObjectFileError, Symbol, TensorEntry, machine_of
 from snncc.isa.program.layout import extent, read_tensor, write_tensor
-from snncc.isasim.engines import Numerics, prepare, select_engine
+from snncc.isasim.engines import EngineNumerics, prepare, select_engine
 from snncc.isasim.faults import Fault, StopReason
 from snncc.isasim.machine.chip import POISON, Chip
 from snncc.isasim.machine.decode import decode_core
 from snncc.isasim.machine.image import Image, dram_size
 from snncc.isasim.machine.initial import InitShadow
-from snncc.isasim.machine.network import Dram, Link, Mesh
-from snncc.isasim.measure.activity import Expected, Recorder, Recording
+from snncc.isasim.machine.network import DramBus, Link, MeshLinks
+from snncc.isasim.measure.activity import ActivityRecorder, Expected, Recording
 from snncc.isasim.measure.counters import Counters
 from snncc.isasim.measure.critical import CriticalPath
 from snncc.isasim.measure.pricing import Pricing
@@ -45,14 +45,14 @@ from snncc.isasim.schedulers.timed import Timed
 from snncc.isasim.schedulers.untimed import Untimed
 
 if TYPE_CHECKING:
-    from snncc.isasim.replay.replay import Replay
+    from snncc.isasim.replay.replay import PlanReplay
 
 Array: TypeAlias = npt.NDArray[Any]
 DEFAULT_LIMIT = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """How to run; see :class:`System`."""
 
     engine: str = "fast"
@@ -75,7 +75,7 @@ class Options:
     threads: int = 1
     """Compute values of several cores at once (timed runs without observers); a program with races
     may then give other bits."""
-    recorder: Recorder | None = None
+    recorder: ActivityRecorder | None = None
     """Keeps what every instruction did (needs ``timing``)."""
     poison: bool = True
     """Refill the scratchpads before every run; a program that never reads what it did not write
@@ -83,7 +83,7 @@ class Options:
 
 
 @dataclass
-class Result:
+class SimulationResult:
     """The outcome of a run."""
 
     reason: StopReason
@@ -115,12 +115,12 @@ class System:
     """
 
     def __init__(
-        self, program: ObjectFile, options: Options | None = None, *,
+        self, program: ObjectFile, options: RunOptions | None = None, *,
         machine: Machine | None = None, folder: str | Path = ".", dram_bytes: int = 0,
         tracers: Sequence[Tracer] = (),
     ) -> None:  # fmt: skip
         self.program = program
-        self.options = options or Options()
+        self.options = options or RunOptions()
         self.machine = machine or machine_of(program)
         m = self.machine
         if not program.cores:
@@ -152,10 +152,10 @@ class System:
             codes, m.scratchpad.bytes, self.dram, m.sequencer.queue_depth, ticks,
             m.noc.channel_credits, m.cores, m.sequencer.semaphore_max, m.sequencer.loop_depth,
         )  # fmt: skip
-        numerics = Numerics("fp16" if m.accumulator == "fp16" else "fp32", m.saturate)
+        numerics = EngineNumerics("fp16" if m.accumulator == "fp16" else "fp32", m.saturate)
         self.engine = select_engine(self.options.engine, numerics)
-        self._bus = Dram()
-        self._mesh = Mesh(m.mesh.cols, m.mesh.rows, m.noc.hop_cycles)
+        self._bus = DramBus()
+        self._mesh = MeshLinks(m.mesh.cols, m.mesh.rows, m.noc.hop_cycles)
         self._races = RaceChecker(m.cores) if self.options.check_races else None
         self._initial = (
             InitShadow([c.core for c in codes], m.scratchpad.bytes, self.dram.size)
@@ -172,7 +172,7 @@ class System:
         self._timeline = Timeline() if self.options.timeline else None
         self._watch()
         self._planned = False
-        self._plan: Replay | None = None
+        self._plan: PlanReplay | None = None
         self._image = Image(program, Path(folder), self.chip, self._initial)
         if self.values:
             self._image.load("dram", "sram")
@@ -212,7 +212,7 @@ class System:
         tensor = self.tensor(name)
         return read_tensor(tensor, self._image.memory(tensor.space, tensor.core)[0])
 
-    def run(self, seed: int = 0) -> Result:
+    def run(self, seed: int = 0) -> SimulationResult:
         """Run the program from its start to its end, or to what stops it."""
         options, chip, pricing = self.options, self.chip, self.pricing
         self._bus.reset()
@@ -269,7 +269,7 @@ class System:
         timing = snapshot(
             cycles, self._fetched, starts, ends, self._bus, self._mesh, self._timeline, path
         )
-        return Result(
+        return SimulationResult(
             fault.reason if fault else StopReason.HALT,
             fault,
             cycles,
@@ -312,7 +312,7 @@ class System:
             return Recording(parallel.activities())
         return None
 
-    def _in_order(self, before: npt.NDArray[np.uint8], seed: int) -> Result:
+    def _in_order(self, before: npt.NDArray[np.uint8], seed: int) -> SimulationResult:
         """Run on one thread, from the memory as it was: the report must be of the first fault."""
         self.dram[:] = before
         options, self.options = self.options, replace(self.options, threads=1, plan=False)
@@ -321,7 +321,7 @@ class System:
         finally:
             self.options = options
 
-    def _replay(self, seed: int) -> Replay | None:
+    def _replay(self, seed: int) -> PlanReplay | None:
         """Return the program's plan, made at the first run, if it has one and nobody watches."""
         options = self.options
         watchers = (self._hooks, self._timeline, options.source, options.recorder)
@@ -334,20 +334,20 @@ class System:
             plan = make_plan(self.chip, seed, options.max_instructions)
             if plan is not None:
                 from snncc.isasim.replay.replay import (
-                    Replay,  # needs numba, as the fast engine does
+                    PlanReplay,  # needs numba, as the fast engine does
                 )
 
-                self._plan = Replay(plan, self.chip, self.engine, self.pricing, self._mesh)
+                self._plan = PlanReplay(plan, self.chip, self.engine, self.pricing, self._mesh)
         found = self._plan
         return found if found is not None and found.plan.seed in (None, seed) else None
 
-    def _repeat(self, replay: Replay, seed: int, starts: Sequence[int]) -> Result:
+    def _repeat(self, replay: PlanReplay, seed: int, starts: Sequence[int]) -> SimulationResult:
         """Run the plan."""
         times = replay.run(seed, starts, self._bus, self.options.timing)
         timing = snapshot(
             times.cycles, self._fetched, starts, times.ends, self._bus, self._mesh, None
         )
-        return Result(
+        return SimulationResult(
             times.fault.reason if times.fault else StopReason.HALT,
             times.fault,
             times.cycles,

@@ -61,7 +61,7 @@ from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.cost.estimate import Densities
 from snncc.isa.machine.machine import Machine
 from snncc.isasim.observe.hooks import Tracer
-from snncc.isasim.system import Options
+from snncc.isasim.system import RunOptions
 
 __all__ = [
     "CompileError",
@@ -212,7 +212,7 @@ def run(
     engine: str = "fast",
     spikes: bool = False,
     stats: bool = True,
-    options: Options | None = None,
+    options: RunOptions | None = None,
     tracers: Sequence[Tracer] = (),
     where: str = "x",
 ) -> Result:
@@ -239,7 +239,7 @@ def step(
     engine: str = "fast",
     spikes: bool = False,
     stats: bool = True,
-    options: Options | None = None,
+    options: RunOptions | None = None,
     tracers: Sequence[Tracer] = (),
     where: str = "x",
 ) -> Result:
@@ -254,7 +254,7 @@ def step(
     elif numerics != "fp16":
         fail("E0029", f"a program runs in FP16 only, not in {numerics}", help="give the model")
     return run_program(
-        what, x, y, spikes=spikes, stats=stats, options=options or Options(engine=engine),
+        what, x, y, spikes=spikes, stats=stats, options=options or RunOptions(engine=engine),
         tracers=tracers, where=where,
     )  # fmt: skip
 
@@ -330,7 +330,7 @@ def learner(
     model: Model, *, target: str = "", cores: int | None = None, engine: str = "fast"
 ) -> ChipLearner:
     """Compile a model for training and for inference and load both into simulators."""
-    options = Options(engine=engine)
+    options = RunOptions(engine=engine)
     programs = [
         compile(model, target=target, cores=cores, mode=mode) for mode in ("train", "infer")
     ]

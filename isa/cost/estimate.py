@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from snncc.isa.cost.cost import Activity, Cost, cost, fetch_cost
+from snncc.isa.cost.cost import CostActivity, InstructionCost, cost, fetch_cost
 from snncc.isa.cost.expected import DEFAULT_DENSITY, LANES, MAC_MNEMONICS, expect
 from snncc.isa.cost.trips import CoreReader, UnknownSize
 from snncc.isa.machine.machine import Machine
@@ -75,7 +75,7 @@ class _Prices:
     def __init__(self, machine: Machine, micro: Sequence[MicroProgram]) -> None:
         self.machine = machine
         self.micro = micro
-        self.costs: list[Cost] = []
+        self.costs: list[InstructionCost] = []
         self.units: list[str] = []
         self.terms: list[bool] = []
         """Whether the terms are multiply-accumulates."""
@@ -96,21 +96,21 @@ class _Prices:
 
     def _cost(
         self, core: int, row: Insn, values: tuple[int, ...], window: Window | None, density: float
-    ) -> Cost:
+    ) -> InstructionCost:
         operands = dict(zip((f.name for f in row.operands), values, strict=True))
         micro = self.micro[operands["prog"]] if row.mnemonic in LANES else None
         if window is not None:
             operands |= window._asdict()
-        activity = Activity()
+        activity = CostActivity()
         if row.unit in _ENGINES:
             done = expect(row.mnemonic, values, window, density)
-            activity = Activity(done.performed, -1, done.outputs, -1)
+            activity = CostActivity(done.performed, -1, done.outputs, -1)
         elif row.mnemonic == "send":
-            activity = Activity(hops=self.machine.hops(core, operands["core"]))
+            activity = CostActivity(hops=self.machine.hops(core, operands["core"]))
         elif row.mnemonic == "mcast":
             mask = operands["mask"]
             to = frozenset(i for i in range(self.machine.cores) if mask >> i & 1 and i != core)
-            activity = Activity(hops=self.machine.multicast_links(core, to))
+            activity = CostActivity(hops=self.machine.multicast_links(core, to))
         return cost(row.mnemonic, operands, self.machine, activity, micro)
 
 
@@ -169,7 +169,7 @@ class _Totals:
         """Return what is expected of a layer and phase."""
         mine, prices = self.sums[key], self.prices
         units = {_UNITS[unit]: count for unit, count in mine.waits.items()}
-        whole = Cost()
+        whole = InstructionCost()
         dense = performed = 0
         for number, count in mine.uses.items():
             unit, one = prices.units[number], prices.costs[number].times(count)

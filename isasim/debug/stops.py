@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from snncc.isa.program.layout import extent
 from snncc.isa.program.model import Symbol
 from snncc.isa.spec import WORD_BYTES
-from snncc.isasim.debug.debugger import Breakpoint, DebugError, Debugger, Place, Watch
+from snncc.isasim.debug.debugger import Breakpoint, DebugError, Debugger, MemoryWatch, RunPlace
 from snncc.isasim.debug.memory import a_core, buffer, integer, memory, space_of, tensor
 from snncc.isasim.engines.footprint.checks import Region
 from snncc.isasim.machine.chip import Core
@@ -55,10 +55,10 @@ def _check_exists(system: System, stop: Breakpoint) -> None:
             raise DebugError(f"no {name} {wanted!r} in this program; there are {known}")
     if stop.core is not None:
         a_core(system, str(stop.core))
-    own: Place | None = None
+    own: RunPlace | None = None
     for core in system.chip.cores:
         for pc, inst in enumerate(core.code.program.code):
-            place = Place(core, unit_slot(inst), pc, 0)
+            place = RunPlace(core, unit_slot(inst), pc, 0)
             if stop.hits(place):
                 if place.slot or inst.insn.mnemonic in ("wait", "post"):
                     return
@@ -68,7 +68,7 @@ def _check_exists(system: System, stop: Breakpoint) -> None:
     raise DebugError(_ahead(own))
 
 
-def _ahead(place: Place) -> str:
+def _ahead(place: RunPlace) -> str:
     """Say why the run does not stop at an instruction of a sequencer, and where it can."""
     core = place.core
     text = f"{core.code.text(place.pc)!r} is the sequencer's: it runs ahead of its units"
@@ -87,18 +87,18 @@ def set_watch(debugger: Debugger, words: Words) -> bool:
         if entry is not None:
             low, high = extent(entry)
             region = Region("watch", entry.space, low, high - low, 1, 1, 0)
-            watch = Watch(entry.name, entry.core, region)
+            watch = MemoryWatch(entry.name, entry.core, region)
         else:
             core, symbol = named_buffer(debugger, words[0])
             region = Region("watch", "sram", symbol.value, symbol.bytes, 1, 1, 0)
-            watch = Watch(symbol.name, core.index, region)
+            watch = MemoryWatch(symbol.name, core.index, region)
     else:
         space, index, rest = space_of(system, words)
         if len(rest) != 2:
             raise DebugError("watch NAME, watch core N ADDRESS BYTES or watch dram ADDRESS BYTES")
         start, size = integer(rest[0], "an address"), integer(rest[1], "a size")
         memory(system, space, index, start, size)
-        watch = Watch("memory", index, Region("watch", space, start, size, 1, 1, 0))
+        watch = MemoryWatch("memory", index, Region("watch", space, start, size, 1, 1, 0))
     debugger.say(f"{debugger.add(watch)}: {watch}")
     return False
 

@@ -42,11 +42,12 @@ class Semaphores:
     def take(self, sem: int, n: int, actor: int) -> bool:
         """Take ``n`` tokens; where there are fewer take none, and ``actor`` waits."""
         values = self.values
-        if values[sem] < n:
-            self.waiters.setdefault(sem, []).append(actor)
-            return False
-        values[sem] -= n
-        return True
+        held = values[sem]
+        if held >= n:
+            values[sem] = held - n
+            return True
+        self.waiters.setdefault(sem, []).append(actor)
+        return False
 
     def post(self, sem: int, n: int) -> Sequence[int]:
         """Add ``n`` tokens; return who may try again.  Traps where they are too many."""

@@ -42,7 +42,7 @@ Event: TypeAlias = tuple[int, int, int, int, int]
 address."""
 
 
-class Item(NamedTuple):
+class PlanItem(NamedTuple):
     """An instruction of a unit."""
 
     core: Core
@@ -61,12 +61,12 @@ class SentMessage:
 
 
 @dataclass
-class Plan:
+class RunPlan:
     """What one run of a chip does."""
 
     seed: int | None
     """The only seed for which the plan holds; None: any."""
-    items: list[Item] = field(default_factory=list[Item])
+    items: list[PlanItem] = field(default_factory=list[PlanItem])
     """By core and slot, in program order."""
     first: list[int] = field(default_factory=list[int])
     """Per actor (core << 3 | slot): its first item; one more at the end."""
@@ -117,9 +117,9 @@ class NoPlan(Exception):
     """The schedulers have to run this program."""
 
 
-def make_plan(chip: Chip, seed: int, limit: int) -> Plan | None:
+def make_plan(chip: Chip, seed: int, limit: int) -> RunPlan | None:
     """Return the plan of a program, or None when it must be run step by step."""
-    plan = Plan(None if _any_seed(chip) else seed)
+    plan = RunPlan(None if _any_seed(chip) else seed)
     try:
         record(plan, chip, seed)
         if sum(plan.executed) > limit:
@@ -131,7 +131,7 @@ def make_plan(chip: Chip, seed: int, limit: int) -> Plan | None:
     return plan
 
 
-def _check(plan: Plan, chip: Chip) -> None:
+def _check(plan: RunPlan, chip: Chip) -> None:
     """Raise the trap that an instruction deserves."""
     sram, dram = chip.sram_bytes, chip.dram.size
     plan.moved = [i for i, item in enumerate(plan.items) if item.kind == DMA_KIND]
@@ -155,10 +155,10 @@ def _any_seed(chip: Chip) -> bool:
     return True
 
 
-def record(plan: Plan, chip: Chip, seed: int) -> None:
+def record(plan: RunPlan, chip: Chip, seed: int) -> None:
     """Follow every sequencer from its start to its end."""
     left, kept = MAX_STEPS, 0
-    make: Callable[[tuple[Any, ...]], Item] = partial(cast(Any, tuple).__new__, Item)
+    make: Callable[[tuple[Any, ...]], PlanItem] = partial(cast(Any, tuple).__new__, PlanItem)
     plan.first = [0]
     for core in chip.by_index:
         if core is None:
@@ -201,7 +201,7 @@ class _Order:
     Cores take turns, each goes on until it must wait.  Messages carry their number of bytes.
     """
 
-    def __init__(self, plan: Plan, chip: Chip) -> None:
+    def __init__(self, plan: RunPlan, chip: Chip) -> None:
         self.plan = plan
         self.chip = chip
         self.depth = chip.cores[0].seq.depth

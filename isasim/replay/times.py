@@ -23,11 +23,11 @@ from snncc.isasim.machine.decode import (
     SEND_KIND,
     WAIT_KIND,
 )
-from snncc.isasim.machine.network import Dram, Mesh
+from snncc.isasim.machine.network import DramBus, MeshLinks
 from snncc.isasim.machine.sequencer import FULL, WAITING
 from snncc.isasim.measure.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
 from snncc.isasim.measure.pricing import Price, Pricing
-from snncc.isasim.replay.plan import HALT, SEQ_POST, SEQ_WAIT, Item, Plan
+from snncc.isasim.replay.plan import HALT, SEQ_POST, SEQ_WAIT, PlanItem, RunPlan
 from snncc.isasim.reports import deadlock_fault, trap_fault
 
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -54,7 +54,7 @@ def _table(rows: Sequence[Sequence[int]], columns: int) -> Ints:
 class Schedule:
     """Times of a plan on a machine."""
 
-    def __init__(self, plan: Plan, chip: Chip, pricing: Pricing, mesh: Mesh) -> None:
+    def __init__(self, plan: RunPlan, chip: Chip, pricing: Pricing, mesh: MeshLinks) -> None:
         self.plan = plan
         self.chip = chip
         self.pricing = pricing
@@ -83,7 +83,7 @@ class Schedule:
         self._counted = [p for p in engines if plan.items[p].op.micro is None]
 
     def _operands(
-        self, place: int, item: Item, targets: list[list[int]], ways: list[list[int]]
+        self, place: int, item: PlanItem, targets: list[list[int]], ways: list[list[int]]
     ) -> tuple[int, int]:
         if item.kind == WAIT_KIND or item.kind == POST_KIND:
             return item.op[0], item.op[1]
@@ -158,7 +158,7 @@ class Schedule:
                 prices.append(price)
         self._price(places, prices)
 
-    def run(self, found: Activities, starts: Sequence[int], bus: Dram) -> Times:
+    def run(self, found: Activities, starts: Sequence[int], bus: DramBus) -> Times:
         """Work out when everything happens."""
         chip, cores = self.chip, self.chip.cores
         self._fixed()

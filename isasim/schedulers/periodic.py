@@ -28,7 +28,7 @@ import numpy as np
 from snncc.isa.cost.trips import fixed_sizes
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import LANES, LOOP, LOOPI, Code
-from snncc.isasim.machine.network import Dram, Mesh
+from snncc.isasim.machine.network import DramBus, MeshLinks
 from snncc.isasim.measure.activity import Expected, Source
 from snncc.isasim.measure.counters import Counters
 from snncc.isasim.measure.timeline import Timeline
@@ -153,13 +153,13 @@ class _Watch:
         self.kept = self.due = self.counted = None
 
 
-class Run(Protocol):
+class TimedRun(Protocol):
     """What is needed of a timed run (:class:`snncc.isasim.schedulers.timed.Timed`)."""
 
     chip: Chip
     counters: Counters
-    dram: Dram
-    mesh: Mesh
+    dram: DramBus
+    mesh: MeshLinks
     hooks: Hooks | None
     timeline: Timeline | None
     source: Source | None
@@ -174,7 +174,7 @@ class Run(Protocol):
 class Periodic:
     """Finds and leaves out periods of a run."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TimedRun) -> None:
         self.run = run
         self.watches = {
             core: {pc: _Watch() for pc in heads} for core, heads in anchors(run.chip).items()
@@ -189,7 +189,7 @@ class Periodic:
         """Cycles left out."""
 
     @classmethod
-    def of(cls, run: Run) -> Periodic | None:
+    def of(cls, run: TimedRun) -> Periodic | None:
         """Return it for a run in which turns can repeat."""
         if run.values or run.hooks is not None:
             return None

@@ -24,7 +24,7 @@ from snncc.isasim.machine.decode import (
     SEND_KIND,
     WAIT_KIND,
 )
-from snncc.isasim.machine.network import Dram, Mesh
+from snncc.isasim.machine.network import DramBus, MeshLinks
 from snncc.isasim.machine.sequencer import FULL, HALTED, LIMIT, TRAPPED, Entry
 from snncc.isasim.measure.activity import Source
 from snncc.isasim.measure.counters import (
@@ -55,8 +55,8 @@ class Timed:
     """One timed run of a chip."""
 
     def __init__(
-        self, chip: Chip, engine: Engine, pricing: Pricing, counters: Counters, dram: Dram,
-        mesh: Mesh, limit: int, hooks: Hooks | None, timeline: Timeline | None = None,
+        self, chip: Chip, engine: Engine, pricing: Pricing, counters: Counters, dram: DramBus,
+        mesh: MeshLinks, limit: int, hooks: Hooks | None, timeline: Timeline | None = None,
         source: Source | None = None, values: bool = True, path: CriticalPath | None = None,
         extrapolate: bool = False,
     ) -> None:  # fmt: skip
@@ -173,14 +173,16 @@ class Timed:
                     if hooks is not None:
                         hooks.waited(core, slot, sem, n, entry, time)
                 elif kind == POST_KIND:
-                    woken = core.semaphores.post(*op)
+                    sem, n = op
+                    woken = core.semaphores.post(sem, n)
                     end = time + 1
                     if time > ready:
                         wait(index, actor, pc, LATENCY, time - ready)
                     if hooks is not None:
-                        hooks.posted(core, slot, op[0], op[1], entry, time)
-                    for waiter in woken:
-                        heappush(heap, time << SHIFT | waiter)
+                        hooks.posted(core, slot, sem, n, entry, time)
+                    if woken:
+                        for waiter in woken:
+                            heappush(heap, time << SHIFT | waiter)
                 elif kind == LOCAL_KIND or kind == DMA_KIND:
                     end = self._move(core, slot, time, entry)
                 else:

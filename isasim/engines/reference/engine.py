@@ -14,7 +14,7 @@ from snncc.isasim.engines.base import (
     LANE_MNEMONICS,
     WINDOW_MNEMONICS,
     Activity,
-    Numerics,
+    EngineNumerics,
     Resolved,
     Sram,
 )
@@ -39,7 +39,7 @@ class ReferenceEngine:
 
     name = "reference"
 
-    def __init__(self, numerics: Numerics = FP32) -> None:
+    def __init__(self, numerics: EngineNumerics = FP32) -> None:
         self.numerics = numerics
 
     def execute(self, op: Resolved, sram: Sram) -> Activity:

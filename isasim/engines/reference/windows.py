@@ -13,7 +13,7 @@ import numpy as np
 from snncc.isa.numbers import accumulators, fp16
 from snncc.isa.numbers.accumulators import Accumulator
 from snncc.isa.window import Ints, Window, reduced
-from snncc.isasim.engines.base import Activity, Numerics, Resolved, Sram
+from snncc.isasim.engines.base import Activity, EngineNumerics, Resolved, Sram
 from snncc.isasim.engines.footprint.regions import BIT, F16, F32, MAX
 from snncc.isasim.engines.footprint.windows import pool_result
 from snncc.isasim.engines.reference.memory import (
@@ -206,7 +206,7 @@ def _poolgrad(op: Resolved, sram: Sram, saturate: bool) -> Activity:
     return Activity(rows * window.depth, int(taken.sum()))
 
 
-def run_windowed(op: Resolved, sram: Sram, numerics: Numerics) -> Activity:
+def run_windowed(op: Resolved, sram: Sram, numerics: EngineNumerics) -> Activity:
     """Execute a windowed instruction that has been checked and writes something."""
     if op.mnemonic == "pool":
         return _pool(op, sram, numerics.saturate)

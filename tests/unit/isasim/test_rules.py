@@ -12,14 +12,14 @@ from snncc.isa.program.file import ObjectFile
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import Fault, StopReason, Trap
 from snncc.isasim.machine.decode import ENGINE_KIND
-from snncc.isasim.machine.network import Dram, Mesh
+from snncc.isasim.machine.network import DramBus, MeshLinks
 from snncc.isasim.machine.rules import Channels, Semaphores
 from snncc.isasim.measure.activity import Expected
 from snncc.isasim.measure.counters import Counters
-from snncc.isasim.replay.plan import Plan, record
+from snncc.isasim.replay.plan import RunPlan, record
 from snncc.isasim.replay.times import Schedule
 from snncc.isasim.schedulers.timed import Timed
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.programs import Asm, program, small
 
 
@@ -127,9 +127,9 @@ def drawn(seed: int) -> tuple[ObjectFile, Machine]:
     return program(code, machine), machine
 
 
-def unordered(system: System) -> Plan:
+def unordered(system: System) -> RunPlan:
     """Return a plan for the times alone: who receives which message is a matter of counting."""
-    plan = Plan(0)
+    plan = RunPlan(0)
     record(plan, system.chip, 0)
     sent: dict[tuple[int, int, int], list[int]] = {}
     for place, item in enumerate(plan.items):
@@ -163,11 +163,13 @@ def both_ways(seed: int) -> Fault | None:
     """Run a program by the rules and by the twin; compare; return how it ended."""
     file, machine = drawn(seed)
     source = Expected({}, 0.5)
-    system = System(file, Options(source=source), machine=machine)
+    system = System(file, RunOptions(source=source), machine=machine)
     plan, chip, pricing = unordered(system), system.chip, system.pricing
     starts = [0] * len(chip.cores)
-    buses = Dram(), Dram()
-    meshes = [Mesh(machine.mesh.cols, machine.mesh.rows, machine.noc.hop_cycles) for _ in buses]
+    buses = DramBus(), DramBus()
+    meshes = [
+        MeshLinks(machine.mesh.cols, machine.mesh.rows, machine.noc.hop_cycles) for _ in buses
+    ]
     counters = Counters(chip, pricing.prices)
     timed = Timed(
         chip, system.engine, pricing, counters, buses[0], meshes[0], 10_000, None, None, source,
