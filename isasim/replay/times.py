@@ -229,8 +229,9 @@ class Schedule:
             channels.lacking[core.index] = tuple(np.flatnonzero(denied[core.index]).tolist())
             head, _, wanted = actors[core.index << 3 | ke.NOC_SLOT, ke.HEAD :].tolist()
             if wanted >= 0:
-                source, tag, _, _ = self.plan.items[head].op[1]
-                channels.wanted[core.index] = (source, tag)
+                place: int = head
+                waits: PlanItem = self.plan.items[place]
+                channels.wanted[core.index] = waits.op[1][:2]
         return deadlock_fault(self.chip)
 
     def _overflow(self, state: Ints, actors: Ints, seqs: Ints, sems: Ints) -> Fault:
