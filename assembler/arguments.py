@@ -5,26 +5,26 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from snncc.assembler.names import NOWHERE, Names, Scope
+from snncc.assembler.names import NOWHERE, LocalNames, Names
 from snncc.assembler.nodes import (
     Apply,
     Binary,
+    Brackets,
     Chain,
     Expr,
-    Items,
     Keyword,
     Name,
-    Number,
+    NumberNode,
+    RangeNode,
     Real,
-    Span,
-    Text,
+    TextNode,
     Unary,
     Value,
 )
 from snncc.assembler.parser import parse_arguments
 from snncc.assembler.source import Problem
 
-EXPRESSIONS = (Number, Real, Name, Unary, Binary, Apply)
+EXPRESSIONS = (NumberNode, Real, Name, Unary, Binary, Apply)
 
 
 class Taker:
@@ -74,7 +74,7 @@ class Taker:
         """Return a name or a string."""
         if isinstance(value, Name):
             return value.name
-        if isinstance(value, Text):
+        if isinstance(value, TextNode):
             return value.text
         raise self.wrong(f"expected {what}", value)
 
@@ -84,7 +84,9 @@ class Taker:
             return value
         raise self.wrong(f"expected {what}", value)
 
-    def integer(self, value: Value, what: str, low: int, high: int, scope: Scope = NOWHERE) -> int:
+    def integer(
+        self, value: Value, what: str, low: int, high: int, scope: LocalNames = NOWHERE
+    ) -> int:
         """Return the value of an expression within bounds, both allowed."""
         node = self.expression(value, what)
         try:
@@ -97,7 +99,7 @@ class Taker:
 
     def items(self, value: Value, what: str) -> tuple[Value, ...]:
         """Return the values of a list in brackets."""
-        if isinstance(value, Items):
+        if isinstance(value, Brackets):
             return value.items
         raise self.wrong(f"expected {what}", value)
 
@@ -109,7 +111,7 @@ class Taker:
 
     def numbers(self, value: Value, what: str, limit: int) -> list[int]:
         """Return the numbers of ``3`` or ``0..3``."""
-        if isinstance(value, Span):
+        if isinstance(value, RangeNode):
             first = self.integer(value.first, what, 0, limit)
             last = self.integer(value.last, what, first, limit)
             return list(range(first, last + 1))

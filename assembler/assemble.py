@@ -13,7 +13,7 @@ from snncc.assembler.names import twice
 from snncc.assembler.operands import constant, is_resource, split
 from snncc.assembler.parser import parse_expression
 from snncc.assembler.source import Fatal, Line, Problem, labels, split_lines
-from snncc.assembler.state import MAX_INSTRUCTIONS, Item, Section, State
+from snncc.assembler.state import MAX_INSTRUCTIONS, CodeSection, SourceInstruction, State
 from snncc.isa.diagnostics.diag import CompileError, Diagnostic, DiagnosticSink, SourceFile, Span
 from snncc.isa.machine.machine import Machine
 from snncc.isa.program.model import ObjectFile, SourceLine
@@ -43,7 +43,7 @@ def assemble(
     state = State(Path(name).name, place)
     if machine is not None:
         state.machine, state.machine_fixed = described(machine), True
-    reader = Reader(state, SourceFile(name, text))
+    reader = LineReader(state, SourceFile(name, text))
     try:
         return _assemble(reader, default)
     except CompileError as error:
@@ -54,7 +54,7 @@ def _offset(diagnostic: Diagnostic) -> int:
     return diagnostic.where.start if isinstance(diagnostic.where, Span) else -1
 
 
-def _assemble(reader: Reader, default: Machine | None) -> ObjectFile:
+def _assemble(reader: LineReader, default: Machine | None) -> ObjectFile:
     state = reader.state
     reader.read()
     if state.machine is None and not reader.sink.errors:
@@ -71,7 +71,7 @@ def _assemble(reader: Reader, default: Machine | None) -> ObjectFile:
     return program
 
 
-class Reader:
+class LineReader:
     """Pass 1: reads lines into a state and collects what is wrong."""
 
     def __init__(self, state: State, file: SourceFile) -> None:
@@ -177,7 +177,7 @@ class Reader:
             section.blocks.append((len(section.items), line))
             texts = dict(texts)
         self._attribute(section, line)
-        section.items.append(Item(line, column, row, texts, inst))
+        section.items.append(SourceInstruction(line, column, row, texts, inst))
 
     def _close(self, line: Line, column: int) -> None:
         section = self.state.section
@@ -186,7 +186,7 @@ class Reader:
         index, _ = section.blocks.pop()
         directives.close_block(section, index)
 
-    def _attribute(self, section: Section, line: Line) -> None:
+    def _attribute(self, section: CodeSection, line: Line) -> None:
         """Open an entry of the line table for the next instruction where one belongs."""
         at, address = section.attribution, len(section.items)
         if at.automatic:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Final
 
 from snncc.assembler.data import value_bytes
-from snncc.assembler.names import Pending, Scope
+from snncc.assembler.names import LocalNames, Pending
 from snncc.assembler.operands import Resolver
 from snncc.assembler.source import Line, Problem
-from snncc.assembler.state import Data, Section, State
+from snncc.assembler.state import CodeSection, DataPiece, State
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.program.layout import TensorEntry, extent
 from snncc.isa.program.model import CoreProgram, InitialData, ObjectFile, Symbol
 from snncc.isa.spec import Inst
@@ -75,7 +76,7 @@ class _Builder:
             if not tensor.placed:
                 low, high = extent(replace(entry, address=0))
                 top = tops.get((entry.space, entry.core), 0)
-                address = -(-top // _ALIGN) * _ALIGN - low
+                address = ceil_div(top, _ALIGN) * _ALIGN - low
                 tensor.entry = entry = replace(entry, address=address)
                 found = self.state.names.table.get(entry.name)
                 if found is not None and found.line is tensor.line:
@@ -96,8 +97,8 @@ class _Builder:
             return None
         return self.machine.dram.bytes if space == "dram" else self.machine.scratchpad.bytes
 
-    def _contents(self, item: Data, core: int) -> tuple[int, bytes]:
-        names, scope = self.state.names, Scope(core=None if core < 0 else core)
+    def _contents(self, item: DataPiece, core: int) -> tuple[int, bytes]:
+        names, scope = self.state.names, LocalNames(core=None if core < 0 else core)
         try:
             address = names.value(item.address, scope)
         except Problem as problem:
@@ -128,7 +129,7 @@ class _Builder:
                 self.report(item.line, problem)
         return out
 
-    def _check_data(self, item: Data, address: int, data: bytes) -> None:
+    def _check_data(self, item: DataPiece, address: int, data: bytes) -> None:
         size = self._size(item.space)
         stored = len(data) if item.ref is None else item.ref.bytes
         end = _end(item, address, stored)
@@ -154,7 +155,7 @@ class _Builder:
                 out.append(CoreProgram(core, self._code(section, core), tuple(section.lines)))
         return sorted(out, key=lambda program: program.core)
 
-    def _code(self, section: Section, core: int) -> tuple[Inst, ...]:
+    def _code(self, section: CodeSection, core: int) -> tuple[Inst, ...]:
         resolver = Resolver(self.state, section, core)
         code: list[Inst] = []
         for item in section.items:
@@ -195,11 +196,11 @@ class _Builder:
         return out + sorted(labels, key=lambda symbol: (symbol.core, symbol.value))
 
 
-def _end(item: Data, address: int, size: int) -> int:
+def _end(item: DataPiece, address: int, size: int) -> int:
     """Return the first byte behind what initial data of a size cover."""
     if item.convert == "f32-f16":
         size //= 2
     if item.row_bytes and size:
-        rows = -(-size // item.row_bytes)
+        rows = ceil_div(size, item.row_bytes)
         return address + max(0, (rows - 1) * item.row_stride) + item.row_bytes
     return address + size

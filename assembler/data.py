@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from snncc.assembler.names import Names, Scope, pack_real
-from snncc.assembler.nodes import Expr, Text
+from snncc.assembler.names import LocalNames, Names, pack_real
+from snncc.assembler.nodes import Expr, TextNode
 from snncc.assembler.source import Problem
 from snncc.assembler.state import Values
 from snncc.isa.numbers.fp16 import packed_bytes
@@ -20,7 +20,7 @@ _SIZES: Final = {"B": 1, "<H": 2, "<I": 4}
 REALS: Final = ("f16", "f32")
 
 
-def value_bytes(part: Values, names: Names, scope: Scope) -> bytes:
+def value_bytes(part: Values, names: Names, scope: LocalNames) -> bytes:
     """Return the bytes of some values."""
     try:
         if part.kind == "fill":
@@ -33,7 +33,7 @@ def value_bytes(part: Values, names: Names, scope: Scope) -> bytes:
         raise problem.shifted(part.column) from None
 
 
-def _real(value: Expr, names: Names, scope: Scope) -> float:
+def _real(value: Expr, names: Names, scope: LocalNames) -> float:
     number = names.number(value, scope)
     try:
         return float(number)
@@ -42,7 +42,7 @@ def _real(value: Expr, names: Names, scope: Scope) -> float:
         raise Problem("E0712", message, value.start, value.end) from None
 
 
-def _integer(kind: str, value: Expr, names: Names, scope: Scope) -> bytes:
+def _integer(kind: str, value: Expr, names: Names, scope: LocalNames) -> bytes:
     form = INTEGERS[kind]
     size = 8 * _SIZES[form]
     number = names.value(value, scope)
@@ -53,14 +53,14 @@ def _integer(kind: str, value: Expr, names: Names, scope: Scope) -> bytes:
     return struct.pack(form, number & ((1 << size) - 1))
 
 
-def _fill(part: Values, names: Names, scope: Scope) -> bytes:
+def _fill(part: Values, names: Names, scope: LocalNames) -> bytes:
     count = names.value(part.values[0], scope)
     if len(part.values) == 1:
         return bytes(count)
     return _integer("bytes", part.values[1], names, scope) * count
 
 
-def bit_bytes(value: Text) -> bytes:
+def bit_bytes(value: TextNode) -> bytes:
     """Return packed spikes: the first digit is bit 0, rows end at a multiple of 16 bits."""
     digits = value.text.replace(" ", "").replace("_", "")
     if set(digits) - {"0", "1"}:

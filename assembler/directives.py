@@ -17,7 +17,7 @@ from snncc.assembler.names import Definition
 from snncc.assembler.nodes import Name
 from snncc.assembler.operands import end_operand, is_resource, resource
 from snncc.assembler.source import Line, Problem
-from snncc.assembler.state import Attribution, Block, Exported, Section, State
+from snncc.assembler.state import Attribution, CodeSection, Exported, OpenBlock, State
 from snncc.isa.lines import suggestion
 from snncc.isa.microprograms.code import MicroError, decode_micro
 from snncc.isa.microprograms.table import MicroProgram
@@ -50,12 +50,12 @@ def _core(state: State, line: Line, take: Taker) -> None:
         state.attribution.pending = False
     old = state.section.attribution if state.section else state.attribution
     attribution = Attribution(automatic=old.automatic)
-    state.section = Section(tuple(numbers), line, attribution=attribution)
+    state.section = CodeSection(tuple(numbers), line, attribution=attribution)
     state.sections.append(state.section)
     state.open_data = None
 
 
-def close_block(section: Section, index: int) -> None:
+def close_block(section: CodeSection, index: int) -> None:
     """Let the block that an instruction opened end here."""
     item = section.items[index]
     end = end_operand(item.row)
@@ -227,7 +227,7 @@ def _micro(state: State, line: Line, take: Taker) -> None:
             raise Problem("E0710", error.message, help=help, line=at) from None
         state.micro[number] = MicroProgram(name, program.code)
 
-    state.block = Block(".micro", line, finish)
+    state.block = OpenBlock(".micro", line, finish)
 
 
 def _microcode(state: State, line: Line, take: Taker) -> None:

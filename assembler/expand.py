@@ -13,9 +13,9 @@ from typing import Final
 
 from snncc.assembler.source import (
     MAX_LINE,
-    Call,
     Fatal,
     Line,
+    MacroCall,
     Problem,
     is_name,
     labels,
@@ -158,10 +158,10 @@ class Expander:
             raise Problem("E0709", message, end - len(macro.name), len(line.text.rstrip()))
         self._calls += 1
         values = {"@": str(self._calls), **dict(zip(macro.parameters, given, strict=True))}
-        call = Call(macro.name, line)
+        call = MacroCall(macro.name, line)
         self._push(line, (self._substituted(each, values, call) for each in macro.body))
 
-    def _substituted(self, line: Line, values: dict[str, str], call: Call | None) -> Line:
+    def _substituted(self, line: Line, values: dict[str, str], call: MacroCall | None) -> Line:
         self._budget -= 1
         if self._budget < 0:
             message = f"macros and repeats make more than {MAX_EXPANDED} lines"

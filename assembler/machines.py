@@ -6,9 +6,9 @@ import functools
 import json
 
 from snncc.assembler.arguments import Taker
-from snncc.assembler.nodes import Name, Text
+from snncc.assembler.nodes import Name, TextNode
 from snncc.assembler.source import Line, Problem
-from snncc.assembler.state import Block, MachineText, State
+from snncc.assembler.state import MachineText, OpenBlock, State
 from snncc.isa.machine.machine import Machine, MachineError, load_machine, parse_machine
 
 _shipped = functools.lru_cache(maxsize=8)(load_machine)  # a description takes milliseconds to check
@@ -32,7 +32,7 @@ def machine(state: State, line: Line, take: Taker) -> None:
     try:
         if isinstance(value, Name):
             found = _shipped(value.name)
-        elif isinstance(value, Text) and value.text.endswith(".toml"):
+        elif isinstance(value, TextNode) and value.text.endswith(".toml"):
             found = load_machine(state.folder / value.text)
         else:
             raise take.wrong("expected a machine's name or a .toml file in quotes", value)
@@ -74,7 +74,7 @@ def open_machine(state: State, line: Line, text: str, column: int) -> None:
         own_name = name if given["name"] else found.name
         state.machine = MachineText(found, own_name, digest or found.hash, toml)
 
-    state.block = Block(".machine", line, finish)
+    state.block = OpenBlock(".machine", line, finish)
 
 
 def _toml_line(line: Line) -> str:

@@ -10,10 +10,10 @@ from typing import Final, TypeAlias
 from snncc.assembler.arguments import Taker
 from snncc.assembler.data import INTEGERS, REALS, bit_bytes, include
 from snncc.assembler.names import Definition
-from snncc.assembler.nodes import Expr, Name, Number, Text, Value
+from snncc.assembler.nodes import Expr, Name, NumberNode, TextNode, Value
 from snncc.assembler.operands import is_resource
 from snncc.assembler.source import Line, Problem
-from snncc.assembler.state import Data, State, Tensor, Values
+from snncc.assembler.state import DataPiece, State, Tensor, Values
 from snncc.isa.lines import suggestion
 from snncc.isa.program.layout import (
     DTYPES,
@@ -150,14 +150,14 @@ def _data(state: State, line: Line, take: Taker) -> None:
     how = take.word(convert, "raw or f32-f16") if convert else "raw"
     if how not in ("raw", "f32-f16"):
         raise take.wrong("convert is raw or f32-f16", convert)
-    data = Data(line, space, cores, address, take.column, how)
+    data = DataPiece(line, space, cores, address, take.column, how)
     data.row_bytes = take.integer(size, "row size", 0, _WIDE) if size else 0
     data.row_stride = take.integer(stride, "row stride", -_WIDE, _WIDE) if stride else 0
     state.data.append(data)
     state.open_data = data
 
 
-def _open(state: State, word: str) -> Data:
+def _open(state: State, word: str) -> DataPiece:
     if state.open_data is None:
         raise Problem("E0707", f"{word}: where to?", help="put '.data dram, ADDRESS' above it")
     if state.open_data.ref is not None:
@@ -181,7 +181,7 @@ def _fill(state: State, line: Line, take: Taker) -> None:
     value = take.next("a count")
     count = take.integer(value, "count", 0, _FAR)
     state.grow(count * len(data.cores))
-    values: list[Expr] = [Number(count, value.start, value.end)]
+    values: list[Expr] = [NumberNode(count, value.start, value.end)]
     if take.rest:
         values.append(take.expression(take.next("a byte"), "a byte"))
     data.parts.append(Values(line, take.column, "fill", tuple(values)))
@@ -190,7 +190,7 @@ def _fill(state: State, line: Line, take: Taker) -> None:
 def _bits(state: State, line: Line, take: Taker) -> None:
     data = _open(state, ".bits")
     value = take.next("digits in quotes")
-    if not isinstance(value, Text):
+    if not isinstance(value, TextNode):
         raise take.wrong('expected digits in quotes, such as "1011"', value)
     try:
         data.parts.append(bit_bytes(value))

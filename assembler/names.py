@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from snncc.assembler.nodes import Apply, Binary, Expr, Name, Number, Real, Unary
+from snncc.assembler.nodes import Apply, Binary, Expr, Name, NumberNode, Real, Unary
 from snncc.assembler.source import Line, Problem
 from snncc.isa.lines import suggestion
 from snncc.isa.numbers import fp16
@@ -36,14 +36,14 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class LocalNames:
     """Names that mean something in one place only: labels of the section, the core's number."""
 
     labels: Mapping[str, int] = field(default_factory=dict[str, int])
     core: int | None = None
 
 
-NOWHERE: Final = Scope()
+NOWHERE: Final = LocalNames()
 
 
 class Pending(Problem):
@@ -67,10 +67,10 @@ class Names:
             raise Problem("E0705", message, start, end, help="choose another name")
         self.table[name] = definition
 
-    def value(self, node: Expr, scope: Scope = NOWHERE) -> int:
+    def value(self, node: Expr, scope: LocalNames = NOWHERE) -> int:
         """Return the integer that an expression stands for."""
         match node:
-            case Number():
+            case NumberNode():
                 return node.value
             case Name():
                 return self._lookup(node, scope)
@@ -91,7 +91,7 @@ class Names:
                     help="f16(1.5) and f32(1.5) are the bit patterns of a number",
                 )
 
-    def number(self, node: Expr, scope: Scope = NOWHERE) -> float | int:
+    def number(self, node: Expr, scope: LocalNames = NOWHERE) -> float | int:
         """Return the number, integer or not, that a data item stands for."""
         match node:
             case Real():
@@ -106,7 +106,7 @@ class Names:
             case _:
                 return self.value(node, scope)
 
-    def _lookup(self, node: Name, scope: Scope) -> int:
+    def _lookup(self, node: Name, scope: LocalNames) -> int:
         if node.name in scope.labels:
             return scope.labels[node.name]
         if node.name == "core":
@@ -151,7 +151,7 @@ class Names:
             found.busy = False
             self._chain -= 1
 
-    def _apply(self, node: Apply, scope: Scope) -> int:
+    def _apply(self, node: Apply, scope: LocalNames) -> int:
         if node.function == "sizeof":
             tensor = None
             if isinstance(node.argument, Name):

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class NumberNode:
     """An integer."""
 
     value: int
@@ -67,11 +67,11 @@ class Apply:
     depth: int
 
 
-Expr: TypeAlias = Number | Real | Name | Unary | Binary | Apply
+Expr: TypeAlias = NumberNode | Real | Name | Unary | Binary | Apply
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextNode:
     """A string."""
 
     text: str
@@ -89,7 +89,7 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class RangeNode:
     """Two expressions with two dots between them."""
 
     first: Expr
@@ -99,7 +99,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class Brackets:
     """Values in brackets."""
 
     items: tuple[Value, ...]
@@ -107,7 +107,7 @@ class Items:
     end: int
 
 
-Value: TypeAlias = Expr | Text | Chain | Span | Items
+Value: TypeAlias = Expr | TextNode | Chain | RangeNode | Brackets
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from snncc.assembler.names import Scope
+from snncc.assembler.names import LocalNames
 from snncc.assembler.parser import parse_expression
 from snncc.assembler.source import Problem
-from snncc.assembler.state import Alias, Item, Section, State
+from snncc.assembler.state import Alias, CodeSection, SourceInstruction, State
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.instructions.text import match, operand_value, syntax_regex, usage
@@ -87,12 +87,12 @@ def constant(row: Insn, texts: dict[str, str]) -> Inst | None:
 class Resolver:
     """Turns the operands of the instructions of one core into values."""
 
-    def __init__(self, state: State, section: Section, core: int) -> None:
+    def __init__(self, state: State, section: CodeSection, core: int) -> None:
         self.state = state
         self.section = section
-        self.scope = Scope(section.labels, core)
+        self.scope = LocalNames(section.labels, core)
 
-    def instruction(self, item: Item) -> Inst:
+    def instruction(self, item: SourceInstruction) -> Inst:
         """Return an instruction; a Problem has the columns of the operand."""
         if item.inst is not None:
             return item.inst
@@ -155,7 +155,7 @@ class Resolver:
         raise OperandError(f"expected a {kind.name} such as {example}, got '{text[:40]}'{close}")
 
 
-def _columns(item: Item, operand: str) -> tuple[int, int]:
+def _columns(item: SourceInstruction, operand: str) -> tuple[int, int]:
     """Return the columns of an operand in its line."""
     text = item.line.text.rstrip()
     start = item.column + len(item.row.mnemonic)

@@ -13,15 +13,15 @@ from snncc.assembler.nodes import (
     Apply,
     Arguments,
     Binary,
+    Brackets,
     Chain,
     Expr,
-    Items,
     Keyword,
     Name,
-    Number,
+    NumberNode,
+    RangeNode,
     Real,
-    Span,
-    Text,
+    TextNode,
     Unary,
     Value,
     depth,
@@ -50,7 +50,7 @@ class _Build(Transformer[Token, Any]):
         name, value = cast(Token, children[0]), cast(Value, children[1])
         return Keyword(str(name), value, _start(name), value.end)
 
-    def text(self, children: list[Token]) -> Text:
+    def text(self, children: list[Token]) -> TextNode:
         token = children[0]
         try:
             text = str(json.loads(str(token)))
@@ -63,26 +63,26 @@ class _Build(Transformer[Token, Any]):
                 _end(token),
                 help=r"escapes are those of JSON: \" \\ \n \t \u0041",
             ) from None
-        return Text(text, _start(token), _end(token))
+        return TextNode(text, _start(token), _end(token))
 
-    def items(self, children: list[Any]) -> Items:
+    def items(self, children: list[Any]) -> Brackets:
         items = tuple(cast(Value, c) for c in children if c is not None)
         if not items:
-            return Items((), -1, -1)
-        return Items(items, items[0].start, items[-1].end)
+            return Brackets((), -1, -1)
+        return Brackets(items, items[0].start, items[-1].end)
 
     def chain(self, children: list[Expr]) -> Chain:
         return Chain(tuple(children), children[0].start, children[-1].end)
 
-    def range(self, children: list[Expr]) -> Span:
-        return Span(children[0], children[1], children[0].start, children[1].end)
+    def range(self, children: list[Expr]) -> RangeNode:
+        return RangeNode(children[0], children[1], children[0].start, children[1].end)
 
-    def integer(self, children: list[Token]) -> Number:
+    def integer(self, children: list[Token]) -> NumberNode:
         token = children[0]
         try:
             if len(token) > MAX_DIGITS:
                 raise ValueError
-            return Number(int(str(token), 0), _start(token), _end(token))
+            return NumberNode(int(str(token), 0), _start(token), _end(token))
         except ValueError:
             message = f"'{str(token)[:40]}' is no number"
             raise Problem("E0706", message, _start(token), _end(token)) from None

@@ -57,7 +57,7 @@ class Fatal(Problem):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class MacroCall:
     """Where a macro was called."""
 
     macro: str
@@ -77,9 +77,9 @@ class Line:
     start: int
     number: int
     changed: bool = False
-    call: Call | None = None
+    call: MacroCall | None = None
 
-    def rewritten(self, text: str, call: Call | None) -> Line:
+    def rewritten(self, text: str, call: MacroCall | None) -> Line:
         """Return the line with other text, as a macro or a repeat makes it."""
         if text == self.raw:
             return self if call is None else replace(self, call=call)

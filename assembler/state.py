@@ -24,7 +24,7 @@ Alias: TypeAlias = tuple[str, int]
 
 
 @dataclass(slots=True)
-class Item:
+class SourceInstruction:
     """An instruction; ``inst`` is there when it means the same everywhere."""
 
     line: Line
@@ -48,12 +48,12 @@ class Attribution:
 
 
 @dataclass(slots=True)
-class Section:
+class CodeSection:
     """The program of a core, or of several that run the same text."""
 
     cores: tuple[int, ...]
     line: Line
-    items: list[Item] = field(default_factory=list[Item])
+    items: list[SourceInstruction] = field(default_factory=list[SourceInstruction])
     lines: list[SourceLine] = field(default_factory=list[SourceLine])
     labels: dict[str, int] = field(default_factory=dict[str, int])
     places: dict[str, Line] = field(default_factory=dict[str, Line])
@@ -73,7 +73,7 @@ class Values:
 
 
 @dataclass(slots=True)
-class Data:
+class DataPiece:
     """A piece of initial memory; ``cores`` has one entry except in a section of several cores."""
 
     line: Line
@@ -114,7 +114,7 @@ class Tensor:
 
 
 @dataclass(slots=True)
-class Block:
+class OpenBlock:
     """Lines up to ``.end`` that are read as a whole."""
 
     word: str
@@ -140,30 +140,30 @@ class State:
     file: str
     folder: Path
     names: Names = field(default_factory=Names)
-    sections: list[Section] = field(default_factory=list[Section])
-    section: Section | None = None
+    sections: list[CodeSection] = field(default_factory=list[CodeSection])
+    section: CodeSection | None = None
     aliases: dict[str, Alias] = field(default_factory=dict[str, Alias])
     micro: list[MicroProgram] = field(default_factory=list[MicroProgram])
     micro_numbers: dict[str, int] = field(default_factory=dict[str, int])
     tensors: list[Tensor] = field(default_factory=list[Tensor])
     tensor_names: set[str] = field(default_factory=set[str])
-    data: list[Data] = field(default_factory=list[Data])
-    open_data: Data | None = None
+    data: list[DataPiece] = field(default_factory=list[DataPiece])
+    open_data: DataPiece | None = None
     data_bytes: int = 0
     symbols: list[Exported] = field(default_factory=list[Exported])
     metadata: dict[str, Json] = field(default_factory=dict[str, Json])
     machine: MachineText | None = None
     machine_fixed: bool = False
-    block: Block | None = None
+    block: OpenBlock | None = None
     attribution: Attribution = field(default_factory=Attribution)
     instructions: int = 0
 
-    def current(self, line: Line) -> Section:
+    def current(self, line: Line) -> CodeSection:
         """Return the section that code goes to: core 0's if none was opened."""
         if self.section is None:
             if self.sections:
                 raise Problem("E0714", "code outside a section", help="open one: .core 0")
-            self.section = Section((0,), line, attribution=self.attribution)
+            self.section = CodeSection((0,), line, attribution=self.attribution)
             self.sections.append(self.section)
         return self.section
 

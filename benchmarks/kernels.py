@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.code import MicroBuilder
 from snncc.isa.numbers.fp16 import pack_bits, packed_bytes
 from snncc.isasim.engines import LaneProgram, Resolved, prepare, select_engine
 
@@ -49,7 +49,7 @@ class Scratchpad:
 
 def lif() -> LaneProgram:
     """v = beta*v + x; spike from 1 on; soft reset; h is kept for the gradient."""
-    b = Builder("lif")
+    b = MicroBuilder("lif")
     v, x = b.emit("state.h", (), 0), b.emit("ld.acc", (), 1)
     theta = b.emit("const.h", (), 0x3C00)
     h = b.emit("add.h", (b.emit("mul.h", (v, b.emit("const.h", (), 0x3B33))), x))
@@ -62,7 +62,7 @@ def lif() -> LaneProgram:
 
 def gradient() -> LaneProgram:
     """dh = g * atan surrogate(h - 1) + beta * dh of the step after."""
-    b = Builder("gradient")
+    b = MicroBuilder("gradient")
     dv, g, h = b.emit("state.h", (), 0), b.emit("ld.acc", (), 1), b.emit("ld.h", (), 2)
     one, alpha = b.emit("const.h", (), 0x3C00), b.emit("const.h", (), 0x3E48)
     x = b.emit("mul.h", (b.emit("sub.h", (h, one)), alpha))
@@ -75,7 +75,7 @@ def gradient() -> LaneProgram:
 
 def sgd() -> LaneProgram:
     """w -= lr * g on binary16 weights and binary32 gradients."""
-    b = Builder("sgd")
+    b = MicroBuilder("sgd")
     w, g = b.emit("ld.h", (), 0), b.emit("ld.acc", (), 1)
     step = b.emit("mul.h", (g, b.emit("const.h", (), 0x211F)))
     b.emit("st.h", (b.emit("sub.h", (w, step)),), 2)

@@ -23,7 +23,7 @@ def _system(name: str, size: int, batch: int, dense: tuple[int, ...]) -> tuple[S
     from snncc.compiler.driver import api
     from snncc.isa.machine.machine import load_machine
     from snncc.isasim.measure.activity import Expected
-    from snncc.isasim.system import Options, System
+    from snncc.isasim.system import RunOptions, System
 
     config = parse_config('timesteps = 4\ntime_axis = 0\n[readout]\nreduce = "sum"')
     folder = Path(tempfile.mkdtemp(prefix="snncc-bench-"))
@@ -32,7 +32,7 @@ def _system(name: str, size: int, batch: int, dense: tuple[int, ...]) -> tuple[S
     path = vgg_onnx(folder / f"{name}.onnx", name, size=size, steps=4, batch=batch, dense=dense)
     program = api.compile(api.load(path, config=config, batch=batch), target=str(machine))
     path.unlink()
-    system = System(program.object_file, Options(source=Expected({}, DENSITY)))
+    system = System(program.object_file, RunOptions(source=Expected({}, DENSITY)))
     result = system.run()
     assert result.exit_code == 0, result.fault
     return system.run, result.cycles * float(len(program.object_file.cores)), result.instructions

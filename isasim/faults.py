@@ -45,7 +45,7 @@ class Trap(Exception):
 
 
 @dataclass(frozen=True)
-class Location:
+class InstructionLocation:
     """An instruction of a core: where it is and where it came from."""
 
     core: int
@@ -75,7 +75,7 @@ class Waiting:
     unit: str
     reason: str
     providers: tuple[tuple[int, str], ...]
-    where: Location | None = None
+    where: InstructionLocation | None = None
     later: tuple[tuple[int, str], ...] = ()
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ class Fault:
     reason: StopReason
     kind: str
     message: str
-    where: Location | None = None
+    where: InstructionLocation | None = None
     waiting: tuple[Waiting, ...] = ()
     cycle: tuple[tuple[int, str], ...] = field(default=())
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from snncc.isa.spec import Inst
-from snncc.isasim.faults import Fault, Location, StopReason, Trap, Waiting, find_cycle
+from snncc.isasim.faults import Fault, InstructionLocation, StopReason, Trap, Waiting, find_cycle
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.machine.sequencer import FULL
@@ -18,9 +18,11 @@ TURN: Final = "its turn"
 """What an actor waits for that is under way or starts next."""
 
 
-def location(core: Core, slot: int, pc: int) -> Location:
+def location(core: Core, slot: int, pc: int) -> InstructionLocation:
     """Return where an instruction is."""
-    return Location(core.index, SLOTS[slot], pc, core.code.text(pc), core.code.source(pc))
+    return InstructionLocation(
+        core.index, SLOTS[slot], pc, core.code.text(pc), core.code.source(pc)
+    )
 
 
 def trap_fault(core: Core, slot: int, pc: int, trap: Trap) -> Fault:
@@ -91,9 +93,10 @@ def _issues(core: Core, fits: Callable[[Inst], bool]) -> tuple[tuple[int, str], 
     return ((core.index, "seq"),) if may else ()
 
 
-def _semaphore(core: Core, slot: int, sem: int, n: int, where: Location) -> Waiting:
+def _semaphore(core: Core, slot: int, sem: int, n: int, where: InstructionLocation) -> Waiting:
     """Describe a wait; providers are the units with a post in their queue, then the sequencer."""
-    if core.sems[sem] >= n:
+    held = core.semaphores.values[sem]
+    if held >= n:
         return Waiting(core.index, SLOTS[slot], TURN, (), where)
     code = core.code.program.code
 
@@ -109,7 +112,7 @@ def _semaphore(core: Core, slot: int, sem: int, n: int, where: Location) -> Wait
         queued.append((core.index, "seq"))
     later = _issues(core, posts) if slot else ()
     name = core.code.semaphores.get(sem, "")
-    reason = f"sem{sem}{f' ({name})' if name else ''} >= {n} (it is {core.sems[sem]})"
+    reason = f"sem{sem}{f' ({name})' if name else ''} >= {n} (it is {held})"
     return Waiting(core.index, SLOTS[slot], reason, tuple(queued) or later, where, later)
 
 
@@ -119,14 +122,15 @@ def _unit(chip: Chip, core: Core, slot: int, pc: int, op: Any) -> Waiting:
     name = inst.insn.mnemonic
     if name == "wait":
         return _semaphore(core, slot, inst["sem"], inst["n"], where)
-    if core.recv_wait is not None and name in ("recv", "recvadd"):
-        source, tag = core.recv_wait
+    wanted, lacking = chip.channels.wanted[core.index], chip.channels.lacking[core.index]
+    if wanted is not None and name in ("recv", "recvadd"):
+        source, tag = wanted
         reason = f"a message from core {source} with tag {tag}"
         return Waiting(core.index, SLOTS[slot], reason, _partner(chip, source, _SENDS), where)
-    if core.credit_wait and name in ("send", "mcast"):
-        channels = ", ".join(f"core {t}" for t in core.credit_wait)
+    if lacking and name in ("send", "mcast"):
+        channels = ", ".join(f"core {t}" for t in lacking)
         reason = f"credit on the channel to {channels}"
-        partners = [p for t in core.credit_wait for p in _partner(chip, t, _RECEIVES)]
+        partners = [p for t in lacking for p in _partner(chip, t, _RECEIVES)]
         return Waiting(core.index, SLOTS[slot], reason, tuple(partners), where)
     return Waiting(core.index, SLOTS[slot], TURN, (), where)
 
@@ -146,10 +150,12 @@ def leftovers(chip: Chip) -> tuple[str, ...]:
     """Return the messages that were not received and the semaphores that are not 0."""
     out: list[str] = []
     for core in chip.cores:
-        for (source, tag), box in sorted(core.inbox.items()):
+        for (source, tag), box in sorted(chip.channels.inboxes[core.index].items()):
             if box:
                 out.append(
                     f"core {core.index}: {len(box)} messages from core {source} with tag {tag}"
                 )
-        out += [f"core {core.index}: sem{i} is {n}" for i, n in enumerate(core.sems) if n]
+        out += [
+            f"core {core.index}: sem{i} is {n}" for i, n in enumerate(core.semaphores.values) if n
+        ]
     return tuple(out)

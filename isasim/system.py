@@ -23,14 +23,14 @@ import numpy.typing as npt
 from snncc.isa.machine.machine import Machine
 from snncc.isa.program.file import ObjectFile, ObjectFileError, Symbol, TensorEntry, machine_of
 from snncc.isa.program.layout import extent, read_tensor, write_tensor
-from snncc.isa.program.load import pieces
-from snncc.isasim.engines import Numerics, prepare, select_engine
+from snncc.isasim.engines import EngineNumerics, prepare, select_engine
 from snncc.isasim.faults import Fault, StopReason
 from snncc.isasim.machine.chip import POISON, Chip
 from snncc.isasim.machine.decode import decode_core
+from snncc.isasim.machine.image import Image, dram_size
 from snncc.isasim.machine.initial import InitShadow
-from snncc.isasim.machine.network import Dram, Link, Mesh
-from snncc.isasim.measure.activity import Expected, Recorder, Recording
+from snncc.isasim.machine.network import DramBus, Link, MeshLinks
+from snncc.isasim.measure.activity import ActivityRecorder, Expected, Recording
 from snncc.isasim.measure.counters import Counters
 from snncc.isasim.measure.critical import CriticalPath
 from snncc.isasim.measure.pricing import Pricing
@@ -45,14 +45,14 @@ from snncc.isasim.schedulers.timed import Timed
 from snncc.isasim.schedulers.untimed import Untimed
 
 if TYPE_CHECKING:
-    from snncc.isasim.replay.replay import Replay
+    from snncc.isasim.replay.replay import PlanReplay
 
 Array: TypeAlias = npt.NDArray[Any]
 DEFAULT_LIMIT = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """How to run; see :class:`System`."""
 
     engine: str = "fast"
@@ -75,7 +75,7 @@ class Options:
     threads: int = 1
     """Compute values of several cores at once (timed runs without observers); a program with races
     may then give other bits."""
-    recorder: Recorder | None = None
+    recorder: ActivityRecorder | None = None
     """Keeps what every instruction did (needs ``timing``)."""
     poison: bool = True
     """Refill the scratchpads before every run; a program that never reads what it did not write
@@ -83,7 +83,7 @@ class Options:
 
 
 @dataclass
-class Result:
+class SimulationResult:
     """The outcome of a run."""
 
     reason: StopReason
@@ -115,12 +115,12 @@ class System:
     """
 
     def __init__(
-        self, program: ObjectFile, options: Options | None = None, *,
+        self, program: ObjectFile, options: RunOptions | None = None, *,
         machine: Machine | None = None, folder: str | Path = ".", dram_bytes: int = 0,
         tracers: Sequence[Tracer] = (),
     ) -> None:  # fmt: skip
         self.program = program
-        self.options = options or Options()
+        self.options = options or RunOptions()
         self.machine = machine or machine_of(program)
         m = self.machine
         if not program.cores:
@@ -132,7 +132,7 @@ class System:
             )
         self.tensors = {t.name: t for t in program.tensors}
         self.values = self.options.source is None
-        size = self._dram_bytes(dram_bytes)
+        size = dram_size(program, m, dram_bytes)
         self.dram: npt.NDArray[np.uint8] = (
             np.full(size, POISON, np.uint8) if self.values else np.zeros(size, np.uint8)
         )  # without values, no page of it is ever touched
@@ -152,10 +152,10 @@ class System:
             codes, m.scratchpad.bytes, self.dram, m.sequencer.queue_depth, ticks,
             m.noc.channel_credits, m.cores, m.sequencer.semaphore_max, m.sequencer.loop_depth,
         )  # fmt: skip
-        numerics = Numerics("fp16" if m.accumulator == "fp16" else "fp32", m.saturate)
+        numerics = EngineNumerics("fp16" if m.accumulator == "fp16" else "fp32", m.saturate)
         self.engine = select_engine(self.options.engine, numerics)
-        self._bus = Dram()
-        self._mesh = Mesh(m.mesh.cols, m.mesh.rows, m.noc.hop_cycles)
+        self._bus = DramBus()
+        self._mesh = MeshLinks(m.mesh.cols, m.mesh.rows, m.noc.hop_cycles)
         self._races = RaceChecker(m.cores) if self.options.check_races else None
         self._initial = (
             InitShadow([c.core for c in codes], m.scratchpad.bytes, self.dram.size)
@@ -172,10 +172,10 @@ class System:
         self._timeline = Timeline() if self.options.timeline else None
         self._watch()
         self._planned = False
-        self._plan: Replay | None = None
-        self._sram_initial = False
+        self._plan: PlanReplay | None = None
+        self._image = Image(program, Path(folder), self.chip, self._initial)
         if self.values:
-            self._load(Path(folder))
+            self._image.load("dram", "sram")
 
     def _watch(self) -> None:
         """Tell tracers and the timeline who takes the DRAM bus and the links."""
@@ -191,53 +191,6 @@ class System:
 
         self._bus.watcher = self._mesh.watcher = watch
 
-    def _dram_bytes(self, asked: int) -> int:
-        """Return how much DRAM the program needs."""
-        need = max(asked, 64)
-        named = self.program.metadata.get("dram_bytes")
-        if isinstance(named, int):
-            need = max(need, named)
-        for tensor in self.program.tensors:
-            if tensor.space == "dram":
-                need = max(need, extent(tensor)[1])
-        for item in self.program.initial:
-            if item.space == "dram":
-                size = item.ref.bytes if item.ref else len(item.data)
-                size = size // 2 if item.convert == "f32-f16" else size
-                if item.row_bytes:
-                    rows = -(-size // item.row_bytes)
-                    size = (rows - 1) * item.row_stride + item.row_bytes
-                need = max(need, item.address + size)
-        if need > self.machine.dram.bytes:
-            raise ObjectFileError(
-                f"the program needs {need} bytes of DRAM; machine {self.machine.name} has "
-                f"{self.machine.dram.bytes}"
-            )
-        return -(-need // 64) * 64
-
-    def _load(self, folder: Path) -> None:
-        """Put the initial data into memory."""
-        for item in self.program.initial:
-            memory, flags = self._memory(item.space, item.core)
-            for address, data in pieces(item, folder):
-                if address < 0 or address + len(data) > memory.size:
-                    raise ObjectFileError(
-                        f"initial data at {address}: outside {item.space}, 0..{memory.size - 1}"
-                    )
-                memory[address : address + len(data)] = np.frombuffer(data, np.uint8)
-                if flags is not None:
-                    flags[address : address + len(data)] = True
-        self._sram_initial = any(item.space == "sram" for item in self.program.initial)
-        self._folder = folder
-
-    def _memory(self, space: str, core: int) -> tuple[npt.NDArray[np.uint8], Any]:
-        if space == "dram":
-            return self.dram, self._initial.dram if self._initial else None
-        found = self.chip.by_index[core] if 0 <= core < self.machine.cores else None
-        if found is None:
-            raise ObjectFileError(f"data for the scratchpad of core {core}, which has no program")
-        return found.sram, self._initial.sram[core] if self._initial else None
-
     def tensor(self, name: str) -> TensorEntry:
         """Return the table's entry of a tensor; KeyError names those that exist."""
         found = self.tensors.get(name)
@@ -248,7 +201,7 @@ class System:
     def write_tensor(self, name: str, values: Array) -> None:
         """Put values into a tensor (float32 is rounded to binary16 where the tensor holds that)."""
         tensor = self.tensor(name)
-        memory, flags = self._memory(tensor.space, tensor.core)
+        memory, flags = self._image.memory(tensor.space, tensor.core)
         write_tensor(tensor, memory, values)
         if flags is not None:
             low, high = extent(tensor)
@@ -257,9 +210,9 @@ class System:
     def read_tensor(self, name: str) -> Array:
         """Return a tensor: float32 of the exact values, int32, or uint8 for spikes."""
         tensor = self.tensor(name)
-        return read_tensor(tensor, self._memory(tensor.space, tensor.core)[0])
+        return read_tensor(tensor, self._image.memory(tensor.space, tensor.core)[0])
 
-    def run(self, seed: int = 0) -> Result:
+    def run(self, seed: int = 0) -> SimulationResult:
         """Run the program from its start to its end, or to what stops it."""
         options, chip, pricing = self.options, self.chip, self.pricing
         self._bus.reset()
@@ -316,7 +269,7 @@ class System:
         timing = snapshot(
             cycles, self._fetched, starts, ends, self._bus, self._mesh, self._timeline, path
         )
-        return Result(
+        return SimulationResult(
             fault.reason if fault else StopReason.HALT,
             fault,
             cycles,
@@ -343,8 +296,8 @@ class System:
             self.chip.poison()
         if self._initial:
             self._initial.reset()
-        if self._sram_initial:
-            self._load_scratchpads()
+        if self.values and self._image.has_scratchpads:
+            self._image.load("sram")
 
     def _compute(self, starts: Sequence[int], seed: int) -> Recording | None:
         """Compute all values on threads; None when the program stops early."""
@@ -359,7 +312,7 @@ class System:
             return Recording(parallel.activities())
         return None
 
-    def _in_order(self, before: npt.NDArray[np.uint8], seed: int) -> Result:
+    def _in_order(self, before: npt.NDArray[np.uint8], seed: int) -> SimulationResult:
         """Run on one thread, from the memory as it was: the report must be of the first fault."""
         self.dram[:] = before
         options, self.options = self.options, replace(self.options, threads=1, plan=False)
@@ -368,7 +321,7 @@ class System:
         finally:
             self.options = options
 
-    def _replay(self, seed: int) -> Replay | None:
+    def _replay(self, seed: int) -> PlanReplay | None:
         """Return the program's plan, made at the first run, if it has one and nobody watches."""
         options = self.options
         watchers = (self._hooks, self._timeline, options.source, options.recorder)
@@ -381,20 +334,20 @@ class System:
             plan = make_plan(self.chip, seed, options.max_instructions)
             if plan is not None:
                 from snncc.isasim.replay.replay import (
-                    Replay,  # needs numba, as the fast engine does
+                    PlanReplay,  # needs numba, as the fast engine does
                 )
 
-                self._plan = Replay(plan, self.chip, self.engine, self.pricing, self._mesh)
+                self._plan = PlanReplay(plan, self.chip, self.engine, self.pricing, self._mesh)
         found = self._plan
         return found if found is not None and found.plan.seed in (None, seed) else None
 
-    def _repeat(self, replay: Replay, seed: int, starts: Sequence[int]) -> Result:
+    def _repeat(self, replay: PlanReplay, seed: int, starts: Sequence[int]) -> SimulationResult:
         """Run the plan."""
         times = replay.run(seed, starts, self._bus, self.options.timing)
         timing = snapshot(
             times.cycles, self._fetched, starts, times.ends, self._bus, self._mesh, None
         )
-        return Result(
+        return SimulationResult(
             times.fault.reason if times.fault else StopReason.HALT,
             times.fault,
             times.cycles,
@@ -403,12 +356,3 @@ class System:
             replay.plan.leftovers if times.fault is None else (),
             lambda: self._collect(times.counters(), timing),
         )
-
-    def _load_scratchpads(self) -> None:
-        for item in self.program.initial:
-            if item.space == "sram":
-                memory, flags = self._memory(item.space, item.core)
-                for address, data in pieces(item, self._folder):
-                    memory[address : address + len(data)] = np.frombuffer(data, np.uint8)
-                    if flags is not None:
-                        flags[address : address + len(data)] = True

@@ -20,7 +20,7 @@ from snncc.compiler.pipeline.manager import PassManager
 from snncc.compiler.pipeline.plan import plan
 from snncc.isa.machine.machine import Machine, load_machine
 from snncc.isa.program.model import ObjectFile
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 
 TILE = "tile{min-work=1}"
 """Little work goes to many cores too."""
@@ -48,7 +48,7 @@ def compiled(module: Module, target: Machine) -> ObjectFile:
     return emit(work, target)
 
 
-def simulate(program: ObjectFile, inputs: Arrays, options: Options) -> dict[str, Array]:
+def simulate(program: ObjectFile, inputs: Arrays, options: RunOptions) -> dict[str, Array]:
     """Run a program once; return its results and what its parameters and states hold."""
     system = System(program, options)
     for name, values in inputs.items():
@@ -95,9 +95,9 @@ def check_all(
     same(expected, evaluate_tiled(work, inputs, order=order + 1), "mapped")
     run_passes(work, "lower", target)
     program = emit(work, target)
-    strict = Options(engine="fast", strict_init=True, check_races=races)
+    strict = RunOptions(engine="fast", strict_init=True, check_races=races)
     same(expected, simulate(program, inputs, strict), "fast")
-    plain = Options(engine="reference", timing=False, order_seed=order)
+    plain = RunOptions(engine="reference", timing=False, order_seed=order)
     same(expected, simulate(program, inputs, plain), "reference")
     return program
 

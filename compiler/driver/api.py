@@ -10,6 +10,8 @@
 
 A mistake in a file or an array raises :class:`CompileError`, whose text says what to do; a program
 that traps or deadlocks raises :class:`Stopped`.  See docs/api.md.
+
+Over 400 lines: the interface that stays, all of it in one place.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ from snncc.compiler.validate.verdict import SWITCHED_OFF, Verdict
 from snncc.isa.cost.estimate import Densities
 from snncc.isa.machine.machine import Machine
 from snncc.isasim.observe.hooks import Tracer
-from snncc.isasim.system import Options
+from snncc.isasim.system import RunOptions
 
 __all__ = [
     "CompileError",
@@ -222,7 +224,7 @@ def run(
     engine: str = "fast",
     spikes: bool = False,
     stats: bool = True,
-    options: Options | None = None,
+    options: RunOptions | None = None,
     tracers: Sequence[Tracer] = (),
     where: str = "x",
 ) -> Result:
@@ -249,7 +251,7 @@ def step(
     engine: str = "fast",
     spikes: bool = False,
     stats: bool = True,
-    options: Options | None = None,
+    options: RunOptions | None = None,
     tracers: Sequence[Tracer] = (),
     where: str = "x",
 ) -> Result:
@@ -264,7 +266,7 @@ def step(
     elif numerics != "fp16":
         fail("E0029", f"a program runs in FP16 only, not in {numerics}", help="give the model")
     return run_program(
-        what, x, y, spikes=spikes, stats=stats, options=options or Options(engine=engine),
+        what, x, y, spikes=spikes, stats=stats, options=options or RunOptions(engine=engine),
         tracers=tracers, where=where,
     )  # fmt: skip
 
@@ -341,7 +343,7 @@ def learner(
     model: Model, *, target: str = "", cores: int | None = None, engine: str = "fast"
 ) -> ChipLearner:
     """Compile a model for training and for inference and load both into simulators."""
-    options = Options(engine=engine)
+    options = RunOptions(engine=engine)
     programs = [
         compile(model, target=target, cores=cores, mode=mode) for mode in ("train", "infer")
     ]

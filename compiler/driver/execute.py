@@ -18,7 +18,7 @@ from snncc.compiler.driver.simulate import Chip, read_program
 from snncc.compiler.driver.versions import versions
 from snncc.isa.program.file import ObjectFile, to_bytes
 from snncc.isasim.observe.hooks import Tracer
-from snncc.isasim.system import Options
+from snncc.isasim.system import RunOptions
 
 if TYPE_CHECKING:
     from snncc.compiler.ir.core import Module
@@ -86,7 +86,7 @@ def run_program(
     *,
     spikes: bool = False,
     stats: bool = True,
-    options: Options | None = None,
+    options: RunOptions | None = None,
     tracers: Sequence[Tracer] = (),
     where: str = "x",
 ) -> Result:

@@ -17,7 +17,7 @@ from snncc.isa.program.file import ObjectFile, ObjectFileError
 from snncc.isa.program.file import read as read_object
 from snncc.isasim.faults import StopReason
 from snncc.isasim.observe.hooks import Tracer
-from snncc.isasim.system import Options, Result, System
+from snncc.isasim.system import RunOptions, SimulationResult, System
 
 Array: TypeAlias = npt.NDArray[Any]
 STOP_CODES = {StopReason.TRAP: "E0901", StopReason.LIMIT: "E0902", StopReason.DEADLOCK: "E0903"}
@@ -54,7 +54,7 @@ class Chip:
         program: ObjectFile,
         interface: Interface | None = None,
         *,
-        options: Options | None = None,
+        options: RunOptions | None = None,
         folder: str | Path = ".",
         tracers: Sequence[Tracer] = (),
     ) -> None:
@@ -64,7 +64,7 @@ class Chip:
             self.system = System(program, options, folder=folder, tracers=tracers)
         except ObjectFileError as error:
             fail("E0801", str(error))
-        self.result: Result | None = None
+        self.result: SimulationResult | None = None
         self._results = {
             public_name(t.name.removeprefix(RESULT)): t
             for t in program.tensors
@@ -90,7 +90,9 @@ class Chip:
         shape = self.system.tensor(name).shape
         self.system.write_tensor(name, values.reshape(shape))
 
-    def run(self, x: Array, y: Array | None = None, where: str = "", number: int = 0) -> Result:
+    def run(
+        self, x: Array, y: Array | None = None, where: str = "", number: int = 0
+    ) -> SimulationResult:
         """Run one step on checked inputs; a trap, limit or deadlock is :class:`Stopped`.
 
         ``number`` of the step in a training run: random bits depend on it.
@@ -103,7 +105,7 @@ class Chip:
             self.write_input("y", self.interface.check_y(y, self.classes, where))
         return self.start(number)
 
-    def start(self, number: int = 0) -> Result:
+    def start(self, number: int = 0) -> SimulationResult:
         """Run the program on whatever its memory holds."""
         self.result = self.system.run(step_seed(self.program.metadata.get("seed"), number))
         fault = self.result.fault

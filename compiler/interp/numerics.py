@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.numbers import fp16, tables
+from snncc.isa.numbers import accumulators, fp16, tables
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -188,13 +188,13 @@ class Fp16(Numerics):
         if init is not None:
             acc = np.ascontiguousarray(np.broadcast_to(init, (a.shape[0], w.shape[1])))
         if a.dtype == np.bool_:
-            return fp16.writeback(fp16.gated_mac_ordered(a, w, acc))
+            return accumulators.writeback(accumulators.gated_mac_ordered(a, w, acc))
         skip = not bool(np.isfinite(w).all())
-        return fp16.writeback(fp16.mac_ordered(a, w, acc, skip_zero=skip))
+        return accumulators.writeback(accumulators.mac_ordered(a, w, acc, skip_zero=skip))
 
     def total(self, x: Array) -> Array:
         """One term at a time."""
-        return fp16.ordered_sum(np.ascontiguousarray(self.number(x)))
+        return accumulators.ordered_sum(np.ascontiguousarray(self.number(x)))
 
 
 def numerics_of(name: str) -> Numerics:

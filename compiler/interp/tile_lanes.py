@@ -12,7 +12,7 @@ import numpy.typing as npt
 from snncc.compiler.interp.tile_memory import Dims, TileError
 from snncc.compiler.interp.tile_ops import Floats, Place
 from snncc.isa.microprograms.table import MicroInst, MicroProgram
-from snncc.isa.numbers import fp16, rng, tables
+from snncc.isa.numbers import accumulators, fp16, rng, tables
 
 Lane: TypeAlias = npt.NDArray[Any]
 """One register: [rows, cols] or what broadcasts to it."""
@@ -105,7 +105,7 @@ def _load(c: LaneCall, inst: MicroInst, t: int) -> Lane:
         case "ld.f" | "state.f":
             return place.floats(rows, c.cols)
         case "ld.acc":
-            return fp16.writeback(place.floats(rows, c.cols))
+            return accumulators.writeback(place.floats(rows, c.cols))
         case "ld.row.h":
             return place.halves(rows, 1)
         case "ld.row.f":

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from snncc.compiler.interp.tile_memory import Dims, Halves, Memory, TileError
 from snncc.compiler.ir.core import Op
-from snncc.isa.numbers import fp16
+from snncc.isa.numbers import accumulators, fp16
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Bits: TypeAlias = npt.NDArray[np.bool_]
@@ -100,9 +100,9 @@ def start(c: Call, rows: int, n: int, stride: int) -> Floats:
     """Return the accumulators that ``init`` asks for."""
     match c.word("init"):
         case "keep":
-            return fp16.load_acc(c.place("acc").floats([(rows, stride)], n))
+            return accumulators.load_acc(c.place("acc").floats([(rows, stride)], n))
         case "bias":
-            row = fp16.load_acc(c.place("bias").halves([], n))
+            row = accumulators.load_acc(c.place("bias").halves([], n))
             return np.repeat(row[None], rows, axis=0)
         case _:
             return np.zeros((rows, n), np.float32)
@@ -124,9 +124,9 @@ def _mac(c: Call) -> None:
     else:
         w = c.place("w").halves([(k, c["w_stride"])], n)
     if c.op.name == "tile.gacc":
-        total = fp16.gated_mac_ordered(c.place("a").bits(lines, k), w, first)
+        total = accumulators.gated_mac_ordered(c.place("a").bits(lines, k), w, first)
     else:
-        total = fp16.mac_ordered(c.place("a").halves(lines, k), w, first, flag(c, "skip"))
+        total = accumulators.mac_ordered(c.place("a").halves(lines, k), w, first, flag(c, "skip"))
     if flag(c, "masked") and k:
         mask = c.place("mask").bits([(rows, c["mask_stride"])], n)
         total = np.where(mask, total, first)
@@ -143,9 +143,9 @@ def _outer(c: Call) -> None:
     lines = [(rows, c["a_stride"])]
     g = c.place("g").halves([(rows, c["g_stride"])], n)
     if c.op.name == "tile.gouter":
-        total = fp16.gated_mac_ordered(c.place("a").bits(lines, k).T, g, first)
+        total = accumulators.gated_mac_ordered(c.place("a").bits(lines, k).T, g, first)
     else:
-        total = fp16.mac_ordered(c.place("a").halves(lines, k).T, g, first, flag(c, "skip"))
+        total = accumulators.mac_ordered(c.place("a").halves(lines, k).T, g, first, flag(c, "skip"))
     c.place("acc").put_floats([(k, stride)], total)
 
 
@@ -170,11 +170,11 @@ def _rowred(c: Call) -> None:
             best = fp16.maximum(best, x[:, j])
         target.put_halves(lines, best[:, None])
         return
-    total = fp16.ordered_sum(np.ascontiguousarray(x), axis=1)[:, None]
+    total = accumulators.ordered_sum(np.ascontiguousarray(x), axis=1)[:, None]
     if c.word("op") == "sum32":
         target.put_floats(lines, total)
     else:
-        target.put_halves(lines, fp16.writeback(total))
+        target.put_halves(lines, accumulators.writeback(total))
 
 
 def _colsum(c: Call) -> None:
@@ -185,7 +185,7 @@ def _colsum(c: Call) -> None:
         return
     first = start(c, 1, n, 0)[0]
     x = elements(c.place("x"), c.word("type"), [(rows, c["x_stride"])], n)
-    total = fp16.ordered_sum(np.ascontiguousarray(x), axis=0, acc=first)
+    total = accumulators.ordered_sum(np.ascontiguousarray(x), axis=0, acc=first)
     c.place("acc").put_floats([], total)
 
 

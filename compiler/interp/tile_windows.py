@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from snncc.compiler.interp.tile_memory import TileError
 from snncc.compiler.interp.tile_ops import ALIGN, Bits, Call, Floats, flag, start
-from snncc.isa.numbers import fp16
+from snncc.isa.numbers import accumulators, fp16
 from snncc.isa.window import Window, reduced
 
 Ints = npt.NDArray[np.int64]
@@ -88,7 +88,7 @@ def _macw(c: Call) -> None:
     bits = c.op.name == "tile.gaccw"
     a, inside = operand(c, "bit" if bits else "f16", window)
     if bits:
-        total = fp16.gated_mac_ordered((a != 0) & inside, np.ascontiguousarray(w), first)
+        total = accumulators.gated_mac_ordered((a != 0) & inside, np.ascontiguousarray(w), first)
     else:
         total = accumulate(a, inside & (a != 0) if flag(c, "skip") else inside, w, first)
     c.place("acc").put_floats([(rows, stride)], total)
@@ -106,7 +106,7 @@ def _outerw(c: Call) -> None:
     bits = c.op.name == "tile.gouterw"
     a, inside = operand(c, "bit" if bits else "f16", window)
     if bits:
-        total = fp16.gated_mac_ordered(((a != 0) & inside).T, g, first)
+        total = accumulators.gated_mac_ordered(((a != 0) & inside).T, g, first)
     else:
         live = inside & (a != 0) if flag(c, "skip") else inside
         total = accumulate(a.T, live.T, g, first)
@@ -134,7 +134,7 @@ def _pool(c: Call) -> None:
     elif red == "sum32":
         c.place("dst").put_floats(lines, total)
     else:
-        c.place("dst").put_halves(lines, fp16.writeback(total))
+        c.place("dst").put_halves(lines, accumulators.writeback(total))
 
 
 def _poolgrad(c: Call) -> None:
@@ -163,7 +163,7 @@ def _poolgrad(c: Call) -> None:
             chosen = (x[:, at] == y[:, out]) & ~taken[:, out]
             taken[:, out] |= chosen
             total[:, at] = np.where(chosen, total[:, at] + g[:, out], total[:, at])
-    found = fp16.writeback(fp16.canonical_f32(total))
+    found = accumulators.writeback(fp16.canonical_f32(total))
     c.place("dst").put_halves([(images, c["dst_image"]), (inputs, c["dst_stride"])], found)
 
 

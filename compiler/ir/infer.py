@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from snncc.compiler.ir.build import Attrs, broadcast, flag, integer, ints, lift, text
 from snncc.compiler.ir.core import Type, seq, tensor
+from snncc.isa.numbers.integers import ceil_div
 
 
 def _same(ok: bool, message: str) -> None:
@@ -197,7 +198,7 @@ def slice_(t: Sequence[Type], attrs: Attrs) -> list[Type]:
         all(0 <= a < b <= d and s > 0 for a, b, d, s in zip(starts, ends, x, strides, strict=True)),
         f"slice {starts}..{ends} does not fit {x}",
     )
-    shape = [-(-(b - a) // s) for a, b, s in zip(starts, ends, strides, strict=True)]
+    shape = [ceil_div(b - a, s) for a, b, s in zip(starts, ends, strides, strict=True)]
     return [lift(t, shape, t[0].dtype)]
 
 

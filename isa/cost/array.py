@@ -50,8 +50,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from snncc.isa.cost.types import Activity, Cost, ceil_div
+from snncc.isa.cost.types import CostActivity, InstructionCost
 from snncc.isa.machine.machine import Array, Machine
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.spec import INIT
 from snncc.isa.window import Window
 
@@ -119,7 +120,7 @@ def expected_blocks(rows: int, k: int, width: int, inputs: int) -> int:
     return min(rows * ceil_div(k, width), max(ceil_div(inputs, width), round(expected)))
 
 
-def _work(array: Array, shape: _Shape, activity: Activity) -> _Work:
+def _work(array: Array, shape: _Shape, activity: CostActivity) -> _Work:
     rows, k, n = shape[:3]
     dense = rows * k * n
     if dense == 0:
@@ -164,7 +165,7 @@ def _finish(
     operand_bytes: int,
     acc_read: int,
     acc_write: int,
-) -> Cost:
+) -> InstructionCost:
     pad = machine.scratchpad
     cycles = max(
         1,
@@ -172,7 +173,7 @@ def _finish(
         ceil_div(operand_bytes, pad.port_bytes),
         ceil_div(max(acc_read, acc_write), pad.acc_port_bytes),
     )
-    return Cost(
+    return InstructionCost(
         cycles=cycles,
         latency=array.latency_cycles,
         compute_pj=compute,
@@ -188,8 +189,13 @@ def _finish(
 
 
 def weight_stationary(
-    machine: Machine, array: Array, operands: Mapping[str, int], activity: Activity, *, spikes: bool
-) -> Cost:
+    machine: Machine,
+    array: Array,
+    operands: Mapping[str, int],
+    activity: CostActivity,
+    *,
+    spikes: bool,
+) -> InstructionCost:
     """Return the cost of gacc (``spikes``), mac or bmac, windowed or not, on ``array``."""
     shape = _shape(operands)
     rows, k, n = shape[:3]
@@ -238,8 +244,13 @@ def weight_stationary(
 
 
 def output_stationary(
-    machine: Machine, array: Array, operands: Mapping[str, int], activity: Activity, *, spikes: bool
-) -> Cost:
+    machine: Machine,
+    array: Array,
+    operands: Mapping[str, int],
+    activity: CostActivity,
+    *,
+    spikes: bool,
+) -> InstructionCost:
     """Return the cost of gouter (``spikes``) or outer, windowed or not, on ``array``."""
     shape = _shape(operands)
     rows, k, n = shape[:3]

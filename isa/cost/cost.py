@@ -29,18 +29,19 @@ from typing import Final, TypeAlias
 from snncc.isa.cost import array as cost_array
 from snncc.isa.cost import lanes as cost_lanes
 from snncc.isa.cost import pool as cost_pool
-from snncc.isa.cost.types import DENSE, ENERGY_CATEGORIES, Activity, Cost, ceil_div
+from snncc.isa.cost.types import DENSE, ENERGY_CATEGORIES, CostActivity, InstructionCost
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.spec import WORD_BYTES, Unit
 
 __all__ = [
     "COSTS",
     "DENSE",
     "ENERGY_CATEGORIES",
-    "Activity",
-    "Cost",
+    "CostActivity",
+    "InstructionCost",
     "cost",
     "dram_runs",
     "fetch_cost",
@@ -48,16 +49,18 @@ __all__ = [
 ]
 
 Operands: TypeAlias = Mapping[str, int]
-Formula: TypeAlias = Callable[[Machine, Operands, Activity, MicroProgram | None], Cost]
+Formula: TypeAlias = Callable[
+    [Machine, Operands, CostActivity, MicroProgram | None], InstructionCost
+]
 
 
 def cost(
     mnemonic: str,
     operands: Operands,
     machine: Machine,
-    activity: Activity = DENSE,
+    activity: CostActivity = DENSE,
     micro: MicroProgram | None = None,
-) -> Cost:
+) -> InstructionCost:
     """Return what one execution of an instruction costs.
 
     ``operands`` maps the operand names of the instruction's row to their values, registers
@@ -67,9 +70,9 @@ def cost(
     return COSTS[mnemonic](machine, operands, activity, micro)
 
 
-def fetch_cost(machine: Machine) -> Cost:
+def fetch_cost(machine: Machine) -> InstructionCost:
     """Return what fetching one instruction costs, besides the instruction itself."""
-    return Cost(sram_pj=WORD_BYTES * machine.sequencer.fetch_pj_per_byte)
+    return InstructionCost(sram_pj=WORD_BYTES * machine.sequencer.fetch_pj_per_byte)
 
 
 def static_pj(machine: Machine, cycles: float, running_core_cycles: float) -> float:
@@ -95,11 +98,13 @@ def dram_runs(n0: int, n1: int, size: int, stride0: int, stride1: int) -> tuple[
     return count, run
 
 
-def _one_cycle(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
-    return Cost(cycles=1)
+def _one_cycle(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
+    return InstructionCost(cycles=1)
 
 
-def _dram(machine: Machine, ops: Operands, *, load: bool) -> Cost:
+def _dram(machine: Machine, ops: Operands, *, load: bool) -> InstructionCost:
     dram, pad = machine.dram, machine.scratchpad
     n0, n1, size = ops["n0"], ops["n1"], ops["bytes"]
     side = "src" if load else "dst"
@@ -107,7 +112,7 @@ def _dram(machine: Machine, ops: Operands, *, load: bool) -> Cost:
     moved = count * ceil_div(run, dram.burst_bytes) * dram.burst_bytes
     total = n0 * n1 * size
     per_byte = pad.write_pj_per_byte if load else pad.read_pj_per_byte
-    return Cost(
+    return InstructionCost(
         cycles=max(
             1,
             ceil_div(moved, min(machine.dma.bytes_per_cycle, dram.bytes_per_cycle)),
@@ -124,17 +129,23 @@ def _dram(machine: Machine, ops: Operands, *, load: bool) -> Cost:
     )
 
 
-def _ld(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _ld(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return _dram(machine, ops, load=True)
 
 
-def _st(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _st(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return _dram(machine, ops, load=False)
 
 
-def _sram(machine: Machine, *, rows: int, read: int, write: int, latency: int = 0) -> Cost:
+def _sram(
+    machine: Machine, *, rows: int, read: int, write: int, latency: int = 0
+) -> InstructionCost:
     pad = machine.scratchpad
-    return Cost(
+    return InstructionCost(
         cycles=max(1, rows, ceil_div(max(read, write), pad.port_bytes)),
         latency=latency,
         sram_pj=read * pad.read_pj_per_byte + write * pad.write_pj_per_byte,
@@ -143,13 +154,17 @@ def _sram(machine: Machine, *, rows: int, read: int, write: int, latency: int = 
     )
 
 
-def _copy(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _copy(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     rows = ops["n0"] * ops["n1"]
     total = rows * ops["bytes"]
     return _sram(machine, rows=rows, read=total, write=total, latency=machine.dma.latency_cycles)
 
 
-def _fill(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _fill(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     total = ops["n0"] * ops["bytes"]
     return _sram(machine, rows=ops["n0"], read=0, write=total, latency=machine.dma.latency_cycles)
 
@@ -158,11 +173,11 @@ def _flits(machine: Machine, size: int) -> int:
     return max(1, ceil_div(size, machine.noc.link_bytes_per_cycle))
 
 
-def _transmit(machine: Machine, size: int, hops: float, longest: float) -> Cost:
+def _transmit(machine: Machine, size: int, hops: float, longest: float) -> InstructionCost:
     flits = _flits(machine, size)
     noc = machine.noc
     bits = 8 * flits * noc.link_bytes_per_cycle
-    return Cost(
+    return InstructionCost(
         cycles=max(flits, ceil_div(size, machine.scratchpad.port_bytes)),
         latency=round(longest * noc.hop_cycles),
         sram_pj=size * machine.scratchpad.read_pj_per_byte,
@@ -172,89 +187,125 @@ def _transmit(machine: Machine, size: int, hops: float, longest: float) -> Cost:
     )
 
 
-def _send(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _send(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     hops = act.hops if act.hops >= 0 else machine.average_hops
     return _transmit(machine, ops["bytes"], hops, hops)
 
 
-def _mcast(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _mcast(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     receivers = (ops["mask"] & (1 << machine.cores) - 1).bit_count()
     hops = act.hops if act.hops >= 0 else float(receivers)
     diameter = machine.mesh.rows + machine.mesh.cols - 2
     return _transmit(machine, ops["bytes"], hops, min(hops, diameter))
 
 
-def _recv(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _recv(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     size = ops["bytes"]
     return _sram(machine, rows=_flits(machine, size), read=0, write=size)
 
 
-def _recvadd(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _recvadd(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     count = ops["count"]
     size = 4 * count
-    adds = Cost(
+    adds = InstructionCost(
         compute_pj=count * machine.energy.add_f32,
         register_pj=count * 3 * 32 * machine.energy.register_pj_per_bit,
     )
     return _sram(machine, rows=_flits(machine, size), read=size, write=size) + adds
 
 
-def _gacc(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _gacc(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return cost_array.weight_stationary(machine, machine.fp, ops, act, spikes=True)
 
 
-def _mac(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _mac(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return cost_array.weight_stationary(machine, machine.fp, ops, act, spikes=False)
 
 
-def _bmac(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _bmac(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return cost_array.weight_stationary(machine, machine.bp, ops, act, spikes=False)
 
 
-def _gouter(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _gouter(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return cost_array.output_stationary(machine, machine.wg, ops, act, spikes=True)
 
 
-def _outer(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _outer(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return cost_array.output_stationary(machine, machine.wg, ops, act, spikes=False)
 
 
-def _lanes(machine: Machine, ops: Operands, micro: MicroProgram | None, unit: Unit) -> Cost:
+def _lanes(
+    machine: Machine, ops: Operands, micro: MicroProgram | None, unit: Unit
+) -> InstructionCost:
     if micro is None:
         raise ValueError("the cost of a lane instruction needs its microprogram")
     stage = {Unit.FP: machine.fp.stage, Unit.BP: machine.bp.stage, Unit.VPU: machine.vpu}[unit]
     return cost_lanes.lanes(machine, stage, ops, micro)
 
 
-def _neuron(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _neuron(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return _lanes(machine, ops, micro, Unit.FP)
 
 
-def _ngrad(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _ngrad(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return _lanes(machine, ops, micro, Unit.BP)
 
 
-def _ew(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _ew(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return _lanes(machine, ops, micro, Unit.VPU)
 
 
-def _rowred(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _rowred(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return cost_lanes.rowred(machine, ops)
 
 
-def _colsum(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _colsum(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return cost_lanes.colsum(machine, ops, act)
 
 
-def _pool(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _pool(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return cost_pool.pool(machine, ops, act)
 
 
-def _poolgrad(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _poolgrad(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return cost_pool.poolgrad(machine, ops)
 
 
-def _transpose(machine: Machine, ops: Operands, act: Activity, micro: MicroProgram | None) -> Cost:
+def _transpose(
+    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+) -> InstructionCost:
     return cost_pool.transpose(machine, ops)
 
 

@@ -2,37 +2,30 @@
 
 Nothing is run: every instruction of a unit is priced once by :func:`snncc.isa.cost.cost.cost` at
 the density expected of its layer and phase, and counted by the trip counts of the loops around it.
- So busy cycles, energy and bytes are those of a run whose activity is the expected one; queues,
- DRAM
+So busy cycles, energy and bytes are those of a run whose activity is the expected one; queues, DRAM
 and links shared by several cores, semaphores and messages are left out: ``bound`` is a time that no
 run can beat, not a prediction.  Leakage and clock energy belong to time and are left out too.
 
-Sizes and trip counts must be known: a register that an operand reads holds an immediate, or sums
-and products of such, whatever turn a loop is in.  That is so in every compiled program; others may
-have no estimate.
+Sizes and trip counts must be known (:mod:`snncc.isa.cost.trips`).  That is so in every compiled
+program; others may have no estimate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from snncc.isa.cost.cost import Activity, Cost, cost, fetch_cost
+from snncc.isa.cost.cost import CostActivity, InstructionCost, cost, fetch_cost
 from snncc.isa.cost.expected import DEFAULT_DENSITY, LANES, MAC_MNEMONICS, expect
-from snncc.isa.cost.types import ceil_div
-from snncc.isa.instructions.table import TABLE
+from snncc.isa.cost.trips import CoreReader, UnknownSize
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.program.model import CoreProgram, SourceLine
 from snncc.isa.spec import (
-    REG,
-    REGISTERS,
-    SEED_REGISTER,
-    WINDOW,
     WORD_BYTES,
     Insn,
-    Inst,
     Unit,
 )
 from snncc.isa.window import Window
@@ -43,10 +36,6 @@ KEY: Final = "estimate"
 """Where an object file's metadata has it."""
 
 _ENGINES: Final = (Unit.FP, Unit.BP, Unit.WG, Unit.VPU)
-_PLACES: Final = frozenset(
-    {"acc", "a", "w", "g", "bias", "mask", "dst", "src", "x", "y", "seed", "tag"}
-)
-"""Operands of units that say where, not how much; ``mask`` of mcast says to whom."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +69,13 @@ class _Sum:
     code: int = 0
 
 
-class _Unknown(Exception):
-    """A size or a trip count is not known before the run."""
-
-
 class _Prices:
     """Costs by what they depend on."""
 
     def __init__(self, machine: Machine, micro: Sequence[MicroProgram]) -> None:
         self.machine = machine
         self.micro = micro
-        self.costs: list[Cost] = []
+        self.costs: list[InstructionCost] = []
         self.units: list[str] = []
         self.terms: list[bool] = []
         """Whether the terms are multiply-accumulates."""
@@ -111,150 +96,25 @@ class _Prices:
 
     def _cost(
         self, core: int, row: Insn, values: tuple[int, ...], window: Window | None, density: float
-    ) -> Cost:
+    ) -> InstructionCost:
         operands = dict(zip((f.name for f in row.operands), values, strict=True))
         micro = self.micro[operands["prog"]] if row.mnemonic in LANES else None
         if window is not None:
             operands |= window._asdict()
-        activity = Activity()
+        activity = CostActivity()
         if row.unit in _ENGINES:
             done = expect(row.mnemonic, values, window, density)
-            activity = Activity(done.performed, -1, done.outputs, -1)
+            activity = CostActivity(done.performed, -1, done.outputs, -1)
         elif row.mnemonic == "send":
-            activity = Activity(hops=self.machine.hops(core, operands["core"]))
+            activity = CostActivity(hops=self.machine.hops(core, operands["core"]))
         elif row.mnemonic == "mcast":
             mask = operands["mask"]
             to = frozenset(i for i in range(self.machine.cores) if mask >> i & 1 and i != core)
-            activity = Activity(hops=self.machine.multicast_links(core, to))
+            activity = CostActivity(hops=self.machine.multicast_links(core, to))
         return cost(row.mnemonic, operands, self.machine, activity, micro)
 
 
-def _sizes(row: Insn) -> tuple[tuple[int, bool], ...]:
-    """Return the operands in registers: their places, and whether they say how much."""
-    places = _PLACES - {"mask"} if row.mnemonic == "mcast" else _PLACES
-    return tuple(
-        (i, operand.name not in places and not operand.name.endswith(("_stride", "_image")))
-        for i, operand in enumerate(row.operands)
-        if operand.kind is REG
-    )
-
-
-_SIZES_AT: Final = {row.mnemonic: _sizes(row) for row in TABLE}
-_WINDOW_AT: Final = {
-    row.mnemonic: next((i for i, f in enumerate(row.operands) if f.kind is WINDOW), -1)
-    for row in TABLE
-}
 _UNITS: Final = tuple(unit.value for unit in Unit)
-_FAR: Final = 1 << 61
-"""Immediates beyond it could make sums of 32-bit steps overflow within the longest run."""
-_WRITERS: Final = frozenset({"li", "add", "addi", "sub", "mul"})
-_SETTERS: Final = {"winsize": slice(0, 5), "winmap": slice(5, None)}
-
-
-def _written(code: Sequence[Inst]) -> dict[int, set[int]]:
-    """Return, by address of a loop, the registers and windows (-1 - window) that its body sets."""
-    found: dict[int, set[int]] = {}
-    loops: list[tuple[int, int]] = []
-    for pc, inst in enumerate(code):
-        while loops and loops[-1][1] <= pc:
-            inner, _ = loops.pop()
-            if loops:
-                found[loops[-1][0]] |= found[inner]
-        name = inst.insn.mnemonic
-        if name in ("loop", "loopi"):
-            loops.append((pc, inst.values[1]))
-            found[pc] = set()
-        elif loops and name in _WRITERS:
-            found[loops[-1][0]].add(inst.values[0])
-        elif loops and name in _SETTERS:
-            found[loops[-1][0]].add(-1 - inst.values[0])
-    while len(loops) > 1:
-        inner, _ = loops.pop()
-        found[loops[-1][0]] |= found[inner]
-    return found
-
-
-class _Core:
-    """Reads the program of a core once, from its first instruction to its last."""
-
-    def __init__(self, program: CoreProgram) -> None:
-        self.program = program
-        self.registers: list[int | None] = [0] * REGISTERS
-        self.registers[SEED_REGISTER] = None
-        self.windows: dict[int, list[int | None]] = {}
-
-    def instructions(self) -> Iterator[tuple[int, Inst, int]]:
-        """Yield address, instruction and how often it is executed.
-
-        Registers and windows hold what they hold when it is reached, as far as that is known.
-        """
-        written = _written(self.program.code)
-        loops: list[tuple[int, int]] = []  # end, times outside
-        times = 1
-        for pc, inst in enumerate(self.program.code):
-            while loops and loops[-1][0] == pc:
-                _, times = loops.pop()
-            yield pc, inst, times
-            row, values = inst.insn, inst.values
-            if row.unit is not Unit.SEQ:
-                continue
-            name = row.mnemonic
-            if name == "li":
-                if values[0]:
-                    self.registers[values[0]] = values[1]
-            elif name == "loopi" or name == "loop":
-                count = values[0] if name == "loopi" else self.registers[values[0]]
-                if count is None:
-                    raise _Unknown
-                loops.append((values[1], times))
-                times *= count
-                if count != 1:
-                    self._forget(written[pc])
-            elif name in _WRITERS:
-                self._compute(name, values)
-            elif name in _SETTERS:
-                self.windows.setdefault(values[0], [None] * 15)[_SETTERS[name]] = values[1:]
-            elif name == "halt" and not loops:
-                return
-
-    def _forget(self, places: set[int]) -> None:
-        """Another turn of a loop finds what the last one left."""
-        for place in places:
-            if place > 0:
-                self.registers[place] = None
-            elif place < 0:
-                self.windows.pop(-1 - place, None)
-
-    def _compute(self, name: str, values: tuple[int, ...]) -> None:
-        target, left, right = values
-        if not target:
-            return
-        a = self.registers[left]
-        b = right if name == "addi" else self.registers[right]
-        if a is None or b is None:
-            self.registers[target] = None
-        else:
-            self.registers[target] = a * b if name == "mul" else a - b if name == "sub" else a + b
-
-    def operands(self, inst: Inst) -> tuple[int, ...]:
-        """Return the operands of an instruction of a unit, 0 for places."""
-        registers, found = self.registers, list(inst.values)
-        for i, size in _SIZES_AT[inst.insn.mnemonic]:
-            value = registers[found[i]] if size else 0
-            if value is None:
-                raise _Unknown
-            found[i] = value
-        return tuple(found)
-
-    def window(self, inst: Inst) -> Window | None:
-        """Return the window of an instruction that has one."""
-        at = _WINDOW_AT[inst.insn.mnemonic]
-        if at < 0:
-            return None
-        numbers = [n for n in self.windows.get(inst.values[at], ()) if n is not None]
-        if len(numbers) != len(Window._fields):
-            raise _Unknown
-        return Window(*numbers)
 
 
 class _Totals:
@@ -269,7 +129,7 @@ class _Totals:
 
     def add(self, program: CoreProgram) -> None:
         """Add a core."""
-        core, machine = _Core(program), self.prices.machine
+        core, machine = CoreReader(program), self.prices.machine
         once = WORD_BYTES * len(program.code) <= machine.sequencer.instruction_bytes
         lines = [*program.lines, SourceLine(len(program.code))]
         at = 0 if lines[0].address else 1
@@ -309,7 +169,7 @@ class _Totals:
         """Return what is expected of a layer and phase."""
         mine, prices = self.sums[key], self.prices
         units = {_UNITS[unit]: count for unit, count in mine.waits.items()}
-        whole = Cost()
+        whole = InstructionCost()
         dense = performed = 0
         for number, count in mine.uses.items():
             unit, one = prices.units[number], prices.costs[number].times(count)
@@ -367,7 +227,7 @@ def estimate(
     try:
         for program in sorted(cores, key=lambda c: c.core):
             totals.add(program)
-    except _Unknown:
+    except UnknownSize:
         return None
     layers = [totals.layer(key) for key in sorted(totals.sums)]
     layers = [one for one in layers if one["instructions"]]
@@ -403,24 +263,3 @@ def _whole(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "macs": macs,
         "density": macs["performed"] / macs["dense"] if macs["dense"] else 0.0,
     }
-
-
-def fixed_sizes(program: CoreProgram) -> bool:
-    """Whether sizes, trip counts and targets are the same in every turn of every loop.
-
-    Registers may then only count addresses up: other arithmetic than ``addi`` is not followed.
-    """
-    core = _Core(program)
-    try:
-        for _, inst, _ in core.instructions():
-            name = inst.insn.mnemonic
-            if name in ("add", "sub", "mul"):
-                return False
-            if name == "li" and abs(inst.values[1]) >= _FAR:
-                return False
-            if inst.insn.unit is not Unit.SEQ:
-                core.operands(inst)
-                core.window(inst)
-    except _Unknown:
-        return False
-    return True

@@ -20,11 +20,11 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snncc.isa.cost.types import Activity, Cost, ceil_div
+from snncc.isa.cost.types import CostActivity, InstructionCost
 from snncc.isa.machine.machine import Energy, Machine, Stage
 from snncc.isa.microprograms.code import is_load, is_state, is_store, result_kinds
-from snncc.isa.microprograms.table import Cost as OpClass
-from snncc.isa.microprograms.table import MicroInst, MicroProgram
+from snncc.isa.microprograms.table import MicroInst, MicroProgram, OpClass
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.spec import ELEMENT, INIT, REDUCTION
 
 _BITS = {"h": 16, "f": 32, "m": 1, "i": 32}
@@ -128,7 +128,7 @@ def operation_pj(energy: Energy, kind: OpClass, wide: bool) -> float:
 
 def lanes(
     machine: Machine, stage: Stage, operands: Mapping[str, int], program: MicroProgram
-) -> Cost:
+) -> InstructionCost:
     """Return the cost of neuron, ngrad or ew on ``stage``."""
     steps, rows, cols = operands["steps"], operands["rows"], operands["cols"]
     facts = profile(program)
@@ -164,10 +164,10 @@ def vector_cost(
     write: int = 0,
     acc_read: int = 0,
     acc_write: int = 0,
-) -> Cost:
+) -> InstructionCost:
     """Return the cost of work of a lane stage; ``acc_*`` go through the accumulator port."""
     pad = machine.scratchpad
-    return Cost(
+    return InstructionCost(
         cycles=max(
             1,
             cycles,
@@ -191,7 +191,7 @@ def matrix_bytes(rows: int, n: int, element: str) -> int:
     return rows * n * (2 if element == "f16" else 4)
 
 
-def rowred(machine: Machine, operands: Mapping[str, int]) -> Cost:
+def rowred(machine: Machine, operands: Mapping[str, int]) -> InstructionCost:
     """Return the cost of rowred: a lane per row, one element per lane and cycle."""
     rows, n = operands["rows"], operands["n"]
     element = ELEMENT.words[operands["type"]]
@@ -213,7 +213,9 @@ def rowred(machine: Machine, operands: Mapping[str, int]) -> Cost:
     )
 
 
-def colsum(machine: Machine, operands: Mapping[str, int], activity: Activity) -> Cost:
+def colsum(
+    machine: Machine, operands: Mapping[str, int], activity: CostActivity
+) -> InstructionCost:
     """Return the cost of colsum: a lane per column; spikes that are 0 are not added."""
     rows, n = operands["rows"], operands["n"]
     element = ELEMENT.words[operands["type"]]

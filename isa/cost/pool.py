@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from snncc.isa.cost.lanes import matrix_bytes, vector_cost
-from snncc.isa.cost.types import Activity, Cost, ceil_div
+from snncc.isa.cost.types import CostActivity, InstructionCost
 from snncc.isa.machine.machine import Machine
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.spec import ELEMENT, REDUCTION
 from snncc.isa.window import Window
 
@@ -28,7 +29,7 @@ def _window(operands: Mapping[str, int]) -> Window:
     return Window(*(operands[name] for name in Window._fields))
 
 
-def pool(machine: Machine, operands: Mapping[str, int], activity: Activity) -> Cost:
+def pool(machine: Machine, operands: Mapping[str, int], activity: CostActivity) -> InstructionCost:
     """Return the cost of pool."""
     window, images = _window(operands), operands["images"]
     element, op = ELEMENT.words[operands["type"]], REDUCTION.words[operands["op"]]
@@ -55,7 +56,7 @@ def pool(machine: Machine, operands: Mapping[str, int], activity: Activity) -> C
     )
 
 
-def poolgrad(machine: Machine, operands: Mapping[str, int]) -> Cost:
+def poolgrad(machine: Machine, operands: Mapping[str, int]) -> InstructionCost:
     """Return the cost of poolgrad."""
     window, images = _window(operands), operands["images"]
     element = ELEMENT.words[operands["type"]]
@@ -74,7 +75,7 @@ def poolgrad(machine: Machine, operands: Mapping[str, int]) -> Cost:
     )
 
 
-def transpose(machine: Machine, operands: Mapping[str, int]) -> Cost:
+def transpose(machine: Machine, operands: Mapping[str, int]) -> InstructionCost:
     """Return the cost of transpose."""
     rows, cols = operands["rows"], operands["cols"]
     moved = 2 * rows * cols

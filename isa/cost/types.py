@@ -8,7 +8,7 @@ ENERGY_CATEGORIES = ("compute", "register", "buffer", "sram", "dram", "noc")
 
 
 @dataclass(frozen=True)
-class Activity:
+class CostActivity:
     """How much of an instruction's dense work there really is: counted, or expected.
 
     -1 always means "not known": the work is then dense, blocks follow from the density.
@@ -30,11 +30,11 @@ class Activity:
     spikes_out: int = 0
 
 
-DENSE = Activity()
+DENSE = CostActivity()
 
 
 @dataclass(frozen=True)
-class Cost:
+class InstructionCost:
     """What an instruction costs.  Energies in pJ, sizes in bytes.
 
     ``cycles``: the unit is busy.  ``latency``: further cycles until the last result is in its
@@ -87,15 +87,12 @@ class Cost:
         """DRAM bytes moved, both directions."""
         return self.dram_read_bytes + self.dram_write_bytes
 
-    def __add__(self, other: Cost) -> Cost:
+    def __add__(self, other: InstructionCost) -> InstructionCost:
         """Return both costs together, as if one followed the other."""
-        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cost)))
+        return InstructionCost(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(InstructionCost))
+        )
 
-    def times(self, count: int) -> Cost:
+    def times(self, count: int) -> InstructionCost:
         """Return the cost of ``count`` such instructions."""
-        return Cost(*(getattr(self, f.name) * count for f in fields(Cost)))
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Return a / b rounded up."""
-    return -(-a // b)
+        return InstructionCost(*(getattr(self, f.name) * count for f in fields(InstructionCost)))

@@ -3,6 +3,8 @@
 Codes are stable: never renumber one, never use a retired number again.  The groups: E01xx reading
 models and IR text, E02xx graph, E03xx phases and training, E04xx tiling, E05xx mapping, E06xx
 lowering, E07xx assembler, E08xx object file, E09xx simulator.  Each code has a test.
+
+Over 400 lines: a table, read by number; cut by group it would be ten files for one question.
 """
 
 from __future__ import annotations

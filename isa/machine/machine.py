@@ -32,7 +32,7 @@ from snncc.isa.machine.parts import (
     Power,
     Range,
     Scratchpad,
-    Sequencer,
+    SequencerLimits,
     Stage,
     Words,
     flat,
@@ -50,7 +50,7 @@ __all__ = [
     "Noc",
     "Power",
     "Scratchpad",
-    "Sequencer",
+    "SequencerLimits",
     "Stage",
     "flat",
     "from_table",
@@ -80,7 +80,7 @@ class Machine:
     accumulator: Annotated[str, Words(("fp32", "fp16"))]
     saturate: bool
     mesh: Mesh
-    sequencer: Sequencer
+    sequencer: SequencerLimits
     scratchpad: Scratchpad
     fp: Array
     bp: Array

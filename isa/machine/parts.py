@@ -51,7 +51,7 @@ class Mesh:
 
 
 @dataclass(frozen=True)
-class Sequencer:
+class SequencerLimits:
     """Fetches, computes addresses, pushes instructions into the units' queues."""
 
     instruction_bytes: Annotated[int, Range("bytes per core", 16, 1 << 26)]

@@ -9,7 +9,7 @@ Binary form: eight little-endian bytes per micro-instruction::
     byte 2, 3   argument registers 0 and 1; 0 when absent
     byte 4..7   the 32-bit immediate, or argument register 2 (no operation has both); 0 when absent
 
-Registers are numbered 0..255 and assigned once.  In canonical programs (what :class:`Builder`,
+Registers are numbered 0..255 and assigned once.  In canonical programs (what :class:`MicroBuilder`,
 :func:`canonical` and the assembler make) they are numbered in the order of their definitions.
 """
 
@@ -219,7 +219,7 @@ def canonical(program: MicroProgram) -> MicroProgram:
     return MicroProgram(program.name, tuple(code))
 
 
-class Builder:
+class MicroBuilder:
     """Builds a canonical microprogram: ``emit`` returns the number of the register it defines."""
 
     def __init__(self, name: str) -> None:

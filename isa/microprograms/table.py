@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Cost(Enum):
+class OpClass(Enum):
     """The class that the cost model charges for one micro-operation on one element."""
 
     NONE = "none"
@@ -54,11 +54,11 @@ class MicroOp:
     args: str
     result: str
     imm: str
-    cost: Cost
+    cost: OpClass
     doc: str
 
 
-_C = Cost
+_C = OpClass
 
 MICRO_OPS: tuple[MicroOp, ...] = (
     # memory

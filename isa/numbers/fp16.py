@@ -1,5 +1,7 @@
 """Binary16 arithmetic: the numeric contract of ADR 0001, in plain numpy.
 
+Sums of many terms are in :mod:`snncc.isa.numbers.accumulators`.
+
 Two representations are used throughout:
 
 *bits*
@@ -27,46 +29,10 @@ comparison with NaN is false except ``!=``; ``-0 == +0``).  Likewise ``np.trunc`
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = [
-    "BITS_INF",
-    "BITS_NAN",
-    "F32_NAN_BITS",
-    "MAX_FINITE",
-    "PACK_BITS",
-    "Accumulator",
-    "absolute",
-    "add",
-    "canonical_f32",
-    "div",
-    "f64_to_bits",
-    "from_bits",
-    "from_int",
-    "gated_mac_ordered",
-    "load_acc",
-    "mac_ordered",
-    "maximum",
-    "minimum",
-    "mul",
-    "neg",
-    "ordered_sum",
-    "pack_bits",
-    "packed_bytes",
-    "rint",
-    "round_f16",
-    "saturate",
-    "sqrt",
-    "stochastic_round",
-    "sub",
-    "to_bits",
-    "to_int",
-    "unpack_bits",
-    "writeback",
-]
 
 F32: TypeAlias = npt.NDArray[np.float32]
 F64: TypeAlias = npt.NDArray[np.float64]
@@ -74,7 +40,6 @@ U8: TypeAlias = npt.NDArray[np.uint8]
 U16: TypeAlias = npt.NDArray[np.uint16]
 U32: TypeAlias = npt.NDArray[np.uint32]
 Bool: TypeAlias = npt.NDArray[np.bool_]
-Accumulator: TypeAlias = Literal["fp32", "fp16"]
 
 BITS_NAN: Final = 0x7E00
 """The canonical binary16 NaN."""
@@ -96,21 +61,18 @@ _HI32: Final = np.uint32(143 << 23)
 _NAN32: Final = np.uint32(F32_NAN_BITS)
 _NAN16: Final = np.uint16(BITS_NAN)
 
-_BLOCK: Final = 1 << 15  # accumulator elements worked on at a time (128 KiB)
-_WIDE: Final = 32  # from this many columns on, a row-by-row loop beats np.add.accumulate
-_CHUNK: Final = 4096
 
-
-def _need(x: object, dtype: type[np.generic], name: str) -> None:
+def need(x: object, dtype: type[np.generic], name: str) -> None:
+    """Refuse what is no array of a dtype; ``name`` is the function that needs it."""
     found: object = getattr(x, "dtype", None)
     if found != np.dtype(dtype):  # found may be None: numpy would read that as float64
         got = type(x).__name__ if found is None else found
         raise TypeError(f"{name}: expected an array of {np.dtype(dtype).name}, got {got}")
 
 
-def _f32(x: F32, name: str) -> F32:
+def need_f32(x: F32, name: str) -> F32:
     """Return ``x`` as an array, refusing other dtypes (float64 must never pass through float32)."""
-    _need(x, np.float32, name)
+    need(x, np.float32, name)
     return np.asarray(x)
 
 
@@ -123,7 +85,7 @@ def canonical_f32(x: F32) -> F32:
     FP32 accumulators are addressable data, and the sign and payload of a NaN depend on the CPU and
     on operand order, so an accumulator is made canonical whenever it is written.
     """
-    x = _f32(x, "canonical_f32")
+    x = need_f32(x, "canonical_f32")
     nan = np.isnan(x)
     if not nan.any():
         return x
@@ -141,7 +103,8 @@ def _fix_specials(s: F32) -> F32:
     return s
 
 
-def _round(x: F32) -> F32:
+def round_quietly(x: F32) -> F32:
+    """Do :func:`round_f16` for callers that checked ``x`` and silenced numpy's warnings."""
     # With q the binary16 quantum of x, adding and subtracting 1.5 * 2**23 * q makes the float32
     # adder round to a multiple of q (ties to even: 1.5 * 2**23 is even).  The quantum is clamped at
     # 2**-24, which gives gradual underflow, so a float32 subnormal contributes nothing even on a
@@ -166,7 +129,7 @@ def round_f16(x: F32) -> F32:
     of zero kept; NaN canonical.
     """
     with np.errstate(all="ignore"):
-        return _round(_f32(x, "round_f16"))
+        return round_quietly(need_f32(x, "round_f16"))
 
 
 def to_bits(x: F32 | npt.NDArray[np.float16]) -> U16:
@@ -175,7 +138,7 @@ def to_bits(x: F32 | npt.NDArray[np.float16]) -> U16:
         h: U16 = np.array(x).view(np.uint16)
         h[(h & np.uint16(0x7FFF)) > BITS_INF] = _NAN16
         return h
-    v = _f32(x, "to_bits")  # type: ignore[arg-type]
+    v = need_f32(x, "to_bits")  # type: ignore[arg-type]
     u: U32 = v.view(np.uint32)
     # E = exponent of x clamped to that of a binary16 normal; |x| + 2**(E + 13) rounds to the
     # quantum 2**(E - 10), and its distance in units of the last place is the rounded significand.
@@ -206,7 +169,7 @@ def to_bits(x: F32 | npt.NDArray[np.float16]) -> U16:
 
 def f64_to_bits(x: F64) -> U16:
     """Round float64 values of any shape to binary16 bits (uint16) with a single rounding."""
-    _need(x, np.float64, "f64_to_bits")
+    need(x, np.float64, "f64_to_bits")
     v: F64 = np.asarray(x)
     u = v.view(np.uint64)
     lo, hi = np.uint64((1023 - 14) << 52), np.uint64((1023 + 16) << 52)
@@ -258,7 +221,7 @@ _from_bits_table: F32 | None = None
 def from_bits(bits: U16) -> F32:
     """Return the carriers (float32, same shape) of binary16 ``bits`` (uint16).  Exact."""
     global _from_bits_table
-    _need(bits, np.uint16, "from_bits")
+    need(bits, np.uint16, "from_bits")
     if _from_bits_table is None:
         _from_bits_table = _make_from_bits_table()
     return np.asarray(np.take(_from_bits_table, bits))
@@ -269,7 +232,7 @@ def saturate(x: F32) -> F32:
 
     This is the SAT flag of an instruction, applied after the one rounding.
     """
-    v = _f32(x, "saturate")
+    v = need_f32(x, "saturate")
     big = np.float32(MAX_FINITE)
     return canonical_f32(np.asarray(np.minimum(np.maximum(v, -big), big)))
 
@@ -292,7 +255,7 @@ def stochastic_round(x: F32, random_bits13: npt.NDArray[np.unsignedinteger[Any]]
     ``random_bits13``: any unsigned dtype, broadcastable to ``x``; only the low 13 bits are used.
     The source of the bits is :func:`snncc.isa.numbers.rng.random_bits13`.
     """
-    v, r_in = np.broadcast_arrays(_f32(x, "stochastic_round"), np.asarray(random_bits13))
+    v, r_in = np.broadcast_arrays(need_f32(x, "stochastic_round"), np.asarray(random_bits13))
     if r_in.dtype.kind != "u":
         raise TypeError(f"stochastic_round: random bits must be unsigned, got {r_in.dtype}")
     r: U32 = (r_in & r_in.dtype.type(0x1FFF)).astype(np.uint32)
@@ -327,7 +290,7 @@ def to_int(x: F32, bits: int = 32, *, signed: bool = True) -> npt.NDArray[np.int
     """
     if not 1 <= bits <= 32:
         raise ValueError(f"to_int: bits must be in 1..32, got {bits}")
-    v = _f32(x, "to_int")
+    v = need_f32(x, "to_int")
     lo = -(1 << (bits - 1)) if signed else 0
     hi = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1
     d = np.rint(v.astype(np.float64))
@@ -337,7 +300,7 @@ def to_int(x: F32, bits: int = 32, *, signed: bool = True) -> npt.NDArray[np.int
 
 def rint(x: F32) -> F32:
     """Round carriers to integral carriers, ties to even; keeps the sign of zero; NaN canonical."""
-    return canonical_f32(np.asarray(np.rint(_f32(x, "rint"))))
+    return canonical_f32(np.asarray(np.rint(need_f32(x, "rint"))))
 
 
 # ----------------------------------------------------------------------------------- elementwise
@@ -346,46 +309,46 @@ def rint(x: F32) -> F32:
 def add(a: F32, b: F32) -> F32:
     """Binary16 ``a + b`` of carriers (broadcast), one rounding."""
     with np.errstate(all="ignore"):
-        return _round(np.asarray(np.add(_f32(a, "add"), _f32(b, "add"))))
+        return round_quietly(np.asarray(np.add(need_f32(a, "add"), need_f32(b, "add"))))
 
 
 def sub(a: F32, b: F32) -> F32:
     """Binary16 ``a - b`` of carriers (broadcast), one rounding."""
     with np.errstate(all="ignore"):
-        return _round(np.asarray(np.subtract(_f32(a, "sub"), _f32(b, "sub"))))
+        return round_quietly(np.asarray(np.subtract(need_f32(a, "sub"), need_f32(b, "sub"))))
 
 
 def mul(a: F32, b: F32) -> F32:
     """Binary16 ``a * b`` of carriers (broadcast), one rounding (the float32 product is exact)."""
     with np.errstate(all="ignore"):
-        return _round(np.asarray(np.multiply(_f32(a, "mul"), _f32(b, "mul"))))
+        return round_quietly(np.asarray(np.multiply(need_f32(a, "mul"), need_f32(b, "mul"))))
 
 
 def div(a: F32, b: F32) -> F32:
     """Binary16 ``a / b`` of carriers (broadcast), one rounding; x/0 is infinite, 0/0 NaN."""
     with np.errstate(all="ignore"):
-        return _round(np.asarray(np.divide(_f32(a, "div"), _f32(b, "div"))))
+        return round_quietly(np.asarray(np.divide(need_f32(a, "div"), need_f32(b, "div"))))
 
 
 def sqrt(a: F32) -> F32:
     """Binary16 square root of carriers, one rounding; NaN below zero, ``sqrt(-0) = -0``."""
     with np.errstate(all="ignore"):
-        return _round(np.asarray(np.sqrt(_f32(a, "sqrt"))))
+        return round_quietly(np.asarray(np.sqrt(need_f32(a, "sqrt"))))
 
 
 def neg(a: F32) -> F32:
     """Flip the sign of carriers; NaN canonical."""
-    return canonical_f32(np.asarray(np.negative(_f32(a, "neg"))))
+    return canonical_f32(np.asarray(np.negative(need_f32(a, "neg"))))
 
 
 def absolute(a: F32) -> F32:
     """Clear the sign of carriers; NaN canonical."""
-    return canonical_f32(np.asarray(np.abs(_f32(a, "absolute"))))
+    return canonical_f32(np.asarray(np.abs(need_f32(a, "absolute"))))
 
 
 def minimum(a: F32, b: F32) -> F32:
     """Smaller of two carriers (broadcast): NaN if either is NaN, and ``-0 < +0``."""
-    x, y = np.broadcast_arrays(_f32(a, "minimum"), _f32(b, "minimum"))
+    x, y = np.broadcast_arrays(need_f32(a, "minimum"), need_f32(b, "minimum"))
     # Equal values have equal bits, except zeros of unlike sign, of which OR gives -0.
     tie = np.asarray(x.view(np.uint32) | y.view(np.uint32)).view(np.float32)
     with np.errstate(all="ignore"):
@@ -394,161 +357,10 @@ def minimum(a: F32, b: F32) -> F32:
 
 def maximum(a: F32, b: F32) -> F32:
     """Larger of two carriers (broadcast): NaN if either is NaN, and ``-0 < +0``."""
-    x, y = np.broadcast_arrays(_f32(a, "maximum"), _f32(b, "maximum"))
+    x, y = np.broadcast_arrays(need_f32(a, "maximum"), need_f32(b, "maximum"))
     tie = np.asarray(x.view(np.uint32) & y.view(np.uint32)).view(np.float32)
     with np.errstate(all="ignore"):
         return canonical_f32(np.asarray(np.where(x == y, tie, np.maximum(x, y))))
-
-
-# ----------------------------------------------------------------------------------- accumulation
-
-
-def _check_accumulator(accumulator: str) -> None:
-    if accumulator not in ("fp32", "fp16"):
-        raise ValueError(f"accumulator must be 'fp32' or 'fp16', got {accumulator!r}")
-
-
-def load_acc(c: F32) -> F32:
-    """Load values (any shape) into an accumulator: a new array of ``+0 + c``, NaN canonical.
-
-    A ``-0`` becomes ``+0``.  An accumulator loaded this way never becomes ``-0`` again, so that
-    not adding a term and adding ``+0`` are the same thing.
-    """
-    with np.errstate(all="ignore"):
-        return canonical_f32(np.asarray(np.add(_f32(c, "load_acc"), np.float32(0.0))))
-
-
-def writeback(acc: F32, *, sat: bool = False) -> F32:
-    """Round accumulators (float32, any shape) to carriers: round once, NaN canonical, then SAT."""
-    r = round_f16(acc)
-    return saturate(r) if sat else r
-
-
-def _start(shape: tuple[int, ...], acc: F32 | None, name: str) -> F32:
-    if acc is None:
-        return np.zeros(shape, np.float32)
-    acc = _f32(acc, name)
-    if acc.shape != shape:
-        raise ValueError(f"{name}: accumulator has shape {acc.shape}, expected {shape}")
-    return np.array(load_acc(acc))
-
-
-def ordered_sum(
-    terms: F32, axis: int = 0, acc: F32 | None = None, *, accumulator: Accumulator = "fp32"
-) -> F32:
-    """Sum ``terms`` along ``axis`` strictly one at a time, index ascending.
-
-    ``terms``: float32 of any shape; ``acc``: float32 of that shape without ``axis``, the value to
-    start from (default +0).  Returns the accumulator, float32, NaN canonical.
-
-    ``accumulator="fp32"`` rounds each addition to float32, ``"fp16"`` to binary16 (the terms are
-    taken as they are).  ``np.sum`` may not be used for this: it sums pairwise along a contiguous
-    axis.  What is used is a loop over rows and ``np.add.accumulate``, whose definition is
-    sequential.
-    """
-    _check_accumulator(accumulator)
-    t: F32 = np.moveaxis(_f32(terms, "ordered_sum"), axis, 0)
-    count, shape = t.shape[0], t.shape[1:]
-    out = _start(shape, acc, "ordered_sum")
-    width = out.size
-    rows: F32 = t.reshape(count, width)
-    flat: F32 = out.reshape(width)
-    with np.errstate(all="ignore"):
-        if accumulator == "fp16":
-            for k in range(count):
-                flat[...] = _round(np.asarray(np.add(flat, rows[k])))
-        elif width >= _WIDE:
-            for k in range(count):
-                np.add(flat, rows[k], out=flat)
-        elif width:
-            for lo in range(0, count, _CHUNK):
-                part = rows[lo : lo + _CHUNK]
-                run: F32 = np.empty((part.shape[0] + 1, width), np.float32)
-                run[0] = flat
-                run[1:] = part
-                np.add.accumulate(run, axis=0, out=run)
-                flat[...] = run[-1]
-    return canonical_f32(flat.reshape(shape))
-
-
-def _mac_shapes(rows_k: tuple[int, ...], k_n: tuple[int, ...], name: str) -> tuple[int, int, int]:
-    if len(rows_k) != 2 or len(k_n) != 2 or rows_k[1] != k_n[0]:
-        raise ValueError(f"{name}: expected [rows, k] and [k, n], got {rows_k} and {k_n}")
-    return rows_k[0], rows_k[1], k_n[1]
-
-
-def mac_ordered(
-    a: F32,
-    w: F32,
-    acc: F32 | None = None,
-    skip_zero: bool = False,
-    *,
-    accumulator: Accumulator = "fp32",
-) -> F32:
-    """Matrix product with one strictly ascending accumulation per output.
-
-    ``a``: carriers [rows, k]; ``w``: carriers [k, n]; ``acc``: float32 [rows, n], added to +0 first
-    (default +0).  Returns the accumulators, float32 [rows, n], NaN canonical:
-    for k ascending, ``acc = RN32(acc + a[:, k] * w[k, :])`` with the exact product.
-
-    ``skip_zero``: a term with ``a == 0`` (either sign) is not added at all, whatever ``w`` holds.
-    The results differ from ``skip_zero=False`` only where such a ``w`` is infinite or NaN.
-
-    ``accumulator="fp16"``: the product is rounded to binary16 and so is every addition; ``acc`` and
-    the result are carriers.
-    """
-    _check_accumulator(accumulator)
-    a, w = _f32(a, "mac_ordered"), _f32(w, "mac_ordered")
-    rows, depth, n = _mac_shapes(a.shape, w.shape, "mac_ordered")
-    out = _start((rows, n), acc, "mac_ordered")
-    half = accumulator == "fp16"
-    step = max(1, _BLOCK // max(n, 1))
-    with np.errstate(all="ignore"):
-        for lo in range(0, rows, step):
-            block, ab = out[lo : lo + step], a[lo : lo + step]
-            term: F32 = np.empty(block.shape, np.float32)
-            live: Bool | None = (ab != 0) if skip_zero else None
-            for k in range(depth):
-                if live is not None and not live[:, k].all():
-                    idx = np.flatnonzero(live[:, k])
-                    if idx.size:
-                        p: F32 = np.asarray(ab[idx, k : k + 1] * w[k])
-                        total: F32 = np.asarray(block[idx] + (_round(p) if half else p))
-                        block[idx] = _round(total) if half else total
-                    continue
-                np.multiply(ab[:, k : k + 1], w[k], out=term)
-                np.add(block, _round(term) if half else term, out=block)
-                if half:
-                    block[...] = _round(block)
-    return canonical_f32(out)
-
-
-def gated_mac_ordered(
-    mask: Bool, w: F32, acc: F32 | None = None, *, accumulator: Accumulator = "fp32"
-) -> F32:
-    """Spike-gated accumulation, one strictly ascending accumulation per output.
-
-    ``mask``: bool [rows, k]; ``w``: carriers [k, n]; ``acc``: float32 [rows, n], added to +0 first
-    (default +0).  Returns the accumulators, float32 [rows, n], NaN canonical:
-    for k ascending, where ``mask[:, k]``: ``acc = RN32(acc + w[k, :])``.
-
-    Gating selects, it does not multiply: an infinite or NaN weight whose mask is 0 has no effect.
-    ``accumulator="fp16"`` rounds every addition to binary16.
-    """
-    _check_accumulator(accumulator)
-    _need(mask, np.bool_, "gated_mac_ordered")
-    w = _f32(w, "gated_mac_ordered")
-    rows, depth, n = _mac_shapes(mask.shape, w.shape, "gated_mac_ordered")
-    out = _start((rows, n), acc, "gated_mac_ordered")
-    half = accumulator == "fp16"
-    columns = np.ascontiguousarray(mask.T)
-    with np.errstate(all="ignore"):
-        for k in range(depth):
-            idx = np.flatnonzero(columns[k])
-            if idx.size:
-                total: F32 = np.asarray(out[idx] + w[k])
-                out[idx] = _round(total) if half else total
-    return canonical_f32(out)
 
 
 # ----------------------------------------------------------------------------------- packed spikes
@@ -556,7 +368,7 @@ def gated_mac_ordered(
 
 def packed_bytes(n: int) -> int:
     """Bytes of a packed row of ``n`` bits: padded to a multiple of 16 bits."""
-    return -(-n // PACK_BITS) * (PACK_BITS // 8)
+    return (n + PACK_BITS - 1) // PACK_BITS * (PACK_BITS // 8)
 
 
 def pack_bits(mask: npt.NDArray[Any]) -> U8:
@@ -575,7 +387,7 @@ def pack_bits(mask: npt.NDArray[Any]) -> U8:
 
 def unpack_bits(packed: U8, n: int) -> Bool:
     """Unpack uint8 [..., packed_bytes(n)] into bool [..., n]; padding bits are ignored."""
-    _need(packed, np.uint8, "unpack_bits")
+    need(packed, np.uint8, "unpack_bits")
     if packed.ndim == 0 or packed.shape[-1] != packed_bytes(n):
         raise ValueError(
             f"unpack_bits: {n} bits need rows of {packed_bytes(n)} bytes, got shape {packed.shape}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from snncc.isa.instructions.encoding import make
 from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.random_programs.instructions import random_f16, random_micro
 from snncc.isa.spec import ELEMENT, INIT, QUEUED_UNITS, REDUCTION, Inst, Unit
 
@@ -18,7 +19,7 @@ _FREE = 48  # registers 1.._FREE hold operands
 
 
 @dataclass(eq=False)
-class Region:
+class RandomRegion:
     """A matrix in the scratchpad of a core; rows of bits are padded to 16."""
 
     kind: str
@@ -39,17 +40,17 @@ class Region:
 
 def row_bytes(kind: str, cols: int) -> int:
     """Return the bytes of a row of ``cols`` elements."""
-    return 2 * -(-cols // 16) if kind == "bit" else cols * _SIZE[kind]
+    return 2 * ceil_div(cols, 16) if kind == "bit" else cols * _SIZE[kind]
 
 
-class Core:
+class RandomCore:
     """The program of one core while it grows."""
 
     def __init__(self, number: int, rng: random.Random) -> None:
         self.number = number
         self.rng = rng
         self.code: list[Inst] = []
-        self.regions: list[Region] = []
+        self.regions: list[RandomRegion] = []
         self.used: set[Unit] = set()
         self.stride = 16 * rng.randint(1, 6)  # bytes between rows, the same in all regions
         self._register = 0
@@ -73,7 +74,7 @@ class Core:
         self.emit("post", unit=_UNITS.index(source), sem=sem, n=tokens)
         self.emit("wait", unit=_UNITS.index(target), sem=sem, n=tokens)
 
-    def access(self, unit: Unit, reads: list[Region], writes: list[Region]) -> None:
+    def access(self, unit: Unit, reads: list[RandomRegion], writes: list[RandomRegion]) -> None:
         """Order ``unit`` behind all earlier uses of the regions that conflict with this one."""
         before = {r.writer for r in reads + writes}
         for region in writes:
@@ -96,11 +97,11 @@ class Core:
         for region in self.regions:
             region.writer, region.readers = None, set()
 
-    def pick(self, *kinds: str, but: tuple[Region, ...] = ()) -> Region:
+    def pick(self, *kinds: str, but: tuple[RandomRegion, ...] = ()) -> RandomRegion:
         """Return a region of one of the kinds."""
         return self.rng.choice([r for r in self.regions if r.kind in kinds and r not in but])
 
-    def matrix(self, region: Region, rows: int, slide: bool = False) -> tuple[int, int]:
+    def matrix(self, region: RandomRegion, rows: int, slide: bool = False) -> tuple[int, int]:
         """Return registers with address and stride of some ``rows`` rows, sometimes upside down."""
         spare = 0 if slide else region.rows - rows
         first = self.rng.randint(0, max(0, spare))
@@ -214,7 +215,7 @@ class Core:
         )  # fmt: skip
 
     def transfer(
-        self, name: str, region: Region, rows: int, size: int, dram: int, slide: bool = False
+        self, name: str, region: RandomRegion, rows: int, size: int, dram: int, slide: bool = False
     ) -> None:
         """Append ld or st of some rows; in DRAM they lie one behind the other."""
         address, stride = self.matrix(region, rows, slide)
@@ -317,11 +318,11 @@ class Core:
         self.code[start] = make(head.insn.mnemonic, count=head["count"], end=len(self.code))
 
 
-def _suffix(region: Region) -> str:
+def _suffix(region: RandomRegion) -> str:
     return {"f16": "h", "f32": "f", "bit": "m"}[region.kind]
 
 
-def _input(region: Region, rng: random.Random) -> str:
+def _input(region: RandomRegion, rng: random.Random) -> str:
     if region.kind == "bit":
         return "ld.m"
     if region.kind == "f16":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.instructions.table import TABLE
-from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.code import MicroBuilder
 from snncc.isa.microprograms.table import MICRO_OPS, MicroOp, MicroProgram
 from snncc.isa.numbers.tables import UNARY_NAMES
 from snncc.isa.spec import EnumKind, IndexedKind, Inst, Kind, SignedKind
@@ -61,7 +61,7 @@ def random_f16(rng: random.Random) -> int:
 
 
 def _operation(
-    builder: Builder, pool: dict[str, list[int]], op: MicroOp, rng: random.Random
+    builder: MicroBuilder, pool: dict[str, list[int]], op: MicroOp, rng: random.Random
 ) -> bool:
     """Append ``op`` with arguments from the pool; False when it has none of a needed kind."""
     args: list[int] = []
@@ -98,7 +98,7 @@ def random_micro(
     ``inputs`` are the names of stream operations (loads, ``rand``, ``iota``) for streams 0, 1, ...;
     then ``states`` (``state.h`` ...) and ``outputs`` (``st.h`` ...) take the following streams.
     """
-    builder = Builder(name)
+    builder = MicroBuilder(name)
     pool: dict[str, list[int]] = {"h": [], "f": [], "m": [], "i": []}
     kinds = {op.name: op for op in MICRO_OPS}
     for stream, each in enumerate(inputs):

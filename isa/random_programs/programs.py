@@ -18,10 +18,11 @@ import struct
 
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.program.layout import LayoutDim, TensorEntry
 from snncc.isa.program.model import CoreProgram, InitialData, ObjectFile
 from snncc.isa.random_programs import windows as random_windows
-from snncc.isa.random_programs.core import Core, Region, row_bytes
+from snncc.isa.random_programs.core import RandomCore, RandomRegion, row_bytes
 from snncc.isa.random_programs.instructions import random_f16
 from snncc.isa.spec import Unit
 
@@ -41,7 +42,7 @@ def random_program(
     count = cores or (1 if rng.random() < 0.5 else rng.randint(1, machine.cores))
     count = min(count, machine.cores)
     programs: list[MicroProgram] = []
-    chip = [Core(number, rng) for number in range(count)]
+    chip = [RandomCore(number, rng) for number in range(count)]
     initial: list[InitialData] = []
     top = 0
     for core in chip:
@@ -72,7 +73,7 @@ def random_program(
     )
 
 
-def _make_regions(core: Core, machine: Machine, dram: int, initial: list[InitialData]) -> int:
+def _make_regions(core: RandomCore, machine: Machine, dram: int, initial: list[InitialData]) -> int:
     """Give a core its regions, their first contents in DRAM and the loads; return DRAM's top."""
     rng = core.rng
     room = machine.scratchpad.bytes // len(_REGIONS)
@@ -83,7 +84,7 @@ def _make_regions(core: Core, machine: Machine, dram: int, initial: list[Initial
         rows = rng.randint(min(4, deepest), deepest)
         widest = {"f16": core.stride // 2, "f32": core.stride // 4, "bit": 64}[kind]
         cols = rng.randint(1, min(widest, 8 * core.stride))
-        region = Region(kind, rows, cols, address, core.stride)
+        region = RandomRegion(kind, rows, cols, address, core.stride)
         size = rows * region.row_bytes
         region.dram_in, region.dram_out = dram, dram + _aligned(size)
         dram += 2 * _aligned(size)
@@ -97,7 +98,7 @@ def _make_regions(core: Core, machine: Machine, dram: int, initial: list[Initial
 
 
 def _aligned(size: int) -> int:
-    return -(-size // _ALIGN) * _ALIGN
+    return ceil_div(size, _ALIGN) * _ALIGN
 
 
 def _random_row(kind: str, cols: int, rng: random.Random) -> bytes:
@@ -110,7 +111,7 @@ def _random_row(kind: str, cols: int, rng: random.Random) -> bytes:
     return b"".join(struct.pack("<f", rng.uniform(-8.0, 8.0)) for _ in range(cols))
 
 
-def _store_regions(core: Core, tensors: list[TensorEntry]) -> None:
+def _store_regions(core: RandomCore, tensors: list[TensorEntry]) -> None:
     """Store every region to its place in DRAM, where it is a tensor of the file; then halt."""
     for number, region in enumerate(core.regions):
         core.access(Unit.DMA, [region], [])
@@ -133,7 +134,7 @@ def _store_regions(core: Core, tensors: list[TensorEntry]) -> None:
     core.emit("halt")
 
 
-def _message(chip: list[Core], rng: random.Random) -> None:
+def _message(chip: list[RandomCore], rng: random.Random) -> None:
     """Append a message from one core to others, sometimes several in loops on both sides."""
     sender = rng.choice(chip)
     others = [core for core in chip if core is not sender]
@@ -144,7 +145,7 @@ def _message(chip: list[Core], rng: random.Random) -> None:
     size = min(source.row_bytes, *widest) if rng.random() < 0.9 else 0
     tag = rng.randint(0, 3)
     trips = rng.choice((0, 0, 0, 2, 5))
-    ends: list[tuple[Core, int]] = []
+    ends: list[tuple[RandomCore, int]] = []
     if trips:
         for core in (sender, *receivers):
             ends.append((core, core.open_loop(trips, sliding=False, with_register=False)))
@@ -165,7 +166,7 @@ def _message(chip: list[Core], rng: random.Random) -> None:
         core.close_loop(start, sliding=False)
 
 
-def _receive(core: Core, sender: int, tag: int, kind: str, size: int) -> None:
+def _receive(core: RandomCore, sender: int, tag: int, kind: str, size: int) -> None:
     """Append the receiving half of a message."""
     fitting = [r for r in core.regions if r.kind == kind and r.row_bytes >= size]
     target = core.rng.choice(fitting)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snncc.isa.random_programs.core import Core, Region
+from snncc.isa.random_programs.core import RandomCore, RandomRegion
 from snncc.isa.spec import ELEMENT, REDUCTION, Unit
 
 WINDOWED = ("gaccw", "macw", "bmacw", "gouterw", "outerw", "pool", "poolgrad", "transpose")
@@ -42,7 +42,7 @@ class Shape:
         return self.taps[0] * self.taps[1]
 
 
-def step(core: Core) -> None:
+def step(core: RandomCore) -> None:
     """Append one of the windowed instructions or a transposition."""
     name = core.rng.choice(WINDOWED)
     if name == "transpose":
@@ -56,7 +56,7 @@ def step(core: Core) -> None:
 
 
 def _shape(
-    core: Core, *, inputs: int, outputs: int, taps: int, forward: bool = False
+    core: RandomCore, *, inputs: int, outputs: int, taps: int, forward: bool = False
 ) -> Shape | None:
     """Return a window within limits of input rows, output rows and taps, if one is found."""
     rng = core.rng
@@ -73,7 +73,7 @@ def _shape(
     return None
 
 
-def _axis(core: Core, forward: bool) -> tuple[int, int, int, int, int, int, int]:
+def _axis(core: RandomCore, forward: bool) -> tuple[int, int, int, int, int, int, int]:
     """Return input size, output size, taps, mul, base, step, div of one axis."""
     rng = core.rng
     size, taps = rng.randint(1, 5), rng.randint(1, 3)
@@ -84,7 +84,7 @@ def _axis(core: Core, forward: bool) -> tuple[int, int, int, int, int, int, int]
     return output, size, taps, 1, pad, -dilation, stride
 
 
-def _set(core: Core, shape: Shape, channels: int) -> int:
+def _set(core: RandomCore, shape: Shape, channels: int) -> int:
     """Append the instructions that set up a window; return its number."""
     window = core.rng.randrange(8)
     core.emit(
@@ -99,7 +99,7 @@ def _set(core: Core, shape: Shape, channels: int) -> int:
     return window
 
 
-def _stack(core: Core, name: str, region: Region, shape: Shape) -> dict[str, int]:
+def _stack(core: RandomCore, name: str, region: RandomRegion, shape: Shape) -> dict[str, int]:
     """Return the operands of an image stack that begins at a region's first row."""
     return {
         name: core.load(region.address),
@@ -108,7 +108,7 @@ def _stack(core: Core, name: str, region: Region, shape: Shape) -> dict[str, int
     }
 
 
-def _macs(core: Core, name: str) -> None:
+def _macs(core: RandomCore, name: str) -> None:
     rng = core.rng
     outer = "outer" in name
     a = core.pick("bit" if name.startswith("g") else "f16")
@@ -141,7 +141,7 @@ def _macs(core: Core, name: str) -> None:
     core.emit(name, **operands)
 
 
-def _pool(core: Core) -> None:
+def _pool(core: RandomCore) -> None:
     rng = core.rng
     x = core.pick("f16", "f32", "bit")
     op = {"bit": "max", "f32": rng.choice(("sum", "sum32"))}.get(x.kind) or rng.choice(
@@ -162,7 +162,7 @@ def _pool(core: Core) -> None:
     )  # fmt: skip
 
 
-def _poolgrad(core: Core) -> None:
+def _poolgrad(core: RandomCore) -> None:
     rng = core.rng
     kind = rng.choice(("f16", "bit"))
     x = core.pick(kind)
@@ -185,7 +185,7 @@ def _poolgrad(core: Core) -> None:
     )  # fmt: skip
 
 
-def _transpose(core: Core) -> None:
+def _transpose(core: RandomCore) -> None:
     src = core.pick("f16")
     dst = core.pick("f16", but=(src,))
     rows, cols = core.size(src.rows, dst.cols), core.size(src.cols, dst.rows)

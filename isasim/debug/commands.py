@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from snncc.isa.diagnostics.printable import printable
-from snncc.isa.program.layout import extent
-from snncc.isa.program.model import Symbol
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.debug.debugger import (
     NOWHERE,
-    Breakpoint,
     DebugError,
     Debugger,
-    Place,
     Quit,
-    Watch,
 )
 from snncc.isasim.debug.memory import (
     TYPES,
     a_core,
     as_type,
-    buffer,
     buffers,
     integer,
     memory,
@@ -33,15 +28,18 @@ from snncc.isasim.debug.memory import (
     space_of,
     tensor,
 )
+from snncc.isasim.debug.stops import (
+    Words,
+    delete_stops,
+    list_stops,
+    named_buffer,
+    set_breakpoint,
+    set_watch,
+)
 from snncc.isasim.debug.views import Array, chain, numbers, raster, waits
-from snncc.isasim.engines.footprint.checks import Region
 from snncc.isasim.machine.chip import Core
-from snncc.isasim.machine.decode import SLOTS, unit_slot
+from snncc.isasim.machine.decode import SLOTS
 
-if TYPE_CHECKING:
-    from snncc.isasim.system import System
-
-Words: TypeAlias = Sequence[str]
 Command: TypeAlias = Callable[[Debugger, Words], bool]
 """Returns True when the run goes on."""
 
@@ -91,132 +89,8 @@ def execute(debugger: Debugger, line: str) -> bool:
     return command(debugger, words[1:])
 
 
-def _system(debugger: Debugger) -> System:
-    if debugger.system is None:
-        raise DebugError("nothing is loaded")
-    return debugger.system
-
-
 def _core(debugger: Debugger, words: Words) -> Core:
-    if words:
-        return a_core(_system(debugger), words[0])
-    if debugger.place is not None:
-        return debugger.place.core
-    return _system(debugger).chip.cores[0]
-
-
-def _pc(debugger: Debugger) -> int:
-    """Return the instruction where the run stands, or that of the first core's sequencer."""
-    place = debugger.place
-    return place.pc if place is not None else _core(debugger, ()).seq.pc
-
-
-def _break(debugger: Debugger, words: Words) -> bool:
-    names = {"core": "core", "unit": "unit", "at": "address", "address": "address",
-             "line": "line", "file": "file", "layer": "layer", "phase": "phase"}  # fmt: skip
-    given: dict[str, int | str] = {}
-    if len(words) % 2:
-        raise DebugError("break takes pairs: break core 0 unit fp layer fc1")
-    for key, value in zip(words[::2], words[1::2], strict=True):
-        name = names.get(key)
-        if name is None:
-            raise DebugError(f"break knows {', '.join(names)}, not {key!r}")
-        given[name] = integer(value, key) if name in ("core", "address", "line") else value
-    unit, address = given.get("unit"), given.get("address")
-    if unit is not None and unit not in SLOTS:
-        raise DebugError(f"no unit {unit!r}; units are {', '.join(SLOTS)}")
-    if isinstance(address, int) and address % WORD_BYTES:
-        raise DebugError(f"address {address:#x} is no multiple of {WORD_BYTES}")
-    stop = Breakpoint(**given)  # type: ignore[arg-type]
-    _check_exists(_system(debugger), stop)
-    debugger.say(f"{debugger.add(stop)}: {stop}")
-    return False
-
-
-def _check_exists(system: System, stop: Breakpoint) -> None:
-    """Refuse a place where the run would never stop."""
-    lines = [line for core in system.program.cores for line in core.lines]
-    for name in ("layer", "phase", "line"):
-        wanted = getattr(stop, name)
-        there = sorted({getattr(line, name) for line in lines} - {"", 0}, key=str)
-        if wanted is not None and wanted not in there:
-            known = ", ".join(map(str, there[:12])) or "none"
-            raise DebugError(f"no {name} {wanted!r} in this program; there are {known}")
-    if stop.core is not None:
-        a_core(system, str(stop.core))
-    own: Place | None = None
-    for core in system.chip.cores:
-        for pc, inst in enumerate(core.code.program.code):
-            place = Place(core, unit_slot(inst), pc, 0)
-            if stop.hits(place):
-                if place.slot or inst.insn.mnemonic in ("wait", "post"):
-                    return
-                own = own or place
-    if own is None:
-        raise DebugError("no instruction of this program fits all of that")
-    raise DebugError(_ahead(own))
-
-
-def _ahead(place: Place) -> str:
-    """Say why the run does not stop at an instruction of a sequencer, and where it can."""
-    core = place.core
-    text = f"{core.code.text(place.pc)!r} is the sequencer's: it runs ahead of its units"
-    for pc in range(place.pc + 1, core.code.words):
-        inst = core.code.program.code[pc]
-        if unit_slot(inst):
-            return f"{text}; the next instruction of a unit is at {WORD_BYTES * pc:#x}"
-    return text
-
-
-def _watch(debugger: Debugger, words: Words) -> bool:
-    system = _system(debugger)
-    if len(words) == 1:
-        entry = tensor(system, words[0])
-        if entry is not None:
-            low, high = extent(entry)
-            region = Region("watch", entry.space, low, high - low, 1, 1, 0)
-            watch = Watch(entry.name, entry.core, region)
-        else:
-            core, symbol = _buffer(debugger, words[0])
-            region = Region("watch", "sram", symbol.value, symbol.bytes, 1, 1, 0)
-            watch = Watch(symbol.name, core.index, region)
-    else:
-        space, index, rest = space_of(system, words)
-        if len(rest) != 2:
-            raise DebugError("watch NAME, watch core N ADDRESS BYTES or watch dram ADDRESS BYTES")
-        start, size = integer(rest[0], "an address"), integer(rest[1], "a size")
-        memory(system, space, index, start, size)
-        watch = Watch("memory", index, Region("watch", space, start, size, 1, 1, 0))
-    debugger.say(f"{debugger.add(watch)}: {watch}")
-    return False
-
-
-def _buffer(debugger: Debugger, name: str) -> tuple[Core, Symbol]:
-    core = _core(debugger, ())
-    found = buffer(core, name, _pc(debugger))
-    if found is None:
-        raise DebugError(
-            f"no tensor {name!r} and no buffer of core {core.index}; `tensors`, `buffers` list them"
-        )
-    return core, found
-
-
-def _delete(debugger: Debugger, words: Words) -> bool:
-    if words:
-        number = integer(words[0], "a breakpoint")
-        if debugger.stops.pop(number, None) is None:
-            raise DebugError(f"no breakpoint {number}")
-    else:
-        debugger.stops.clear()
-    return False
-
-
-def _stops(debugger: Debugger, words: Words) -> bool:
-    for number, stop in debugger.stops.items():
-        debugger.say(f"{number}: {stop}")
-    if not debugger.stops:
-        debugger.say("no breakpoints")
-    return False
+    return a_core(debugger.loaded, words[0]) if words else debugger.core
 
 
 def _count(words: Words) -> int:
@@ -247,7 +121,7 @@ def _where(debugger: Debugger, words: Words) -> bool:
         debugger.say("before the first instruction")
         return False
     debugger.say(str(place))
-    for line in operands(_system(debugger), place):
+    for line in operands(debugger.loaded, place):
         debugger.say(printable(line))
     done = debugger.counts.get((place.core.index, place.pc), 0)
     for line in chain(place.core, place.pc, done):
@@ -256,7 +130,7 @@ def _where(debugger: Debugger, words: Words) -> bool:
 
 
 def _waits(debugger: Debugger, words: Words) -> bool:
-    for line in waits(_system(debugger).chip):
+    for line in waits(debugger.loaded.chip):
         debugger.say(printable(line))
     return False
 
@@ -271,7 +145,7 @@ def _regs(debugger: Debugger, words: Words) -> bool:
         debugger.say(
             f"  loop {WORD_BYTES * (start - 1):08x}..{WORD_BYTES * end:08x}: {left} turns left"
         )
-    sems = [f"sem{i}={v}" for i, v in enumerate(core.sems) if v]
+    sems = [f"sem{i}={v}" for i, v in enumerate(core.semaphores.values) if v]
     debugger.say("  " + (" ".join(sems) or "all semaphores are 0"))
     return False
 
@@ -288,7 +162,7 @@ def _queue(debugger: Debugger, words: Words) -> bool:
 
 
 def _print(debugger: Debugger, words: Words) -> bool:
-    system = _system(debugger)
+    system = debugger.loaded
     if not words:
         raise DebugError("print TENSOR [spikes|numbers] [INDEX] or print BUFFER [TYPE]")
     entry = tensor(system, words[0])
@@ -314,11 +188,11 @@ def _print(debugger: Debugger, words: Words) -> bool:
 
 
 def _print_buffer(debugger: Debugger, words: Words) -> bool:
-    core, symbol = _buffer(debugger, words[0])
+    core, symbol = named_buffer(debugger, words[0])
     kind = words[1] if len(words) > 1 else "f16"
-    data = memory(_system(debugger), "sram", core.index, symbol.value, symbol.bytes)
+    data = memory(debugger.loaded, "sram", core.index, symbol.value, symbol.bytes)
     values = as_type(data, kind)
-    if not symbol.holds(_pc(debugger)):
+    if not symbol.holds(debugger.pc):
         debugger.say(f"{printable(symbol.name)} does not hold here; this is what lies there now")
     about = f" of {symbol.tensor}" if symbol.tensor else ""
     debugger.say(printable(f"core {core.index} {symbol.name}{about}: {values.size} {kind}"))
@@ -336,13 +210,14 @@ def _show(debugger: Debugger, values: Array, kind: str) -> None:
 
 
 def _mem(debugger: Debugger, words: Words) -> bool:
-    space, core, rest = space_of(_system(debugger), words)
+    space, core, rest = space_of(debugger.loaded, words)
     if not 2 <= len(rest) <= 3:
         raise DebugError("mem core N|dram ADDRESS COUNT [f16|f32|u8|i32|bit]")
     kind = rest[2] if len(rest) == 3 else "f16"
     start, count = integer(rest[0], "an address"), integer(rest[1], "a count")
-    size = -(-count // 8) if kind == "bit" else count * np.dtype(TYPES.get(kind, np.uint8)).itemsize
-    data = memory(_system(debugger), space, core, start, size)
+    each = np.dtype(TYPES.get(kind, np.uint8)).itemsize
+    size = ceil_div(count, 8) if kind == "bit" else count * each
+    data = memory(debugger.loaded, space, core, start, size)
     _show(debugger, as_type(data, kind)[:count], kind)
     return False
 
@@ -358,7 +233,7 @@ def _buffers(debugger: Debugger, words: Words) -> bool:
 
 def _tensors(debugger: Debugger, words: Words) -> bool:
     text = words[0] if words else ""
-    for name, t in _system(debugger).tensors.items():
+    for name, t in debugger.loaded.tensors.items():
         if text in name:
             shape = "x".join(map(str, t.shape)) or "scalar"
             kind = f"{t.role:8} {t.dtype:4} {shape:>14}"
@@ -391,7 +266,8 @@ def _quit(debugger: Debugger, words: Words) -> bool:
 
 
 COMMANDS: Final[dict[str, Command]] = {
-    "break": _break, "watch": _watch, "delete": _delete, "stops": _stops, "continue": _continue,
+    "break": set_breakpoint, "watch": set_watch, "delete": delete_stops, "stops": list_stops,
+    "continue": _continue,
     "step": _step, "next": _next, "where": _where, "waits": _waits, "regs": _regs,
     "queue": _queue, "print": _print, "mem": _mem, "tensors": _tensors, "buffers": _buffers,
     "list": _list,

@@ -18,7 +18,7 @@ from snncc.isasim.machine.chip import Core
 from snncc.isasim.machine.decode import SLOTS
 
 if TYPE_CHECKING:
-    from snncc.isasim.system import Result, System
+    from snncc.isasim.system import SimulationResult, System
 
 Prompt = Callable[[str], str | None]
 Say = Callable[[str], None]
@@ -33,7 +33,7 @@ class Quit(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class RunPlace:
     """An instruction about to be executed, or just executed."""
 
     core: Core
@@ -64,7 +64,7 @@ class Breakpoint:
     layer: str | None = None
     phase: str | None = None
 
-    def hits(self, place: Place) -> bool:
+    def hits(self, place: RunPlace) -> bool:
         """Whether the instruction is one to stop at."""
         if self.core is not None and place.core.index != self.core:
             return False
@@ -94,7 +94,7 @@ class Breakpoint:
 
 
 @dataclass(frozen=True)
-class Watch:
+class MemoryWatch:
     """Memory of which every write stops the run."""
 
     name: str
@@ -118,23 +118,40 @@ class Debugger:
         self.say = say
         self.execute = execute
         """Does one command; True when the run goes on."""
-        self.stops: dict[int, Breakpoint | Watch] = {}
+        self.stops: dict[int, Breakpoint | MemoryWatch] = {}
         self.system: System | None = None
-        self.result: Result | None = None
-        self.place: Place | None = None
+        self.result: SimulationResult | None = None
+        self.place: RunPlace | None = None
         self.counts: dict[tuple[int, int], int] = {}
         self._number = 0
         self._steps = 1
         """Instructions until the next stop; NOWHERE: none."""
         self._same: tuple[int, int] | None = None
         """Steps count only on this core and slot."""
+
+    @property
+    def loaded(self) -> System:
+        """The system; without one there is nothing to look at."""
+        if self.system is None:
+            raise DebugError("nothing is loaded")
+        return self.system
+
+    @property
+    def core(self) -> Core:
+        """The core where the run stands, at first that of the first program."""
+        return self.place.core if self.place is not None else self.loaded.chip.cores[0]
+
+    @property
+    def pc(self) -> int:
+        """The instruction where the run stands, or that of the first core's sequencer."""
+        return self.place.pc if self.place is not None else self.core.seq.pc
         self._asked: tuple[int, int, int, int] | None = None
 
     def attach(self, system: System) -> None:
         """Say which system is run; the tracer is made before it."""
         self.system = system
 
-    def run(self) -> Result | None:
+    def run(self) -> SimulationResult | None:
         """Run the program under the debugger; None when somebody quit."""
         assert self.system is not None
         try:
@@ -153,7 +170,7 @@ class Debugger:
 
     # --- what commands use ---------------------------------------------------------------------
 
-    def add(self, stop: Breakpoint | Watch) -> int:
+    def add(self, stop: Breakpoint | MemoryWatch) -> int:
         """Add a breakpoint or a watch; return its number."""
         self._number += 1
         self.stops[self._number] = stop
@@ -185,7 +202,7 @@ class Debugger:
         """An instruction is about to start: stop here?"""
         queue = core.seq.queues[slot]
         op = queue[0][2] if queue and queue[0][1] == pc else None
-        self.place = Place(core, slot, pc, time, op if isinstance(op, Resolved) else None)
+        self.place = RunPlace(core, slot, pc, time, op if isinstance(op, Resolved) else None)
         found = [
             number
             for number, stop in self.stops.items()
@@ -227,16 +244,16 @@ class Debugger:
         key = (core.index, pc)
         self.counts[key] = self.counts.get(key, 0) + 1
         for number, stop in self.stops.items():
-            if isinstance(stop, Watch) and self._writes(core, footprint, stop):
+            if isinstance(stop, MemoryWatch) and self._writes(core, footprint, stop):
                 here = self.place
                 known = here is not None and here.pc == pc and here.slot == slot
                 op = here.op if here is not None and known else None
-                self.place = Place(core, slot, pc, start, op)
+                self.place = RunPlace(core, slot, pc, start, op)
                 self.say(f"watch {number}: {stop.name} written by {self.place}")
                 self._ask()
                 return
 
-    def _writes(self, core: Core, footprint: Footprint, watch: Watch) -> bool:
+    def _writes(self, core: Core, footprint: Footprint, watch: MemoryWatch) -> bool:
         return any(
             region.space == watch.region.space
             and (region.space == "dram" or core.index == watch.core)

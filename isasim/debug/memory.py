@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from snncc.isa.program.layout import TensorEntry, extent
 from snncc.isa.program.model import Symbol
-from snncc.isasim.debug.debugger import DebugError, Place
+from snncc.isasim.debug.debugger import DebugError, RunPlace
 from snncc.isasim.engines.footprint.checks import Region, check
 from snncc.isasim.faults import Trap
 from snncc.isasim.machine.chip import Core
@@ -88,7 +88,7 @@ def names(system: System, core: Core, pc: int, space: str, start: int, end: int)
     return ", ".join(dict.fromkeys(inside))
 
 
-def operands(system: System, place: Place) -> Iterator[str]:
+def operands(system: System, place: RunPlace) -> Iterator[str]:
     """Yield the values of an instruction's operands and what it reads and writes, with names."""
     op = place.op
     if op is None:
@@ -107,7 +107,7 @@ def operands(system: System, place: Place) -> Iterator[str]:
             yield f"  {word:6} {_region(system, place, region)}"
 
 
-def _region(system: System, place: Place, r: Region) -> str:
+def _region(system: System, place: RunPlace, r: Region) -> str:
     steps = [(n - 1) * s for n, s in ((r.n0, r.s0), (r.n1, r.s1))]
     low = r.start + sum(min(0, d) for d in steps)
     high = r.start + sum(max(0, d) for d in steps) + r.size

@@ -11,7 +11,7 @@ from snncc.isasim.engines.base import (
     MNEMONICS,
     Activity,
     Engine,
-    Numerics,
+    EngineNumerics,
     Resolved,
 )
 from snncc.isasim.engines.footprint.checks import Footprint, Region, check, footprint, overlapping
@@ -25,9 +25,9 @@ __all__ = [
     "MNEMONICS",
     "Activity",
     "Engine",
+    "EngineNumerics",
     "Footprint",
     "LaneProgram",
-    "Numerics",
     "Region",
     "Resolved",
     "Trap",
@@ -62,7 +62,7 @@ def show_progress(name: str, done: int, total: int) -> None:
 
 
 def select_engine(
-    name: str = "fast", numerics: Numerics = FP32, notice: Notice = to_stderr
+    name: str = "fast", numerics: EngineNumerics = FP32, notice: Notice = to_stderr
 ) -> Engine:
     """Return the engine called ``name``.
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.numbers.fp16 import Accumulator
+from snncc.isa.numbers.accumulators import Accumulator
 from snncc.isa.window import Window
 from snncc.isasim.engines.lanes import LaneProgram
 from snncc.isasim.faults import Trap
@@ -26,7 +26,7 @@ __all__ = [
     "WINDOW_MNEMONICS",
     "Activity",
     "Engine",
-    "Numerics",
+    "EngineNumerics",
     "Resolved",
     "Trap",
 ]
@@ -97,7 +97,7 @@ class Activity(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Numerics:
+class EngineNumerics:
     """The choices the numeric contract leaves to a machine.
 
     ``accumulator`` concerns the MAC arrays (gacc, mac, bmac, gouter, outer): ``fp16`` rounds each
@@ -109,14 +109,14 @@ class Numerics:
     saturate: bool = False
 
 
-FP32 = Numerics()
+FP32 = EngineNumerics()
 
 
 class Engine(Protocol):
     """Executes instructions.  Engines with equal numerics write identical bits."""
 
     name: str
-    numerics: Numerics
+    numerics: EngineNumerics
 
     def execute(self, op: Resolved, sram: Sram) -> Activity:
         """Execute ``op`` on ``sram`` (uint8, one dimension, C-contiguous, 4-byte aligned).

@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.spec import SEMAPHORES
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.faults import Trap
 from snncc.isasim.machine import movement
 from snncc.isasim.machine.decode import Code, unit_kind
+from snncc.isasim.machine.rules import Channels, Semaphores
 from snncc.isasim.machine.sequencer import Sequencer
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
-Message: TypeAlias = tuple[int, bytes, Any, int]
-"""Arrival time, bytes, race clock of the sender, number."""
 
 POISON: Final = 0x7E
 """What the scratchpad holds before it is written: binary16 0x7E7E is a NaN, so it shows."""
 
 
 class Core:
-    """One core: program, sequencer, scratchpad, semaphores and messages that arrived."""
+    """One core: program, sequencer, scratchpad and semaphores."""
 
     __slots__ = (
         "code",
-        "credit_wait",
         "halted",
-        "inbox",
         "index",
         "kinds",
-        "recv_wait",
-        "sem_waiters",
-        "semaphore_max",
-        "sems",
+        "semaphores",
         "seq",
         "sram",
     )
@@ -49,34 +41,16 @@ class Core:
         self.index = code.core
         self.code = code
         self.seq = Sequencer(code, depth, tick, loop_depth)
-        self.semaphore_max = semaphore_max
         self.kinds = [unit_kind(i.insn.mnemonic) for i in code.program.code]
         self.sram = sram
-        self.sems = [0] * SEMAPHORES
-        self.sem_waiters: dict[int, list[int]] = {}
-        self.inbox: dict[tuple[int, int], deque[Message]] = {}
-        self.recv_wait: tuple[int, int] | None = None
-        self.credit_wait: tuple[int, ...] = ()
+        self.semaphores = Semaphores(semaphore_max)
         self.halted = False
 
     def reset(self, start: int, seed: int = 0) -> None:
         """Go back to the start of the program; the scratchpad keeps its contents."""
         self.seq.reset(start, seed)
-        self.sems[:] = [0] * SEMAPHORES
-        self.sem_waiters.clear()
-        self.inbox.clear()
-        self.recv_wait = None
-        self.credit_wait = ()
+        self.semaphores.reset()
         self.halted = False
-
-    def post(self, sem: int, n: int) -> None:
-        """Add ``n`` to a semaphore."""
-        value = self.sems[sem] + n
-        if value > self.semaphore_max:
-            raise Trap(
-                "token", f"sem{sem} holds {self.sems[sem]}; {n} more exceed {self.semaphore_max}"
-            )
-        self.sems[sem] = value
 
 
 class Chip:
@@ -89,11 +63,9 @@ class Chip:
         self.dram = dram
         self.sram_bytes = sram
         self.count = cores
-        self.credits = credits
         self.cores: list[Core] = []
         self.by_index: list[Core | None] = [None] * cores
-        self.in_flight: dict[tuple[int, int], int] = {}
-        self.messages = 0
+        self.channels = Channels(cores, credits)
         for code, tick in zip(codes, ticks, strict=True):
             memory = np.full(sram, POISON, np.uint8)
             core = Core(code, memory, depth, tick, semaphore_max, loop_depth)
@@ -104,8 +76,7 @@ class Chip:
         """Go back to the start of every program; memories keep their contents."""
         for core, start in zip(self.cores, starts, strict=True):
             core.reset(start, seed)
-        self.in_flight.clear()
-        self.messages = 0
+        self.channels.reset()
 
     def poison(self) -> None:
         """Fill the scratchpads with the pattern of memory that was never written."""
@@ -141,39 +112,3 @@ class Chip:
             raise Trap("core", f"{op[0]}: there is no core {target}; cores are 0..{self.count - 1}")
         if self.by_index[target] is None:
             raise Trap("core", f"{op[0]}: core {target} has no program in this object file")
-
-    def without_credit(self, core: Core, targets: Sequence[int]) -> tuple[int, ...]:
-        """Return the targets whose channel is full."""
-        return tuple(t for t in targets if self.in_flight.get((core.index, t), 0) >= self.credits)
-
-    def payload(self, core: Core, op: Resolved) -> bytes:
-        """Return the bytes that ``send`` or ``mcast`` sends."""
-        return movement.payload(op, core.sram)
-
-    def deliver(
-        self, core: Core, op: Resolved, data: bytes, targets: Sequence[int],
-        arrivals: Sequence[int], clock: Any,
-    ) -> list[int]:  # fmt: skip
-        """Put the message of ``send`` or ``mcast`` into the inboxes; return the message numbers."""
-        key = (core.index, op[1][1])
-        numbers: list[int] = []
-        for target, arrival in zip(targets, arrivals, strict=True):
-            there = self.by_index[target]
-            assert there is not None, "targets() checked that the core has a program"
-            self.messages += 1
-            numbers.append(self.messages)
-            there.inbox.setdefault(key, deque()).append((arrival, data, clock, self.messages))
-            channel = (core.index, target)
-            self.in_flight[channel] = self.in_flight.get(channel, 0) + 1
-        return numbers
-
-    def receive(self, core: Core, op: Resolved, store: bool = True) -> Message:
-        """Take the first message for ``recv`` or ``recvadd``, store it, give its credit back."""
-        source, tag = op[1][0], op[1][1]
-        box = core.inbox[source, tag]
-        message = box[0]
-        if store:
-            movement.receive(op, core.sram, message[1])
-        box.popleft()
-        self.in_flight[source, core.index] -= 1
-        return message

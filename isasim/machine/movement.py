@@ -119,13 +119,18 @@ def payload(op: Resolved, sram: Bytes) -> bytes:
     return sram[src : src + size].tobytes() if size else b""
 
 
+def message_bytes(op: Resolved) -> int:
+    """Return the bytes of the message that ``recv`` or ``recvadd`` takes."""
+    count: int = op[1][3]
+    return 4 * count if op[0] == "recvadd" else count
+
+
 def receive(op: Resolved, sram: Bytes, message: bytes) -> None:
     """Execute ``recv`` or ``recvadd`` with the message it waited for."""
     adds = op[0] == "recvadd"
-    source, tag, dst, size = op[1]
+    source, tag, dst, _ = op[1]
     check(op, sram.size)
-    if adds:
-        size *= 4
+    size = message_bytes(op)
     if len(message) != size:
         raise Trap(
             "length",

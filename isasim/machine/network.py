@@ -18,7 +18,7 @@ Watcher: TypeAlias = Callable[[Link, int, int], None]
 """Is told which link was taken from when to when."""
 
 
-class Dram:
+class DramBus:
     """One bus, first come first served; a request holds it for its transfer."""
 
     __slots__ = ("busy", "free", "watcher")
@@ -43,7 +43,7 @@ class Dram:
         return begin, self.free
 
 
-class Mesh:
+class MeshLinks:
     """A 2-D mesh with XY routing: first along the row, then along the column.
 
     Each node has a link to each neighbour and one into its own core (the last of every path).  A

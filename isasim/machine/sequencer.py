@@ -135,6 +135,29 @@ class Sequencer:
         self.status = next(self._steps)
         return self.status
 
+    def state(self) -> tuple[Any, ...]:
+        """Return what decides how it goes on, but for times, registers and trips left in loops."""
+        return (
+            self.pc, self.status, self.wait, self.full_slot, self.post_pending,
+            [post[1:4] for post in self.posts],
+            [[entry[1] for entry in queue] for queue in self.queues],
+            [loop[1:] for loop in self.loops],
+        )  # fmt: skip
+
+    def times(self) -> list[int]:
+        """Return its times, in the order in which :meth:`set_times` takes them."""
+        issued = (entry[0] for queue in self.queues for entry in queue)
+        return [self.time, *(post[0] for post in self.posts), *issued]
+
+    def set_times(self, times: Iterator[int]) -> None:
+        """Let what happened and what is due be at other times."""
+        self.time = next(times)
+        for i, post in enumerate(self.posts):
+            self.posts[i] = (next(times), *post[1:])
+        for queue in self.queues:
+            for i, entry in enumerate(queue):
+                queue[i] = (next(times), *entry[1:])
+
     def _run(self) -> Iterator[int]:
         """Execute the program; yields whenever it must stop.
 

@@ -43,7 +43,7 @@ _DRAM, _FETCH, _STATIC = (ENERGIES.index(name) for name in ("dram", "instruction
 _CAUSES: Final = len(STALL_CAUSES)
 
 
-class Place(NamedTuple):
+class AccountKey(NamedTuple):
     """What an account belongs to."""
 
     core: int
@@ -84,7 +84,7 @@ class Account(NamedTuple):
 class Ledger:
     """The accounts of all addresses."""
 
-    def __init__(self, places: list[Place]) -> None:
+    def __init__(self, places: list[AccountKey]) -> None:
         count = len(places)
         self.places = places
         self.numbers: Ints = np.zeros((count, len(NUMBERS)), np.int64)
@@ -92,7 +92,7 @@ class Ledger:
         self.units: Ints = np.zeros((count, len(SLOTS)), np.int64)
         self.stall: Ints = np.zeros((count, _CAUSES), np.int64)
 
-    def group(self, key: Callable[[Place], K]) -> dict[K, Account]:
+    def group(self, key: Callable[[AccountKey], K]) -> dict[K, Account]:
         """Return the sums by a key."""
         order: dict[K, int] = {}
         rows = np.array([order.setdefault(key(p), len(order)) for p in self.places], np.intp)
@@ -106,7 +106,7 @@ class Ledger:
         """Return the sum of all accounts."""
         return self.group(lambda _: None)[None]
 
-    def heaviest(self, count: int) -> list[tuple[Place, Account]]:
+    def heaviest(self, count: int) -> list[tuple[AccountKey, Account]]:
         """Return the accounts with most cycles, spent or waited."""
         weight = self.numbers[:, _CYCLES] + self.stall.sum(axis=1)
         order = np.argsort(-weight, kind="stable")[:count]
@@ -165,9 +165,9 @@ def accounts(
     return found
 
 
-def _places(core: Core) -> list[Place]:
+def _places(core: Core) -> list[AccountKey]:
     program = core.code.program
-    found: list[Place] = []
+    found: list[AccountKey] = []
     lines = iter(program.lines)
     line = next(lines, None)
     layer = phase = ""
@@ -178,7 +178,7 @@ def _places(core: Core) -> list[Place]:
         name, unit = inst.insn.mnemonic, inst.insn.unit.value
         if name in ("wait", "post"):
             unit = SLOTS[inst["unit"]]
-        found.append(Place(core.index, pc, name, unit, layer, phase))
+        found.append(AccountKey(core.index, pc, name, unit, layer, phase))
     return found
 
 

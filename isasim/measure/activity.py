@@ -44,7 +44,7 @@ class ActivityError(ValueError):
     """A recording does not fit the program, or is none."""
 
 
-class Recorder:
+class ActivityRecorder:
     """Keeps what was counted; ``engine`` executes (a system gives it its own)."""
 
     def __init__(self, engine: Engine | None = None) -> None:

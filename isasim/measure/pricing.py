@@ -9,7 +9,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from snncc.isa.cost.cost import Activity, Cost, cost, fetch_cost, static_pj
+from snncc.isa.cost.cost import CostActivity, InstructionCost, cost, fetch_cost, static_pj
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
@@ -50,7 +50,7 @@ class Price(NamedTuple):
     """Place in :attr:`Pricing.prices`: schedulers count uses by number."""
 
 
-def _price(found: Cost, transfer: int = 0) -> Price:
+def _price(found: InstructionCost, transfer: int = 0) -> Price:
     c = found
     return Price(
         c.cycles, c.latency, c.macs_dense, c.macs_performed, c.compute_pj, c.register_pj,
@@ -101,7 +101,7 @@ class Pricing:
         """Return the cycles for which bytes hold the DRAM bus."""
         return -(-nbytes // self.machine.dram.bytes_per_cycle)
 
-    def _cost(self, op: Resolved, activity: Activity) -> Cost:
+    def _cost(self, op: Resolved, activity: CostActivity) -> InstructionCost:
         micro = MicroProgram(op.micro.name, op.micro.code) if op.micro is not None else None
         names = _NAMES[op.mnemonic]
         operands = dict(zip(names, op.values, strict=True))
@@ -124,7 +124,7 @@ class Pricing:
             done, key = (-1,), (name, SIZES[name](values), micro)
         found = self._known.get(key)
         if found is None:
-            found = self._remember(key, _price(self._cost(op, Activity(*done))))
+            found = self._remember(key, _price(self._cost(op, CostActivity(*done))))
         return found
 
     def _counted(self, name: str, activity: base.Activity) -> tuple[int, ...]:
@@ -146,7 +146,7 @@ class Pricing:
         key = (op[0], SIZES[op[0]](op[1]))
         found = self._known.get(key)
         if found is None:
-            one = self._cost(op, Activity())
+            one = self._cost(op, CostActivity())
             found = self._remember(key, _price(one, self.transfer(one.dram_bytes)))
         return found
 
@@ -155,7 +155,7 @@ class Pricing:
         key = (op[0], op[1][3], links)
         found = self._known.get(key)
         if found is None:
-            one = self._cost(op, Activity(hops=links))
+            one = self._cost(op, CostActivity(hops=links))
             flits = max(1, -(-op[1][3] // self.machine.noc.link_bytes_per_cycle))
             found = self._remember(key, _price(one, flits)._replace(latency=0))
         return found
@@ -165,7 +165,7 @@ class Pricing:
         key = (op[0], op[1][3])
         found = self._known.get(key)
         if found is None:
-            found = self._remember(key, _price(self._cost(op, Activity())))
+            found = self._remember(key, _price(self._cost(op, CostActivity())))
         return found
 
     def static(self, cycles: int, core_cycles: int) -> dict[str, float]:

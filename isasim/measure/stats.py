@@ -19,7 +19,7 @@ from snncc.isa.program.model import ObjectFile
 from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.machine.chip import Chip
 from snncc.isasim.machine.decode import SLOTS
-from snncc.isasim.machine.network import Dram, Mesh
+from snncc.isasim.machine.network import DramBus, MeshLinks
 from snncc.isasim.measure.accounts import Ledger, accounts, as_json
 from snncc.isasim.measure.counters import STALL_CAUSES, Counters
 from snncc.isasim.measure.critical import CriticalPath
@@ -50,7 +50,7 @@ class Timing:
 
 def snapshot(
     cycles: int, fetched: Sequence[int], starts: Sequence[int], ends: Mapping[int, int],
-    bus: Dram, mesh: Mesh, timeline: Timeline | None, path: CriticalPath | None = None,
+    bus: DramBus, mesh: MeshLinks, timeline: Timeline | None, path: CriticalPath | None = None,
 ) -> Timing:  # fmt: skip
     """Return what is left of a run's schedule; the next run reuses the bus and the mesh."""
     return Timing(

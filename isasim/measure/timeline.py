@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.machine.network import DRAM, Link
 
@@ -89,7 +90,7 @@ class Timeline:
 
     def as_json(self, cycles: int) -> dict[str, Any]:
         """Return the bins up to the end of the run."""
-        count = min(BINS, -(-cycles // self.width)) if cycles else 0
+        count = min(BINS, ceil_div(cycles, self.width)) if cycles else 0
         units: dict[str, dict[str, list[int]]] = {}
         for actor, row in sorted(self.units.items()):
             units.setdefault(str(actor >> 3), {})[SLOTS[actor & 7]] = row[:count]

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.footprint.checks import Footprint, check
-from snncc.isasim.machine.chip import Core, Message
+from snncc.isasim.machine.chip import Core
 from snncc.isasim.machine.initial import InitShadow
+from snncc.isasim.machine.rules import Message
 from snncc.isasim.machine.sequencer import Entry
 from snncc.isasim.observe.races import RaceChecker
 

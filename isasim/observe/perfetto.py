@@ -21,7 +21,7 @@ from snncc.isasim.machine.chip import Core
 from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.machine.network import DRAM, Link
 from snncc.isasim.measure.timeline import Timeline
-from snncc.isasim.observe.trace_span import FOREVER, Span
+from snncc.isasim.observe.trace_span import FOREVER, TraceSpan
 
 VARINT, FIXED64, BYTES = 0, 1, 2
 
@@ -77,9 +77,9 @@ class PerfettoTrace:
     written.
     """
 
-    def __init__(self, out: BinaryIO, clock_hz: float, span: Span | None = None) -> None:
+    def __init__(self, out: BinaryIO, clock_hz: float, span: TraceSpan | None = None) -> None:
         self.out = out
-        self.span = span or Span(most=FOREVER)
+        self.span = span or TraceSpan(most=FOREVER)
         self.scale = 1e9 / clock_hz
         self._offset = 0
         self._flows = 0

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isasim.engines.footprint.checks import Footprint, Region, overlapping
-from snncc.isasim.faults import Location
+from snncc.isasim.faults import InstructionLocation
 from snncc.isasim.machine.chip import Core
 from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.machine.sequencer import Entry
@@ -39,8 +39,8 @@ class Race:
     space: str
     low: int
     high: int
-    first: Location
-    second: Location
+    first: InstructionLocation
+    second: InstructionLocation
     detail: str = ""
 
     def __str__(self) -> str:
@@ -108,7 +108,7 @@ class RaceChecker:
         """Start a new run."""
         self._clocks: list[Clock | None] = [None] * self.actors
         self._tokens: dict[tuple[int, int], deque[list[Any]]] = {}
-        self._takers: dict[tuple[int, int], tuple[int, int, Location]] = {}
+        self._takers: dict[tuple[int, int], tuple[int, int, InstructionLocation]] = {}
         for memory in self._memories.values():
             for tile in memory.order:
                 tile.reads.clear()
@@ -202,7 +202,14 @@ class RaceChecker:
             core.seq.clock = clock.copy()
             clock[actor] += 1
 
-    def _ambiguous(self, core: Core, sem: int, first: Location, second: Location, why: str) -> None:
+    def _ambiguous(
+        self,
+        core: Core,
+        sem: int,
+        first: InstructionLocation,
+        second: InstructionLocation,
+        why: str,
+    ) -> None:
         key = ("sem", core.index, sem, first.pc, second.pc)
         if key not in self._seen and len(self.races) < MAX_RACES:
             self._seen.add(key)

@@ -16,7 +16,7 @@ FOREVER: Final = 1 << 62
 
 
 @dataclass
-class Span:
+class TraceSpan:
     """What happens from cycle ``first`` to before ``last`` is traced, also an instruction that
     only reaches into that; the first ``most`` instructions of it."""
 
@@ -45,7 +45,7 @@ class Span:
 class SpanTrace:
     """A tracer that hears only of its span."""
 
-    def __init__(self, tracer: Tracer, span: Span) -> None:
+    def __init__(self, tracer: Tracer, span: TraceSpan) -> None:
         self.tracer = tracer
         self.span = span
 

@@ -9,21 +9,22 @@ schedulers run such a program and report what happens.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from snncc.isa.spec import REG, SEED_REGISTER, SEMAPHORES
+from snncc.isa.spec import REG, SEED_REGISTER
 from snncc.isasim.engines.base import LANE_MNEMONICS
 from snncc.isasim.engines.footprint.checks import check
 from snncc.isasim.faults import Trap
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import DMA_KIND, POST_KIND, RECV_KIND, SEND_KIND, WAIT_KIND
+from snncc.isasim.machine.movement import message_bytes
 from snncc.isasim.machine.moves import Moves
+from snncc.isasim.machine.rules import Channels, Semaphores
 from snncc.isasim.machine.sequencer import HALTED, WAITING, Sequencer
 
 MAX_STEPS: Final = 1 << 21
@@ -41,7 +42,7 @@ Event: TypeAlias = tuple[int, int, int, int, int]
 address."""
 
 
-class Item(NamedTuple):
+class PlanItem(NamedTuple):
     """An instruction of a unit."""
 
     core: Core
@@ -52,20 +53,20 @@ class Item(NamedTuple):
 
 
 @dataclass
-class Message:
-    """A message: its bytes, and per target the core and the number of the message."""
+class SentMessage:
+    """What an item sends: bytes, and per target the core and the number of the message."""
 
     size: int
     targets: list[tuple[int, int]]
 
 
 @dataclass
-class Plan:
+class RunPlan:
     """What one run of a chip does."""
 
     seed: int | None
     """The only seed for which the plan holds; None: any."""
-    items: list[Item] = field(default_factory=list[Item])
+    items: list[PlanItem] = field(default_factory=list[PlanItem])
     """By core and slot, in program order."""
     first: list[int] = field(default_factory=list[int])
     """Per actor (core << 3 | slot): its first item; one more at the end."""
@@ -73,7 +74,7 @@ class Plan:
     """Per core of ``chip.cores``."""
     order: list[int] = field(default_factory=list[int])
     """Items that touch memory, in a legal order."""
-    sends: dict[int, Message] = field(default_factory=dict[int, Message])
+    sends: dict[int, SentMessage] = field(default_factory=dict[int, SentMessage])
     receives: dict[int, int] = field(default_factory=dict[int, int])
     """Item to the number of the message that it takes."""
     moved: list[int] = field(default_factory=list[int])
@@ -89,13 +90,21 @@ class Plan:
     )
     leftovers: tuple[str, ...] = ()
 
+    def add_send(self, place: int, targets: Sequence[int], size: int) -> None:
+        """Let an item send a message of ``size`` bytes to each target."""
+        first = len(self.senders)
+        self.senders += [place] * len(targets)
+        self.sends[place] = SentMessage(
+            size, [(target, first + i) for i, target in enumerate(targets)]
+        )
+
     def finish(self, chip: Chip, seed: int) -> None:
         """Leave the cores as a run with a seed leaves them."""
         for core, counts, executed, sems, (registers, streams) in zip(
             chip.cores, self.counts, self.executed, self.sems, self.registers, strict=True
         ):
             core.halted = True
-            core.sems[:] = sems
+            core.semaphores.values[:] = sems
             core.seq.counts[:] = counts
             core.seq.executed = executed
             core.seq.registers[:] = registers
@@ -108,11 +117,11 @@ class NoPlan(Exception):
     """The schedulers have to run this program."""
 
 
-def make_plan(chip: Chip, seed: int, limit: int) -> Plan | None:
+def make_plan(chip: Chip, seed: int, limit: int) -> RunPlan | None:
     """Return the plan of a program, or None when it must be run step by step."""
-    plan = Plan(None if _any_seed(chip) else seed)
+    plan = RunPlan(None if _any_seed(chip) else seed)
     try:
-        _record(plan, chip, seed)
+        record(plan, chip, seed)
         if sum(plan.executed) > limit:
             return None
         _Order(plan, chip).run()
@@ -122,7 +131,7 @@ def make_plan(chip: Chip, seed: int, limit: int) -> Plan | None:
     return plan
 
 
-def _check(plan: Plan, chip: Chip) -> None:
+def _check(plan: RunPlan, chip: Chip) -> None:
     """Raise the trap that an instruction deserves."""
     sram, dram = chip.sram_bytes, chip.dram.size
     plan.moved = [i for i, item in enumerate(plan.items) if item.kind == DMA_KIND]
@@ -146,10 +155,10 @@ def _any_seed(chip: Chip) -> bool:
     return True
 
 
-def _record(plan: Plan, chip: Chip, seed: int) -> None:
+def record(plan: RunPlan, chip: Chip, seed: int) -> None:
     """Follow every sequencer from its start to its end."""
     left, kept = MAX_STEPS, 0
-    make: Callable[[tuple[Any, ...]], Item] = partial(cast(Any, tuple).__new__, Item)
+    make: Callable[[tuple[Any, ...]], PlanItem] = partial(cast(Any, tuple).__new__, PlanItem)
     plan.first = [0]
     for core in chip.by_index:
         if core is None:
@@ -186,23 +195,22 @@ _DMA, _NOC = 1, 2
 _FIRST_COMPUTE = 3  # fp, bp, wg, vpu
 
 
-_NOTHING = (0, 0)
-
-
 class _Order:
-    """Finds a legal order: cores take turns, each goes on until it must wait."""
+    """An untimed run of what was recorded, by the rules of every run: it keeps the order.
 
-    def __init__(self, plan: Plan, chip: Chip) -> None:
+    Cores take turns, each goes on until it must wait.  Messages carry their number of bytes.
+    """
+
+    def __init__(self, plan: RunPlan, chip: Chip) -> None:
         self.plan = plan
         self.chip = chip
         self.depth = chip.cores[0].seq.depth
-        self.sems = [[0] * SEMAPHORES for _ in range(chip.count)]
+        self.semaphores = [Semaphores(chip.cores[0].semaphores.most) for _ in range(chip.count)]
+        self.channels = Channels(chip.count, chip.channels.credits)
         self.head = plan.first[:-1]
         self.tail = plan.first[:-1]
-        self.lacks: list[tuple[int, int]] = [_NOTHING] * len(self.head)
-        """Per actor: semaphore and count that it waited for in vain."""
-        self.boxes: dict[tuple[int, int, int], deque[tuple[int, int]]] = {}
-        self.flight: dict[tuple[int, int], int] = {}
+        self.asleep = [False] * len(self.head)
+        """Per actor: whether it waits for a semaphore to which nothing was added since."""
 
     def run(self) -> None:
         plan, chip = self.plan, self.chip
@@ -218,19 +226,17 @@ class _Order:
             raise NoPlan
         if self.head != plan.first[1:]:
             raise NoPlan
-        plan.sems = [self.sems[core.index] for core in chip.cores]
+        plan.sems = [self.semaphores[core.index].values for core in chip.cores]
         self._leftovers()
 
-    def _take(self, core: int, sem: int, n: int) -> bool:
-        if self.sems[core][sem] < n:
-            return False
-        self.sems[core][sem] -= n
-        return True
+    def _take(self, actor: int, sem: int, n: int) -> bool:
+        taken = self.semaphores[actor >> 3].take(sem, n, actor)
+        self.asleep[actor] = not taken
+        return taken
 
     def _post(self, core: Core, sem: int, n: int) -> None:
-        self.sems[core.index][sem] += n
-        if self.sems[core.index][sem] > core.semaphore_max:
-            raise NoPlan
+        for actor in self.semaphores[core.index].post(sem, n):
+            self.asleep[actor] = False
 
     def _core(self, core: Core, events: list[Event], at: int) -> int:
         """Run a core until it must wait for others.
@@ -239,16 +245,14 @@ class _Order:
         has them in its cache.
         """
         first = core.index << 3
-        head, tail, lacks, sems = self.head, self.tail, self.lacks, self.sems[core.index]
+        head, tail, asleep = self.head, self.tail, self.asleep
         while True:
             before = at
             at = self._sequencer(core, events, at)
             moved = False
             for actor in range(first + _FIRST_COMPUTE, first + _FIRST_COMPUTE + 4):
-                if head[actor] < tail[actor]:
-                    sem, n = lacks[actor]
-                    if sems[sem] >= n and self._unit(actor):
-                        moved = True
+                if head[actor] < tail[actor] and not asleep[actor] and self._unit(actor):
+                    moved = True
             if moved:
                 continue
             if self._may(first | _NOC) or self._may(first | _DMA, 1) or at != before:
@@ -257,19 +261,19 @@ class _Order:
 
     def _may(self, actor: int, most: int = MAX_ENTRIES) -> bool:
         """Run a unit unless it is known to wait."""
-        sem, n = self.lacks[actor]
-        return self.sems[actor >> 3][sem] >= n and self._unit(actor, most)
+        return not self.asleep[actor] and self._unit(actor, most)
 
     def _sequencer(self, core: Core, events: list[Event], at: int) -> int:
-        while at < len(events):
+        me = core.index << 3
+        while at < len(events) and not self.asleep[me]:
             _, what, a, b, _ = events[at]
             if what == PUSH:
-                actor = core.index << 3 | a
+                actor = me | a
                 if self.tail[actor] - self.head[actor] >= self.depth:
                     break
                 self.tail[actor] += 1
             elif what == SEQ_WAIT:
-                if not self._take(core.index, a, b):
+                if not self._take(me, a, b):
                     break
             elif what == SEQ_POST:
                 self._post(core, a, b)
@@ -282,10 +286,8 @@ class _Order:
         for place in range(begin, min(self.tail[actor], begin + most)):
             core, _, _, kind, op = plan.items[place]
             if kind == WAIT_KIND:
-                if not self._take(core.index, op[0], op[1]):
-                    self.lacks[actor] = op
+                if not self._take(actor, op[0], op[1]):
                     break
-                self.lacks[actor] = _NOTHING
             elif kind == POST_KIND:
                 self._post(core, op[0], op[1])
             elif kind == SEND_KIND:
@@ -301,40 +303,32 @@ class _Order:
 
     def _send(self, place: int, core: Core, op: Any) -> bool:
         targets = self.chip.targets(core, op)
-        channels = [(core.index, target) for target in targets]
-        if any(self.flight.get(c, 0) >= self.chip.credits for c in channels):
+        if not self.channels.may_send(core.index, targets):
             return False
-        message = Message(op[1][3], [])
-        for channel in channels:
-            self.flight[channel] = self.flight.get(channel, 0) + 1
-            number = len(self.plan.senders)
-            self.plan.senders.append(place)
-            message.targets.append((channel[1], number))
-            box = self.boxes.setdefault((*channel, op[1][1]), deque())
-            box.append((number, message.size))
-        self.plan.sends[place] = message
+        _, tag, _, size = op[1]
+        self.plan.add_send(place, targets, size)
+        self.channels.send(core.index, tag, size, targets, [0] * len(targets))
         return True
 
     def _receive(self, place: int, core: Core, op: Any) -> bool:
-        source, tag, _, size = op[1]
+        source, tag, _, _ = op[1]
         self.chip.check_core(op, source)
-        box = self.boxes.get((source, core.index, tag))
-        if not box:
+        message = self.channels.first(core.index, source, tag)
+        if message is None:
             return False
-        number, found = box.popleft()
-        if found != (4 * size if op[0] == "recvadd" else size):
+        if message[1] != message_bytes(op):
             raise NoPlan
-        self.flight[source, core.index] -= 1
-        self.plan.receives[place] = number
+        self.channels.take(core.index, source, tag)
+        self.plan.receives[place] = message[3] - 1
         return True
 
     def _leftovers(self) -> None:
         """Find what is left, in the words of :func:`snncc.isasim.reports.leftovers`."""
-        if any(self.boxes.values()):
+        if any(any(box.values()) for box in self.channels.inboxes):
             raise NoPlan  # not the program of a compiler; let the scheduler tell
         self.plan.leftovers = tuple(
             f"core {core.index}: sem{i} is {n}"
             for core in self.chip.cores
-            for i, n in enumerate(self.sems[core.index])
+            for i, n in enumerate(self.semaphores[core.index].values)
             if n
         )

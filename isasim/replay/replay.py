@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from snncc.isasim.engines.base import Activity, Engine
 from snncc.isasim.engines.fast.engine import FastEngine
 from snncc.isasim.machine.chip import Chip
-from snncc.isasim.machine.network import Dram, Mesh
+from snncc.isasim.machine.network import DramBus, MeshLinks
 from snncc.isasim.measure.counters import Counters
 from snncc.isasim.measure.pricing import Pricing
-from snncc.isasim.replay.plan import Plan
+from snncc.isasim.replay.plan import RunPlan
 from snncc.isasim.replay.times import Schedule, Times
 from snncc.isasim.replay.values import Bound
 
 
-class Replay:
+class PlanReplay:
     """A plan on a chip."""
 
     def __init__(
-        self, plan: Plan, chip: Chip, engine: Engine, pricing: Pricing, mesh: Mesh
+        self, plan: RunPlan, chip: Chip, engine: Engine, pricing: Pricing, mesh: MeshLinks
     ) -> None:
         self.plan = plan
         self.chip = chip
@@ -29,7 +29,7 @@ class Replay:
         self.mesh = mesh
         self._schedule: Schedule | None = None
 
-    def run(self, seed: int, starts: Sequence[int], bus: Dram, timing: bool) -> Times:
+    def run(self, seed: int, starts: Sequence[int], bus: DramBus, timing: bool) -> Times:
         """Run once; without ``timing`` all times are 0."""
         found: list[Activity | None] = [None] * len(self.plan.items)
         self.bound.run(seed, found)

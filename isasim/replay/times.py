@@ -23,11 +23,11 @@ from snncc.isasim.machine.decode import (
     SEND_KIND,
     WAIT_KIND,
 )
-from snncc.isasim.machine.network import Dram, Mesh
+from snncc.isasim.machine.network import DramBus, MeshLinks
 from snncc.isasim.machine.sequencer import FULL, WAITING
 from snncc.isasim.measure.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
 from snncc.isasim.measure.pricing import Price, Pricing
-from snncc.isasim.replay.plan import HALT, SEQ_POST, SEQ_WAIT, Item, Plan
+from snncc.isasim.replay.plan import HALT, SEQ_POST, SEQ_WAIT, PlanItem, RunPlan
 from snncc.isasim.reports import deadlock_fault, trap_fault
 
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -54,7 +54,7 @@ def _table(rows: Sequence[Sequence[int]], columns: int) -> Ints:
 class Schedule:
     """Times of a plan on a machine."""
 
-    def __init__(self, plan: Plan, chip: Chip, pricing: Pricing, mesh: Mesh) -> None:
+    def __init__(self, plan: RunPlan, chip: Chip, pricing: Pricing, mesh: MeshLinks) -> None:
         self.plan = plan
         self.chip = chip
         self.pricing = pricing
@@ -83,7 +83,7 @@ class Schedule:
         self._counted = [p for p in engines if plan.items[p].op.micro is None]
 
     def _operands(
-        self, place: int, item: Item, targets: list[list[int]], ways: list[list[int]]
+        self, place: int, item: PlanItem, targets: list[list[int]], ways: list[list[int]]
     ) -> tuple[int, int]:
         if item.kind == WAIT_KIND or item.kind == POST_KIND:
             return item.op[0], item.op[1]
@@ -158,7 +158,7 @@ class Schedule:
                 prices.append(price)
         self._price(places, prices)
 
-    def run(self, found: Activities, starts: Sequence[int], bus: Dram) -> Times:
+    def run(self, found: Activities, starts: Sequence[int], bus: DramBus) -> Times:
         """Work out when everything happens."""
         chip, cores = self.chip, self.chip.cores
         self._fixed()
@@ -176,13 +176,14 @@ class Schedule:
         sems, waiters = np.zeros((2, chip.count, SEMAPHORES), np.int64)
         cycles = np.zeros((self._bases[-1], 1 + ke.CAUSES), np.int64)
         messages = np.full(len(self.plan.senders), -1, np.int64)
+        denied = np.zeros((chip.count, chip.count), np.int64)
         state = np.zeros(ke.REGISTERS, np.int64)
         state[ke.DRAM_FREE], state[ke.DRAM_BUSY] = bus.free, bus.busy
-        state[ke.DEPTH], state[ke.CREDITS] = cores[0].seq.depth, chip.credits
-        state[ke.HOP], state[ke.TOKENS] = self.mesh.hop, cores[0].semaphore_max
+        state[ke.DEPTH], state[ke.CREDITS] = cores[0].seq.depth, chip.channels.credits
+        state[ke.HOP], state[ke.TOKENS] = self.mesh.hop, cores[0].semaphores.most
         trapped = ke.run_events(
             self._items, self._events, order, self._posts, self._targets, self._ways, links, seqs,
-            actors, stalls, sems, waiters, cycles, messages, state,
+            actors, stalls, sems, waiters, cycles, messages, denied, state,
         )  # fmt: skip
         bus.free, bus.busy = int(state[ke.DRAM_FREE]), int(state[ke.DRAM_BUSY])
         for link, number in self._links.items():
@@ -190,8 +191,10 @@ class Schedule:
         fault = None
         if trapped:
             fault = self._overflow(state, actors, seqs, sems)
-        elif (actors[:, ke.HEAD] != self.plan.first[1:]).any():
-            fault = self._deadlock(actors, seqs, sems)
+        elif (actors[:, ke.HEAD] != self.plan.first[1:]).any() or (
+            self._events[seqs[order, ke.POS], ke.WHAT] != HALT
+        ).any():
+            fault = self._deadlock(actors, seqs, sems, denied)
         ends = {
             core.index: int(
                 max(
@@ -209,7 +212,7 @@ class Schedule:
 
         return Times(fault, max(ends.values()), ends, counters)
 
-    def _deadlock(self, actors: Ints, seqs: Ints, sems: Ints) -> Fault | None:
+    def _deadlock(self, actors: Ints, seqs: Ints, sems: Ints, denied: Ints) -> Fault | None:
         """Units took the tokens of others: tell who waits; races are possible then as well."""
         for number, core in enumerate(self.chip.cores):
             seq, at = core.seq, int(seqs[core.index, ke.POS])
@@ -218,10 +221,17 @@ class Schedule:
             seq.pc = place - self._bases[number]
             seq.status = WAITING if what == SEQ_WAIT else FULL
             seq.wait, seq.full_slot = ((a, b), -1) if what == SEQ_WAIT else (None, a)
-            core.sems[:] = sems[core.index].tolist()
+            core.semaphores.values[:] = sems[core.index].tolist()
             for slot, queue in enumerate(seq.queues):
                 low, high = actors[core.index << 3 | slot, ke.HEAD : ke.TAIL + 1].tolist()
                 queue.extend((0, i.pc, i.op, None) for i in self.plan.items[low:high])
+            channels = self.chip.channels
+            channels.lacking[core.index] = tuple(np.flatnonzero(denied[core.index]).tolist())
+            head, _, wanted = actors[core.index << 3 | ke.NOC_SLOT, ke.HEAD :].tolist()
+            if wanted >= 0:
+                first: int = head
+                waits: PlanItem = self.plan.items[first]
+                channels.wanted[core.index] = waits.op[1][:2]
         return deadlock_fault(self.chip)
 
     def _overflow(self, state: Ints, actors: Ints, seqs: Ints, sems: Ints) -> Fault:
@@ -234,10 +244,10 @@ class Schedule:
             place, slot = self._events[event, ke.E_PLACE], 0
         else:
             place = self._items[actors[actor, ke.HEAD], ke.PLACE]
-        core.sems[:] = sems[core.index].tolist()
+        core.semaphores.values[:] = sems[core.index].tolist()
         base = self._bases[self.chip.cores.index(core)]
         try:
-            core.post(int(state[ke.TRAP_SEM]), int(state[ke.TRAP_N]))
+            core.semaphores.post(int(state[ke.TRAP_SEM]), int(state[ke.TRAP_N]))
         except Trap as trap:
             return trap_fault(core, slot, int(place) - base, trap)
         raise AssertionError("the semaphore has room")

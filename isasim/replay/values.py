@@ -16,7 +16,7 @@ from snncc.isasim.engines.kernels import move as km
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import DMA_KIND, ENGINE_KIND, LOCAL_KIND, SEND_KIND
 from snncc.isasim.machine.movement import rows_disjoint
-from snncc.isasim.replay.plan import Item, Plan
+from snncc.isasim.replay.plan import PlanItem, RunPlan
 
 Row: TypeAlias = list[int]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -25,7 +25,7 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 class _Staging:
     """Room for messages under way; taken again when a message has been received."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self.plan = plan
         self.buffers: dict[int, Bytes] = {}
         self.left: dict[int, int] = {}
@@ -53,7 +53,7 @@ class _Staging:
 class Bound:
     """The instructions of a plan that touch memory, ready to be called."""
 
-    def __init__(self, plan: Plan, chip: Chip, engine: FastEngine) -> None:
+    def __init__(self, plan: RunPlan, chip: Chip, engine: FastEngine) -> None:
         self.chip = chip
         self.engine = engine
         self.seed = 0
@@ -98,7 +98,7 @@ class Bound:
             self.steps[at] = (partial(km.move_rows, ordered, low, high), -1)
         self._rows, self._others = [], []
 
-    def _addresses(self, plan: Plan) -> npt.NDArray[np.int64]:
+    def _addresses(self, plan: RunPlan) -> npt.NDArray[np.int64]:
         """Return where the scratchpad of every transfer begins."""
         begins = {core.index: int(core.sram.ctypes.data) for core in self.chip.cores}
         return np.array([begins[plan.items[p].core.index] for p in plan.moved], np.int64)
@@ -119,7 +119,7 @@ class Bound:
             self.steps.append((int, -1))
             self._pending = len(self._rows)
 
-    def _engine(self, item: Item) -> Callable[[], Activity]:
+    def _engine(self, item: PlanItem) -> Callable[[], Activity]:
         op, sram = item.op, item.core.sram
         key = (item.core.index, item.pc, op)
         known = self._known.get(key)
@@ -134,13 +134,13 @@ class Bound:
         found = self._known[key] = seeded if draws else self.engine.bind(op, sram)
         return found
 
-    def _draws(self, item: Item) -> bool:
+    def _draws(self, item: PlanItem) -> bool:
         """Whether a lane instruction draws random bits with the seed of the run."""
         inst = item.core.code.program.code[item.pc]
         draws = any(i.op.name == "rand" for i in item.op.micro.code)
         return draws and inst["seed"] == SEED_REGISTER
 
-    def _move(self, place: int, item: Item) -> Row | None:
+    def _move(self, place: int, item: PlanItem) -> Row | None:
         """Return the row of the table for a move, [] for nothing; None: it needs more care."""
         core, op = item.core, item.op
         if item.kind == DMA_KIND or item.kind == LOCAL_KIND:

@@ -17,7 +17,7 @@ from typing import Final
 from snncc.isasim.engines.base import Activity, Engine
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.sequencer import Entry
-from snncc.isasim.measure.activity import Recorder
+from snncc.isasim.measure.activity import ActivityRecorder
 from snncc.isasim.measure.counters import Counters
 from snncc.isasim.schedulers.untimed import Untimed
 
@@ -31,7 +31,7 @@ class _CoreRun(Untimed):
     """One core; whoever else must be woken is told to the pool."""
 
     def __init__(
-        self, core: Core, chip: Chip, counters: Counters, limit: int, recorder: Recorder,
+        self, core: Core, chip: Chip, counters: Counters, limit: int, recorder: ActivityRecorder,
         pool: Parallel,
     ) -> None:  # fmt: skip
         engine = recorder.engine
@@ -76,7 +76,7 @@ class Parallel:
         self.threads = threads
         self.limit = limit
         self.lock = threading.RLock()
-        self._recorders = {core.index: Recorder(make_engine()) for core in chip.cores}
+        self._recorders = {core.index: ActivityRecorder(make_engine()) for core in chip.cores}
         self._pending: dict[int, list[int]] = {}
         self._busy: set[int] = set()
         self._tasks = 0

@@ -3,7 +3,7 @@
 The timed state of a machine is everything that decides what happens next, times relative to now:
 events, queues, semaphores, messages, when units, DRAM and links are free, where sequencers are.  It
 does not hold what loops have counted down to, nor registers: a core takes part only if no size,
-trip count or target depends on them (:func:`snncc.isa.cost.estimate.fixed_sizes`).  When a state
+trip count or target depends on them (:func:`snncc.isa.cost.trips.fixed_sizes`).  When a state
 comes again after ``P`` cycles and no loop that is under way can end within the next period, the
 next period is the last one, ``P`` cycles later; so are all up to the one in which a loop may end.
 They are left out: times move on, counters grow by what one period adds.  All counters are integers
@@ -25,10 +25,10 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from snncc.isa.cost.estimate import fixed_sizes
+from snncc.isa.cost.trips import fixed_sizes
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import LANES, LOOP, LOOPI, Code
-from snncc.isasim.machine.network import Dram, Mesh
+from snncc.isasim.machine.network import DramBus, MeshLinks
 from snncc.isasim.measure.activity import Expected, Source
 from snncc.isasim.measure.counters import Counters
 from snncc.isasim.measure.timeline import Timeline
@@ -153,13 +153,13 @@ class _Watch:
         self.kept = self.due = self.counted = None
 
 
-class Run(Protocol):
+class TimedRun(Protocol):
     """What is needed of a timed run (:class:`snncc.isasim.schedulers.timed.Timed`)."""
 
     chip: Chip
     counters: Counters
-    dram: Dram
-    mesh: Mesh
+    dram: DramBus
+    mesh: MeshLinks
     hooks: Hooks | None
     timeline: Timeline | None
     source: Source | None
@@ -174,7 +174,7 @@ class Run(Protocol):
 class Periodic:
     """Finds and leaves out periods of a run."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TimedRun) -> None:
         self.run = run
         self.watches = {
             core: {pc: _Watch() for pc in heads} for core, heads in anchors(run.chip).items()
@@ -189,7 +189,7 @@ class Periodic:
         """Cycles left out."""
 
     @classmethod
-    def of(cls, run: Run) -> Periodic | None:
+    def of(cls, run: TimedRun) -> Periodic | None:
         """Return it for a run in which turns can repeat."""
         if run.values or run.hooks is not None:
             return None
@@ -293,28 +293,14 @@ class Periodic:
         times: list[int] = []
         loops: list[list[tuple[list[int], int]]] = []
         for core in run.chip.cores:
-            seq = core.seq
-            waiters = sorted((s, tuple(w)) for s, w in core.sem_waiters.items() if w)
-            exact.append(
-                (
-                    seq.pc, seq.status, seq.wait, seq.full_slot, seq.post_pending, core.halted,
-                    core.sems[:], waiters, core.recv_wait, core.credit_wait,
-                    [post[1:4] for post in seq.posts],
-                    [(key, len(core.inbox[key])) for key in sorted(core.inbox)],
-                    [[entry[1] for entry in queue] for queue in seq.queues],
-                    [loop[1:] for loop in seq.loops],
-                )
-            )  # fmt: skip
-            loops.append([(loop, loop[0]) for loop in seq.loops])
-            times.append(seq.time)
-            times += [post[0] for post in seq.posts]
-            times += [message[0] for key in sorted(core.inbox) for message in core.inbox[key]]
-            times += [entry[0] for queue in seq.queues for entry in queue]
+            exact += [core.halted, core.seq.state(), core.semaphores.state()]
+            loops.append([(loop, loop[0]) for loop in core.seq.loops])
+            times += core.seq.times()
             first = core.index << 3
             times += run.free[first : first + 8]
             times += run.drained[first : first + 8]
-        exact.append(sorted(item for item in run.chip.in_flight.items() if item[1]))
-        exact.append(sorted(run.mesh.free))
+        exact += [run.chip.channels.state(), sorted(run.mesh.free)]
+        times += run.chip.channels.times()
         times += [run.mesh.free[link] for link in sorted(run.mesh.free)]
         times.append(run.dram.free)
         return _State(now, exact, times, loops)
@@ -331,20 +317,11 @@ class Periodic:
             for (one, left), (other, rest) in zip(old, new, strict=True):
                 if one is other:
                     other[0] = rest - turns * (left - rest)
-            seq = core.seq
-            seq.time = next(moved)
-            for i, post in enumerate(seq.posts):
-                seq.posts[i] = (next(moved), *post[1:])
-            for key in sorted(core.inbox):
-                box = core.inbox[key]
-                for i, message in enumerate(box):
-                    box[i] = (next(moved), *message[1:])
-            for queue in seq.queues:
-                for i, entry in enumerate(queue):
-                    queue[i] = (next(moved), *entry[1:])
+            core.seq.set_times(moved)
             first = core.index << 3
             for table in (run.free, run.drained):
                 table[first : first + 8] = [next(moved) for _ in range(8)]
+        run.chip.channels.set_times(moved)
         for link in sorted(run.mesh.free):
             run.mesh.free[link] = next(moved)
         run.dram.free = next(moved)
@@ -363,7 +340,7 @@ class Periodic:
             [dict(table) for table in counters.stalls],
             dict(self.run.mesh.busy),
             self.run.dram.busy,
-            chip.messages,
+            chip.channels.sent,
         )
 
     def _count(self, before: _Counted, turns: int) -> None:
@@ -387,7 +364,8 @@ class Periodic:
             _grow_table(stall, was, turns)
         _grow_table(run.mesh.busy, before.links, turns)
         run.dram.busy += turns * (run.dram.busy - before.bus)
-        run.chip.messages += turns * (run.chip.messages - before.messages)
+        channels = run.chip.channels
+        channels.sent += turns * (channels.sent - before.messages)
 
 
 def _grow(now: list[int], before: Any, turns: int) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from snncc.isasim.engines.base import Engine
 from snncc.isasim.faults import Fault, Trap
+from snncc.isasim.machine import movement
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import (
     DMA_KIND,
@@ -23,7 +24,7 @@ from snncc.isasim.machine.decode import (
     SEND_KIND,
     WAIT_KIND,
 )
-from snncc.isasim.machine.network import Dram, Mesh
+from snncc.isasim.machine.network import DramBus, MeshLinks
 from snncc.isasim.machine.sequencer import FULL, HALTED, LIMIT, TRAPPED, Entry
 from snncc.isasim.measure.activity import Source
 from snncc.isasim.measure.counters import (
@@ -54,8 +55,8 @@ class Timed:
     """One timed run of a chip."""
 
     def __init__(
-        self, chip: Chip, engine: Engine, pricing: Pricing, counters: Counters, dram: Dram,
-        mesh: Mesh, limit: int, hooks: Hooks | None, timeline: Timeline | None = None,
+        self, chip: Chip, engine: Engine, pricing: Pricing, counters: Counters, dram: DramBus,
+        mesh: MeshLinks, limit: int, hooks: Hooks | None, timeline: Timeline | None = None,
         source: Source | None = None, values: bool = True, path: CriticalPath | None = None,
         extrapolate: bool = False,
     ) -> None:  # fmt: skip
@@ -164,25 +165,23 @@ class Timed:
                     uses[use] = uses.get(use, 0) + 1
                 elif kind == WAIT_KIND:
                     sem, n = op
-                    if core.sems[sem] < n:
-                        core.sem_waiters.setdefault(sem, []).append(actor)
+                    if not core.semaphores.take(sem, n, actor):
                         continue
-                    core.sems[sem] -= n
                     end = time + 1
                     if time > ready:
                         wait(index, actor, pc, SEMAPHORE, time - ready)
                     if hooks is not None:
                         hooks.waited(core, slot, sem, n, entry, time)
                 elif kind == POST_KIND:
-                    core.post(*op)
+                    sem, n = op
+                    woken = core.semaphores.post(sem, n)
                     end = time + 1
                     if time > ready:
                         wait(index, actor, pc, LATENCY, time - ready)
                     if hooks is not None:
-                        hooks.posted(core, slot, op[0], op[1], entry, time)
-                    waiters = core.sem_waiters.pop(op[0], None)
-                    if waiters:
-                        for waiter in waiters:
+                        hooks.posted(core, slot, sem, n, entry, time)
+                    if woken:
+                        for waiter in woken:
                             heappush(heap, time << SHIFT | waiter)
                 elif kind == LOCAL_KIND or kind == DMA_KIND:
                     end = self._move(core, slot, time, entry)
@@ -259,7 +258,7 @@ class Timed:
         if slot == POST_SLOT:
             _, pc, sem, n, clock = seq.posts[0]
             try:
-                core.post(sem, n)
+                woken = core.semaphores.post(sem, n)
             except Trap as trap:
                 return trap_fault(core, 0, pc, trap)
             seq.posts.popleft()
@@ -268,7 +267,7 @@ class Timed:
                 self.path.posted[core.index, sem] = node
             if self.hooks is not None:
                 self.hooks.posted(core, 0, sem, n, (time, pc, None, clock), time)
-            for waiter in core.sem_waiters.pop(sem, ()):
+            for waiter in woken:
                 heappush(self.heap, time << SHIFT | waiter)
             seq.post_pending = bool(seq.posts)
             if seq.posts:
@@ -279,10 +278,8 @@ class Timed:
             return trap_fault(core, 0, seq.pc, seq.trap)
         assert seq.wait is not None
         sem, n = seq.wait
-        if core.sems[sem] < n:
-            core.sem_waiters.setdefault(sem, []).append(core.index << 3)
+        if not core.semaphores.take(sem, n, core.index << 3):
             return None
-        core.sems[sem] -= n
         if self.hooks is not None:
             self.hooks.waited(core, 0, sem, n, (time, seq.pc, None, seq.clock), time)
         if time > seq.time:
@@ -329,52 +326,47 @@ class Timed:
 
     def _message(self, core: Core, slot: int, time: int, entry: Entry) -> int:
         """Execute a message instruction; return when it is done or -1 when it must wait."""
-        chip, op = self.chip, entry[2]
+        chip, channels, op = self.chip, self.chip.channels, entry[2]
         actor = core.index << 3 | slot
         waited = time - self.free[actor]
         if core.kinds[entry[1]] == SEND_KIND:
             targets = self.sent = chip.targets(core, op)
-            core.credit_wait = chip.without_credit(core, targets)
-            if core.credit_wait:
+            if not channels.may_send(core.index, targets):
                 return -1
             if self.hooks is not None:
                 self.hooks.before(core, slot, entry, time)
             price = self.pricing.send(op, self.mesh.links(core.index, targets))
-            data = chip.payload(core, op) if self.values else b""
+            data = movement.payload(op, core.sram) if self.values else b""
             begin, done, arrivals = self.mesh.send(core.index, targets, time, price.transfer)
             clock = self.hooks.sent(core, slot, entry) if self.hooks is not None else None
-            numbers = chip.deliver(core, op, data, targets, arrivals, clock)
+            numbers, woken = channels.send(core.index, op[1][1], data, targets, arrivals, clock)
             if self.hooks is not None:
                 self.hooks.message(core, slot, numbers, time)
-            for target, arrival in zip(targets, arrivals, strict=True):
-                there = chip.by_index[target]
-                if there is not None and there.recv_wait == (core.index, op[1][1]):
-                    there.recv_wait = None
-                    heappush(self.heap, arrival << SHIFT | target << 3 | slot)
+            for target, arrival in woken:
+                heappush(self.heap, arrival << SHIFT | target << 3 | slot)
             self.counters.wait(core.index, actor, entry[1], CREDIT, waited)
             if begin > time:
                 self._stall(actor, entry[1], LINK, begin - time)
             end = max(done, begin + price[0])
             self._use(actor, entry[1], price, end)
             return end
-        source: int = op[1][0]
+        source, tag = op[1][:2]
         chip.check_core(op, source)
-        box = core.inbox.get((source, op[1][1]))
-        if not box:
-            core.recv_wait = (source, op[1][1])
+        message = channels.first(core.index, source, tag)
+        if message is None:
             return -1
-        if box[0][0] > time:
-            heappush(self.heap, box[0][0] << SHIFT | actor)
+        if message[0] > time:
+            heappush(self.heap, message[0] << SHIFT | actor)
             return -1
         if self.hooks is not None:
             self.hooks.before(core, slot, entry, time)
-        message = chip.receive(core, op, store=self.values)
+        if self.values:
+            movement.receive(op, core.sram, message[1])
+        sender_waits = channels.take(core.index, source, tag)
         if self.hooks is not None:
             self.hooks.received(core, slot, entry, message, time)
         self.counters.wait(core.index, actor, entry[1], MESSAGE, waited)
-        sender = chip.by_index[source]
-        if sender is not None and core.index in sender.credit_wait:
-            sender.credit_wait = ()
+        if sender_waits:
             heappush(self.heap, time << SHIFT | source << 3 | slot)
         price = self.pricing.receive(op)
         self._use(actor, entry[1], price, time + price[0])

@@ -11,6 +11,7 @@ from collections import deque
 
 from snncc.isasim.engines.base import Engine
 from snncc.isasim.faults import Fault, Trap
+from snncc.isasim.machine import movement
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import (
     DMA_KIND,
@@ -81,10 +82,8 @@ class Untimed:
             return None
         if seq.status == WAITING and seq.wait is not None:
             sem, n = seq.wait
-            if core.sems[sem] < n:
-                core.sem_waiters.setdefault(sem, []).append(core.index << 3)
+            if not core.semaphores.take(sem, n, core.index << 3):
                 return None
-            core.sems[sem] -= n
             if self.hooks is not None:
                 self.hooks.waited(core, 0, sem, n, (0, seq.pc, None, seq.clock), 0)
             seq.wait = None
@@ -114,10 +113,10 @@ class Untimed:
         return None
 
     def _post(self, core: Core, slot: int, sem: int, n: int, entry: Entry) -> None:
-        core.post(sem, n)
+        woken = core.semaphores.post(sem, n)
         if self.hooks is not None:
             self.hooks.posted(core, slot, sem, n, entry, 0)
-        for waiter in core.sem_waiters.pop(sem, ()):
+        for waiter in woken:
             self._wake(waiter)
 
     def _unit(self, core: Core, slot: int) -> Fault | None:
@@ -142,10 +141,8 @@ class Untimed:
                     counters.spikes[index][pc] += activity[2]
                 elif kind == WAIT_KIND:
                     sem, n = op
-                    if core.sems[sem] < n:
-                        core.sem_waiters.setdefault(sem, []).append(actor)
+                    if not core.semaphores.take(sem, n, actor):
                         return None
-                    core.sems[sem] -= n
                     if hooks is not None:
                         hooks.waited(core, slot, sem, n, entry, 0)
                 elif kind == POST_KIND:
@@ -170,38 +167,33 @@ class Untimed:
 
     def _message(self, core: Core, slot: int, entry: Entry) -> bool:
         """Execute a message instruction; False when it must wait."""
-        chip, op, hooks = self.chip, entry[2], self.hooks
+        chip, channels, op, hooks = self.chip, self.chip.channels, entry[2], self.hooks
         if core.kinds[entry[1]] == SEND_KIND:
             targets = chip.targets(core, op)
-            core.credit_wait = chip.without_credit(core, targets)
-            if core.credit_wait:
+            if not channels.may_send(core.index, targets):
                 return False
             if hooks is not None:
                 hooks.before(core, slot, entry, 0)
             clock = hooks.sent(core, slot, entry) if hooks is not None else None
-            data = chip.payload(core, op)
-            numbers = chip.deliver(core, op, data, targets, [0] * len(targets), clock)
+            data = movement.payload(op, core.sram)
+            arrivals = [0] * len(targets)
+            numbers, woken = channels.send(core.index, op[1][1], data, targets, arrivals, clock)
             if hooks is not None:
                 hooks.message(core, slot, numbers, 0)
-            for target in targets:
-                there = chip.by_index[target]
-                if there is not None and there.recv_wait == (core.index, op[1][1]):
-                    there.recv_wait = None
-                    self._wake(target << 3 | _NOC_SLOT)
+            for target, _ in woken:
+                self._wake(target << 3 | _NOC_SLOT)
             return True
-        source: int = op[1][0]
-        tag: int = op[1][1]
+        source, tag = op[1][:2]
         chip.check_core(op, source)
-        if not core.inbox.get((source, tag)):
-            core.recv_wait = (source, tag)
+        message = channels.first(core.index, source, tag)
+        if message is None:
             return False
         if hooks is not None:
             hooks.before(core, slot, entry, 0)
-        message = chip.receive(core, op)
+        movement.receive(op, core.sram, message[1])
+        sender_waits = channels.take(core.index, source, tag)
         if hooks is not None:
             hooks.received(core, slot, entry, message, 0)
-        sender = chip.by_index[source]
-        if sender is not None and core.index in sender.credit_wait:
-            sender.credit_wait = ()
+        if sender_waits:
             self._wake(source << 3 | _NOC_SLOT)
         return True

@@ -20,7 +20,7 @@ from snncc.compiler.driver import api
 from snncc.compiler.driver.execute import run_program
 from snncc.isasim.engines import select_engine
 from snncc.isasim.engines.kernels import kernel_cache
-from snncc.isasim.system import Options
+from snncc.isasim.system import RunOptions
 
 from .common import BATCH, CONFIG, DIGITS
 
@@ -33,7 +33,7 @@ PATIENCE = 240.0
 
 def digest(program: Any, arrays: dict[str, Any], threads: int) -> str:
     """Return a digest of all results and statistics of a run."""
-    options = Options(threads=threads)
+    options = RunOptions(threads=threads)
     result = run_program(program, arrays["x"], arrays["y"], options=options)
     found = hashlib.sha256(repr(result.stats).encode())
     for name in sorted(result):

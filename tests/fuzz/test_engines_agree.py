@@ -11,14 +11,14 @@ import pytest
 
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.random_programs.programs import random_program
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 
 FIRST = int(os.environ.get("SNNCC_FUZZ_SEED", "0"))
 COUNT = 200 if "SNNCC_FUZZ_SEED" in os.environ else 12
 SMALL = load_machine("small")
 
 
-def outcome(seed: int, options: Options) -> tuple[dict[str, bytes], int]:
+def outcome(seed: int, options: RunOptions) -> tuple[dict[str, bytes], int]:
     program = random_program(seed, SMALL)
     system = System(program, options)
     result = system.run()
@@ -30,11 +30,11 @@ def outcome(seed: int, options: Options) -> tuple[dict[str, bytes], int]:
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + COUNT))
 def test_engines_agree(seed: int) -> None:
-    checked = Options(
+    checked = RunOptions(
         engine="reference", timing=False, strict_init=True, check_races=True, order_seed=seed
     )
     expected, _ = outcome(seed, checked)
-    slow, slow_cycles = outcome(seed, Options(engine="reference"))
-    fast, fast_cycles = outcome(seed, Options(engine="fast"))
+    slow, slow_cycles = outcome(seed, RunOptions(engine="reference"))
+    fast, fast_cycles = outcome(seed, RunOptions(engine="fast"))
     assert expected == slow == fast
     assert slow_cycles == fast_cycles

@@ -14,7 +14,7 @@ from snncc.isa.machine.machine import load_machine
 from snncc.isa.program.file import ObjectFileError, from_bytes, to_bytes
 from snncc.isa.random_programs.programs import random_program
 from snncc.isasim.faults import TRAP_KINDS
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.programs import program
 from unit.isasim.test_hostile_programs import hostile, micro
 
@@ -29,14 +29,16 @@ def test_every_way_stops_alike(block: int) -> None:
     """Where units are ordered (no races), all ways give the same report and the same memory."""
     for seed in range(FIRST + block, FIRST + COUNT, 10):
         file = program(hostile(seed), micro=micro())
-        checked = System(file, Options(engine="reference", check_races=True, max_instructions=3000))
+        checked = System(
+            file, RunOptions(engine="reference", check_races=True, max_instructions=3000)
+        )
         first = checked.run()
         kind = first.fault.kind if first.fault else "halt"
         assert kind in PROPER, seed
         for options in (
-            Options(engine="reference", max_instructions=3000),
-            Options(engine="fast", max_instructions=3000),
-            Options(engine="fast", max_instructions=3000, threads=2),
+            RunOptions(engine="reference", max_instructions=3000),
+            RunOptions(engine="fast", max_instructions=3000),
+            RunOptions(engine="fast", max_instructions=3000, threads=2),
         ):
             system = System(file, options)
             result = system.run()
@@ -60,7 +62,7 @@ def test_damaged_object_files_are_refused_or_run(block: int) -> None:
                 data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
         try:
             file = from_bytes(bytes(data))
-            result = System(file, Options(engine="reference", max_instructions=3000)).run()
+            result = System(file, RunOptions(engine="reference", max_instructions=3000)).run()
         except ObjectFileError:
             continue
         assert (result.fault.kind if result.fault else "halt") in PROPER, seed

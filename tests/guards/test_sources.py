@@ -10,6 +10,9 @@ from guards import tree
 from guards.layers import FOLDERS
 
 MAX_LINES = 600
+FEW_LINES = 400
+REASON = re.compile(rf"^Over {FEW_LINES} lines: \w.{{15,}}", re.MULTILINE)
+FIRST_LINES = 20
 CODE = [f"{folder}/**.{kind}" for folder in FOLDERS for kind in ("py", "lark")]
 
 
@@ -35,9 +38,44 @@ def _caught(handler: ast.ExceptHandler) -> list[str | None]:
     return [ast.unparse(each) for each in types]
 
 
+def too_long(text: str) -> str:
+    """Return what is wrong with the length of a file, '' for nothing."""
+    lines = text.splitlines()
+    reason = REASON.search("\n".join(lines[:FIRST_LINES]))
+    if len(lines) > MAX_LINES:
+        return f"{len(lines)} lines, more than {MAX_LINES}: cut it"
+    if len(lines) > FEW_LINES and not reason:
+        return (
+            f"{len(lines)} lines: cut it, or say why not in a line of its docstring, among the "
+            f"first {FIRST_LINES} of the file: 'Over {FEW_LINES} lines: a table of ...'"
+        )
+    if len(lines) <= FEW_LINES and reason:
+        return f"{len(lines)} lines: it needs no excuse any more"
+    return ""
+
+
 def test_no_source_file_is_too_long() -> None:
-    lines = {f: len((tree.ROOT / f).read_text(encoding="utf-8").splitlines()) for f in _code()}
-    assert {f: n for f, n in lines.items() if n > MAX_LINES} == {}
+    found = {f: too_long((tree.ROOT / f).read_text(encoding="utf-8")) for f in _code()}
+    assert {f: wrong for f, wrong in found.items() if wrong} == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "lines", "wrong"),
+    [
+        ("pass", 400, ""),
+        ("pass", 401, "say why not"),
+        ("Over 400 lines: a table, one row for each colour.", 401, ""),
+        ("Over 400 lines: yes.", 401, "say why not"),
+        ("Over 400 lines: a table, one row for each colour.", 400, "no excuse"),
+        ("Over 400 lines: a table, one row for each colour.", 601, "cut it"),
+        ("\n" * 30 + "Over 400 lines: a table, one row for each colour.", 431, "say why not"),
+    ],
+)
+def test_the_check_for_long_files(first: str, lines: int, wrong: str) -> None:
+    text = first + "\n" * (lines - first.count("\n"))
+    assert len(text.splitlines()) == lines
+    assert wrong in too_long(text)
+    assert bool(wrong) == bool(too_long(text))
 
 
 def test_no_source_file_swallows_errors() -> None:

@@ -42,7 +42,7 @@ RELEVANT: Final[dict[str, Tests]] = {
     ),
     "isa/cost/expected.py": Tests((ISA + "test_expected.py",), (ISA + "test_estimate.py",)),
     "isa/cost/estimate.py": Tests((ISA + "test_estimate.py",), ("e2e/test_estimate.py",)),
-    "isa/numbers/fp16.py": Tests(
+    "isa/numbers/[fa]*.py": Tests(
         (ISA + "test_fp16.py", ISA + "test_fp16_accumulate.py", ISA + "test_testfloat.py"),
         (SIM + "test_engines.py",),
     ),

@@ -23,7 +23,7 @@ from snncc.compiler.driver.interface import InputLayout, Interface
 from snncc.compiler.driver.simulate import Chip, refuse_races
 from snncc.isa.program.file import ObjectFile
 from snncc.isa.program.layout import LayoutError
-from snncc.isasim.system import Options
+from snncc.isasim.system import RunOptions
 
 
 def run_bare(
@@ -33,7 +33,7 @@ def run_bare(
     output: str | None,
     stats: str | None,
     trace: str | None,
-    options: Options,
+    options: RunOptions,
     debug: bool,
     asked: Inspection,
 ) -> None:
@@ -78,7 +78,7 @@ def run_bare(
 
 
 def debug_program(
-    program: Program, arrays: dict[str, Any], options: Options, commands: str | None
+    program: Program, arrays: dict[str, Any], options: RunOptions, commands: str | None
 ) -> None:
     """Load inputs into a compiled program and start the debugger."""
     debugger = make_debugger(commands)

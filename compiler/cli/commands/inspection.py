@@ -19,8 +19,8 @@ from snncc.compiler.driver.failure import Stopped
 if TYPE_CHECKING:
     from snncc.isa.program.file import ObjectFile
     from snncc.isasim.measure.activity import Expected, Recording
-    from snncc.isasim.observe.trace_span import Span
-    from snncc.isasim.system import Options
+    from snncc.isasim.observe.trace_span import TraceSpan
+    from snncc.isasim.system import RunOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,11 +88,11 @@ class Inspection:
             raise click.UsageError("--record needs values, --timing-only has none")
         return found
 
-    def options(self, options: Options, stats: str | None) -> Options:
+    def options(self, options: RunOptions, stats: str | None) -> RunOptions:
         """Return the simulator's options for a run with values."""
-        from snncc.isasim.measure.activity import Recorder
+        from snncc.isasim.measure.activity import ActivityRecorder
 
-        recorder = Recorder() if self.record else None
+        recorder = ActivityRecorder() if self.record else None
         return replace(
             options,
             timeline=bool(stats or self.report),
@@ -113,7 +113,7 @@ class Inspection:
         except (ActivityError, ValueError) as error:
             fail("E0033", str(error), self.activity or "")
 
-    def span(self) -> Span:
+    def span(self) -> TraceSpan:
         """Return the part of the run that is traced."""
         from snncc.compiler.cli.commands.tracing import parse_span
 
@@ -137,7 +137,7 @@ class Inspection:
                     write_report(self.report, found)
             raise
 
-    def finish(self, program: ObjectFile, options: Options, stats: Any) -> None:
+    def finish(self, program: ObjectFile, options: RunOptions, stats: Any) -> None:
         """Write the recording and the report of a run."""
         from snncc.compiler.driver.files import write_bytes
 
@@ -175,7 +175,11 @@ def program_hash(program: ObjectFile) -> str:
 
 
 def run_timing_only(
-    program: ObjectFile, asked: Inspection, options: Options, stats: str | None, trace: str | None
+    program: ObjectFile,
+    asked: Inspection,
+    options: RunOptions,
+    stats: str | None,
+    trace: str | None,
 ) -> None:
     """Run a program without values."""
     from contextlib import ExitStack

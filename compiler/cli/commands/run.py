@@ -206,9 +206,9 @@ def _model_inputs(inputs: str | None, mode: str | None, where: str) -> dict[str,
 
 
 def _options(engine: str, races: bool, strict: bool, limit: int | None) -> Any:
-    from snncc.isasim.system import DEFAULT_LIMIT, Options
+    from snncc.isasim.system import DEFAULT_LIMIT, RunOptions
 
-    return Options(
+    return RunOptions(
         engine=engine,
         check_races=races,
         strict_init=strict,

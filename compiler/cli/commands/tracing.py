@@ -17,13 +17,13 @@ from snncc.isa.program.file import ObjectFile, ObjectFileError, machine_of
 from snncc.isasim.observe.hooks import Tracer
 from snncc.isasim.observe.perfetto import PerfettoTrace
 from snncc.isasim.observe.trace import EventTrace, JsonTrace, TextTrace
-from snncc.isasim.observe.trace_span import FOREVER, Span, SpanTrace
+from snncc.isasim.observe.trace_span import FOREVER, SpanTrace, TraceSpan
 
 PERFETTO = (".pftrace", ".perfetto-trace")
 
 
 def open_tracers(
-    path: str | None, program: ObjectFile, files: ExitStack, span: Span | None = None
+    path: str | None, program: ObjectFile, files: ExitStack, span: TraceSpan | None = None
 ) -> list[Tracer]:
     """Return the tracers for ``--trace``; ``files`` closes what was opened.
 
@@ -31,7 +31,7 @@ def open_tracers(
     """
     if not path:
         return []
-    span = span or Span()
+    span = span or TraceSpan()
     files.callback(_say_cut, span)
     if path == "-":
         return [SpanTrace(TextTrace(sys.stdout), span)]
@@ -50,7 +50,7 @@ def open_tracers(
             return [SpanTrace(TextTrace(text), span)]
 
 
-def _say_cut(span: Span) -> None:
+def _say_cut(span: TraceSpan) -> None:
     if span.cut is not None:
         print(
             f"snncc: note: the trace ends at cycle {span.cut}, after {span.taken} instructions; "
@@ -59,13 +59,13 @@ def _say_cut(span: Span) -> None:
         )
 
 
-def parse_span(text: str | None) -> Span:
+def parse_span(text: str | None) -> TraceSpan:
     """Return the span that ``--trace-cycles`` names: FROM:TO, either may be left out."""
     if text is None:
-        return Span()
+        return TraceSpan()
     first, colon, last = text.partition(":")
     try:
-        span = Span(int(first or 0), int(last) if last else FOREVER)
+        span = TraceSpan(int(first or 0), int(last) if last else FOREVER)
     except ValueError:
         colon = ""
     else:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.cli.selftest.outcome import Wrong
-from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.code import MicroBuilder
 from snncc.isasim.engines import Engine, Resolved, prepare
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -46,7 +46,7 @@ def check_arithmetic(engine: Engine) -> int:
 def _lanes(engine: Engine, op: str, *operands: Array) -> Array:
     """Run one micro-operation over vectors; return binary16 patterns."""
     kind = "ld.f" if operands[0].dtype == np.uint32 else "ld.h"
-    builder = Builder("selftest")
+    builder = MicroBuilder("selftest")
     loaded = tuple(builder.emit(kind, (), slot) for slot in range(len(operands)))
     builder.emit("st.h", (builder.emit(op, loaded),), len(operands))
     count = operands[0].size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from snncc.compiler.cli.selftest.outcome import Wrong
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.random_programs.programs import random_program
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 
 SEEDS = range(12)
 
@@ -26,7 +26,7 @@ def check_programs() -> int:
 def _run(seed: int, engine: str) -> tuple[dict[str, bytes], int]:
     """Return the bytes of all tensors, and the cycles."""
     program = random_program(seed, load_machine("small"), windows=bool(seed % 2))
-    system = System(program, Options(engine=engine))
+    system = System(program, RunOptions(engine=engine))
     result = system.run()
     if result.exit_code:
         raise Wrong(f"program {seed} stops on the {engine} engine: {result.fault}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from snncc.compiler.frontend.flat.flat import Node, Shape, Val, attr_int, attr_ints, attr_str
+from snncc.isa.numbers.integers import ceil_div
 
 
 def const_ints(v: Val) -> tuple[int, ...]:
@@ -44,7 +45,7 @@ def pool_out(node: Node, kernel: Sequence[int]) -> Shape:
         span = x[2 + i] + pads[i] + pads[n + i] - dil[i] * (kernel[i] - 1) - 1
         if span < 0 or strides[i] < 1:
             raise ValueError(f"kernel {list(kernel)} is larger than the padded input {list(x)}")
-        size = (-(-span // strides[i]) if ceil else span // strides[i]) + 1
+        size = (ceil_div(span, strides[i]) if ceil else span // strides[i]) + 1
         if ceil and (size - 1) * strides[i] >= x[2 + i] + pads[i]:
             size -= 1
         out.append(size)
@@ -64,7 +65,7 @@ def padding(node: Node, kernel: Sequence[int]) -> tuple[int, ...]:
     low: list[int] = []
     high: list[int] = []
     for i in range(n):
-        out = -(-x[2 + i] // strides[i])
+        out = ceil_div(x[2 + i], strides[i])
         total = max(0, (out - 1) * strides[i] + dil[i] * (kernel[i] - 1) + 1 - x[2 + i])
         small = total // 2
         low.append(small if auto == "SAME_UPPER" else total - small)

@@ -31,6 +31,7 @@ from snncc.compiler.frontend.flat.flat import (
     attr_ints,
     prod,
 )
+from snncc.isa.numbers.integers import ceil_div
 
 MAX_FOLD = 1 << 26
 REDUCERS: dict[str, Callable[..., Arr]] = {
@@ -146,7 +147,7 @@ def _split_sizes(node: Node) -> tuple[int, list[int]]:
         sizes = list(attr_ints(node.attrs, "split"))
     else:
         n = attr_int(node.attrs, "num_outputs", attr_int(node.attrs, "_outputs", 1))
-        each = -(-x.shape[axis] // n)
+        each = ceil_div(x.shape[axis], n)
         sizes = [each] * (n - 1) + [x.shape[axis] - each * (n - 1)]
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
         raise ValueError(f"Split of {x.shape[axis]} into {sizes}")

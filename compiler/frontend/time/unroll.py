@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snncc.compiler.diag import CompileError, DiagnosticSink, fail
-from snncc.compiler.frontend.flat.axes import (
-    axes_of,
-    norm_axis,
-)
+from snncc.compiler.frontend.flat.axes import axes_of, norm_axis
 from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import FlatGraph, Shape, Val, attr_int, attr_key
 from snncc.compiler.frontend.flat.shapes import (

@@ -28,6 +28,7 @@ from snncc.compiler.passes.tiling.templates.readout import copy_tensor
 from snncc.compiler.passes.tiling.templates.tensors import TensorPlan, export_ops, plan_tensors
 from snncc.compiler.pipeline.registry import PassContext, compiler_pass
 from snncc.isa.machine.machine import Machine
+from snncc.isa.numbers.integers import ceil_div
 
 __all__ = ["Options", "run"]
 
@@ -118,7 +119,7 @@ def cores_for(each: Op, cores: int, min_work: int) -> int:
         rows = each.operands[0].type.size
         second = each.operands[1].type
         work = max(work, rows * second.size // max(1, second.step_shape[0]) // 16)
-    return max(1, min(cores, -(-work // max(1, min_work))))
+    return max(1, min(cores, ceil_div(work, max(1, min_work))))
 
 
 def _declare(body: Block, plan: TensorPlan, tiling: TilingContext) -> dict[int, Value]:

@@ -3,6 +3,8 @@
 An operator gets a :class:`Call` and its operands (None where an optional one is absent) and returns
 one array or a list.  Numbers are float64 or carry derivatives (:mod:`arithmetic`), integers are
 int64, truth values bool; the file's float types are not told apart.  ``operator_named`` finds one.
+
+Over 400 lines: a table, one short function for each operator.
 """
 
 from __future__ import annotations

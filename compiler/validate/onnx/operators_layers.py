@@ -1,4 +1,7 @@
-"""ONNX operators of layers: products, windows, normalisation, reductions, recurrent cells."""
+"""ONNX operators of layers: products, windows, normalisation, reductions, recurrent cells.
+
+Over 400 lines: a table, one function for each operator.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from snncc.compiler.validate.onnx.operators import (
     operator,
     total,
 )
+from snncc.isa.numbers.integers import ceil_div
 
 
 # ------------------------------------------------------------------------------- products
@@ -58,7 +62,7 @@ def _spatial_pads(
     low: list[int] = []
     high: list[int] = []
     for d, k, s, e in zip(size, kernel, strides, dilations, strict=True):
-        need = max(0, (-(-d // s) - 1) * s + e * (k - 1) + 1 - d)
+        need = max(0, (ceil_div(d, s) - 1) * s + e * (k - 1) + 1 - d)
         low.append(need // 2 if mode == "SAME_UPPER" else need - need // 2)
         high.append(need - low[-1])
     return low, high
@@ -159,7 +163,7 @@ def _pool_windows(c: Call, x: Array, fill: float) -> tuple[Array, Array, Array]:
     if c.get("ceil_mode", 0):
         for i in range(n):
             size = x.shape[2 + i] + low[i] + high[i] - dilations[i] * (kernel[i] - 1) - 1
-            places = -(-size // strides[i]) + 1
+            places = ceil_div(size, strides[i]) + 1
             if (places - 1) * strides[i] >= x.shape[2 + i] + low[i]:
                 places -= 1  # a window never starts in the frame behind
             end = (places - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1

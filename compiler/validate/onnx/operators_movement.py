@@ -15,6 +15,7 @@ from snncc.compiler.validate.onnx.operators import (
     is_real,
     operator,
 )
+from snncc.isa.numbers.integers import ceil_div
 
 
 @operator("Reshape")
@@ -98,7 +99,7 @@ def _split(c: Call, x: Array, sizes: Array | None = None) -> list[Array]:
     given = integers(sizes if sizes is not None else c.get("split"))
     if not given:
         n = c.get("num_outputs", c.outputs)
-        each = -(-x.shape[axis] // n)
+        each = ceil_div(x.shape[axis], n)
         given = [min(each, x.shape[axis] - k * each) for k in range(n)]
     return np.split(x, np.cumsum(given)[:-1], axis)
 

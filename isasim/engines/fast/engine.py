@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, Numerics, Resolved, Sram
+from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, EngineNumerics, Resolved, Sram
 from snncc.isasim.engines.fast.lanes import LaneKernels, steps_tangled
 from snncc.isasim.engines.fast.mac import MAC_MNEMONICS, MacKernels
 from snncc.isasim.engines.fast.sums import SumKernels
@@ -34,7 +34,7 @@ class FastEngine:
 
     name = "fast"
 
-    def __init__(self, numerics: Numerics = FP32) -> None:
+    def __init__(self, numerics: EngineNumerics = FP32) -> None:
         self.numerics = numerics
         self._reference = ReferenceEngine(numerics)
         self._lanes = LaneKernels(numerics.saturate)

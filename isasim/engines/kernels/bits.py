@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.kernels.emit import I16, I64, V16, Emit, const
+from snncc.isasim.engines.kernels.emit import I16, I64, V16, VectorBuilder, const
 from snncc.isasim.engines.kernels.kernel_cache import kernel
 
 
@@ -23,7 +23,7 @@ def load_word(tyctx, address):
     """Return the 64 bits at an address."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return Emit(builder).load(args[0], I64, 1)
+        return VectorBuilder(builder).load(args[0], I64, 1)
 
     return types.uint64(types.int64), codegen
 
@@ -33,7 +33,7 @@ def load_bits16(tyctx, address):
     """Return the 16 bits at an address."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.zext(Emit(builder).load(args[0], I16, 2), I64)
+        return builder.zext(VectorBuilder(builder).load(args[0], I16, 2), I64)
 
     return types.uint64(types.int64), codegen
 
@@ -43,7 +43,7 @@ def nonzero16(tyctx, address):
     """Return a bit for each of the 16 binary16 numbers at an address: whether it is not zero."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         mag = builder.and_(e.load(args[0], V16, 2), const(0x7FFF, True, 16))
         mask = builder.icmp_unsigned("!=", mag, const(0, True, 16))
         return builder.zext(builder.bitcast(mask, I16), I64)

@@ -14,7 +14,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.kernels.emit import F32, I64, VF, Emit, i64
+from snncc.isasim.engines.kernels.emit import F32, I64, VF, VectorBuilder, i64
 
 
 @intrinsic(prefer_literal=True)
@@ -50,7 +50,7 @@ def block(
         valid, init, init_stride, out, out_stride, a, count, w, places, gate, gate_stride, tail = (
             args[4:]
         )
-        e, b = Emit(builder), builder
+        e, b = VectorBuilder(builder), builder
         blocks = [(r, v) for r in range(height) for v in range(width)]
         existing = [e.splat(b.icmp_signed(">", valid, i64(r))) for r in range(height)]
         last = e.first_lanes(tail)

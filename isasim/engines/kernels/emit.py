@@ -57,7 +57,7 @@ def i64(value: int) -> Any:
     return ir.Constant(I64, value)
 
 
-class Emit:
+class VectorBuilder:
     """Vector operations on an LLVM builder; addresses are 64-bit integers."""
 
     def __init__(self, builder: Any) -> None:

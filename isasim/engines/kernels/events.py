@@ -1,6 +1,9 @@
 # mypy: disable-error-code="no-untyped-call,no-any-return,no-untyped-def,misc"
 # pyright: basic
-"""The timed scheduler on arrays: the rules of :mod:`snncc.isasim.schedulers.timed`, without values.
+"""The timed scheduler on arrays, without values.
+
+It is the twin of :mod:`snncc.isasim.schedulers.timed` and of the rules of
+:mod:`snncc.isasim.machine.rules`: random programs compare them.
 
 Which instruction costs what is known beforehand; what is left is the order of events.  An event is
 ``time << 12 | core << 3 | slot`` there and here.  Columns of the tables are named below.
@@ -41,6 +44,8 @@ PUSH, SEQ_WAIT, SEQ_POST, HALT = range(4)
 EMPTY, SEMAPHORE, MESSAGE, CREDIT, DRAM, LINK, ENDING, QUEUE = range(8)
 """Stall causes in the order of ``STALL_CAUSES``; ENDING is ``latency``."""
 CAUSES = 8
+NOC_SLOT = 2
+"""The slot of the unit that sends and receives."""
 
 
 @kernel("void(int64[::1], int64[::1], int64)")
@@ -186,7 +191,7 @@ def send(
         target, message = targets[t, T_CORE], targets[t, T_MESSAGE]
         flight[source, target] += 1
         arrival[message] = at + flits
-        there = target << 3 | 2
+        there = target << 3 | NOC_SLOT
         if actors[there, WANTED] == message:
             actors[there, WANTED] = -1
             push(heap, state, (at + flits) << 12 | there)
@@ -197,21 +202,20 @@ def send(
 @kernel(
     "int64(int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
     " int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
-    " int64[:, ::1], int64[:, ::1], int64[::1], int64[::1])"
+    " int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[::1])"
 )
 def run_events(
     items, events, cores, posts, targets, ways, links, seqs, actors, stalls, sems, waiters,
-    cycles, messages, state,
+    cycles, messages, denied, state,
 ):  # fmt: skip
     """Run to the end; return 0, or 1 when a semaphore would hold too much.
 
     ``cycles`` collects per place the cycles spent, then those waited by cause; ``messages`` are
-    arrival times, -1.
+    arrival times, -1; ``denied`` says which credits (source, target) are waited for.
     """
     heap = np.empty(actors.shape[0] + 8, np.int64)
     issue = np.empty(items.shape[0] + 1, np.int64)
     flight = np.zeros((seqs.shape[0], seqs.shape[0]), np.int64)
-    denied = np.zeros((seqs.shape[0], seqs.shape[0]), np.int64)
     begins = np.zeros(1, np.int64)
     for number in range(cores.shape[0]):
         advance(cores[number], items, events, posts, seqs, actors, issue, heap, state)

@@ -19,7 +19,7 @@ from llvmlite import ir
 from snncc.isa.microprograms.code import is_load, is_state, is_store
 from snncc.isa.microprograms.table import MicroInst
 from snncc.isa.numbers.tables import table
-from snncc.isasim.engines.kernels.emit import F32, I16, I32, I64, V32, VF, Emit, const, i64
+from snncc.isasim.engines.kernels.emit import F32, I16, I32, I64, V32, VF, VectorBuilder, const, i64
 from snncc.isasim.engines.kernels.host_cpu import cpu_features, cpu_name
 from snncc.isasim.engines.kernels.kernel_cache import COMPILER_LOCK, STORE
 from snncc.isasim.engines.kernels.lane_code import ROUNDING, half_as_float
@@ -69,7 +69,7 @@ def kept(program: LaneProgram, saturate: bool) -> Fused | None:
 
 
 class _Writer:
-    def __init__(self, e: Emit, saturate: bool) -> None:
+    def __init__(self, e: VectorBuilder, saturate: bool) -> None:
         self.e, self.saturate = e, saturate
         self.values: dict[int, Any] = {}
 
@@ -143,7 +143,7 @@ def _fuse(program: LaneProgram, saturate: bool) -> Fused | None:
     function = ir.Function(module, kind, "run")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     rows, groups, addresses, strides = function.args
-    writer = _Writer(Emit(builder), saturate)
+    writer = _Writer(VectorBuilder(builder), saturate)
     accesses = [i for i in program.code if is_load(i.op) or is_store(i.op) or is_state(i.op)]
     distances = writer.listed(strides, len(accesses))
     pointers: list[Any] = []

@@ -26,7 +26,7 @@ from snncc.isasim.engines.kernels.emit import (
     V32,
     V64,
     VF,
-    Emit,
+    VectorBuilder,
     const,
     i64,
 )
@@ -35,7 +35,7 @@ COPY, COPY_MASK, SATURATE = 0x7D, 0x7E, 0x7F
 """Operations of the translation, beside those of the table."""
 
 
-def _least(e: Emit, x: Any, y: Any, *, largest: bool) -> Any:
+def _least(e: VectorBuilder, x: Any, y: Any, *, largest: bool) -> Any:
     """min.h and max.h: equal values have equal bits, except the zeros: OR gives -0, AND +0."""
     b = e.b
     combine = b.and_ if largest else b.or_
@@ -46,7 +46,7 @@ def _least(e: Emit, x: Any, y: Any, *, largest: bool) -> Any:
     return e.float_of(b.select(nan, const(0x7FC00000, True), out))
 
 
-def _stochastic(e: Emit, x: Any, random: Any) -> Any:
+def _stochastic(e: VectorBuilder, x: Any, random: Any) -> Any:
     """Round as ``fp16.stochastic_round``: add 13 random bits below the last place and truncate."""
     b = e.b
     u = e.bits(x)
@@ -69,7 +69,7 @@ def _stochastic(e: Emit, x: Any, random: Any) -> Any:
     return e.widen(b.trunc(out, V16))
 
 
-def lookup(e: Emit, x: Any, table: Any) -> Any:
+def lookup(e: VectorBuilder, x: Any, table: Any) -> Any:
     """Look 16 binary16 numbers up."""
     b = e.b
     index = e.narrow(x)
@@ -81,19 +81,19 @@ def lookup(e: Emit, x: Any, table: Any) -> Any:
     return e.widen(out)
 
 
-def saturated(e: Emit, x: Any) -> Any:
+def saturated(e: VectorBuilder, x: Any) -> Any:
     """Clamp to the finite binary16 numbers; NaN stays NaN."""
     b, big = e.b, 65504.0
     x = b.select(b.fcmp_ordered(">", x, e.floats(big)), e.floats(big), x)
     return b.select(b.fcmp_ordered("<", x, e.floats(-big)), e.floats(-big), x)
 
 
-def _uniform(e: Emit, x: Any) -> Any:
+def _uniform(e: VectorBuilder, x: Any) -> Any:
     top = e.b.lshr(e.bits(x), const(21, True))
     return e.b.fmul(e.b.uitofp(top, VF), e.floats(1.0 / 2048))
 
 
-Numbers = Callable[[Emit, Any, Any], Any]
+Numbers = Callable[[VectorBuilder, Any, Any], Any]
 
 # name: result from two (or one) number operands
 NUMBERS: dict[str, Numbers] = {
@@ -114,7 +114,7 @@ NUMBERS: dict[str, Numbers] = {
     "eq": lambda e, x, y: e.b.fcmp_ordered("==", x, y),
     "srnd": _stochastic,
 }
-SINGLE: dict[str, Callable[[Emit, Any], Any]] = {
+SINGLE: dict[str, Callable[[VectorBuilder, Any], Any]] = {
     "sqrt.h": lambda e, x: e.round16(e.unary("sqrt", x)),
     "sqrt.f": lambda e, x: e.unary("sqrt", x),
     "neg.h": lambda e, x: e.float_of(e.b.xor(e.bits(x), const(0x80000000, True))),
@@ -127,7 +127,7 @@ SINGLE: dict[str, Callable[[Emit, Any], Any]] = {
     "copy": lambda e, x: x,
     "saturate": saturated,
 }
-MASKS: dict[str, Callable[[Emit, Any, Any], Any]] = {
+MASKS: dict[str, Callable[[VectorBuilder, Any, Any], Any]] = {
     "and": lambda e, x, y: e.b.and_(x, y),
     "or": lambda e, x, y: e.b.or_(x, y),
     "not": lambda e, x, y: e.b.not_(x),
@@ -137,7 +137,7 @@ CODES = {name: op.opcode for name, op in MICRO_BY_NAME.items()}
 CODES |= {"copy": COPY, "copy mask": COPY_MASK, "saturate": SATURATE, "h2f": COPY, "sel.f": 0x48}
 
 
-def _body(name: str, e: Emit, i: Any, args: list[Any]) -> None:
+def _body(name: str, e: VectorBuilder, i: Any, args: list[Any]) -> None:
     """Emit one group: read operands, compute, store."""
     dst, a, a_step, b, b_step, c, c_step, imm = args
     group = e.b.shl(i, i64(1))
@@ -169,7 +169,7 @@ def lane_op(tyctx, code, groups, dst, a, a_step, b, b_step, c, c_step, imm):
     """Run one micro-operation on groups of 16 lanes; unknown codes do nothing."""
 
     def codegen(context, builder, signature, args):
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         code, groups = args[:2]
         after = builder.append_basic_block("switched")
         switch = builder.switch(code, after)
@@ -198,7 +198,7 @@ def move_groups(tyctx, kind, groups, source, target):
     """Copy groups of 16 elements between memory and lanes, converting."""
 
     def codegen(context, builder, signature, args):
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         kind, groups, source, target = args
         after = builder.append_basic_block("moved")
         switch = builder.switch(kind, after)
@@ -233,7 +233,7 @@ def number_lanes(tyctx, first, target):
     """Write the binary32 numbers first, first+1, ... to a group."""
 
     def codegen(context, builder, signature, args):
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         lanes = builder.add(e.splat(args[0]), ir.Constant(V64, list(range(LANES))))
         e.store(builder.sitofp(lanes, VF), args[1], 4)
         return context.get_dummy_value()
@@ -246,7 +246,7 @@ def fill_group(tyctx, bits, target):
     """Write one 32-bit pattern to the 16 lanes of a group."""
 
     def codegen(context, builder, signature, args):
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         e.store(e.splat(builder.trunc(args[0], ir.IntType(32))), args[1], 4)
         return context.get_dummy_value()
 
@@ -258,7 +258,7 @@ def random_words(tyctx, block, seed, target):
     """Write the 64 random words of 16 consecutive Philox blocks (stream 0), isa/numbers/rng.py."""
 
     def codegen(context, builder, signature, args):
-        e, b = Emit(builder), builder
+        e, b = VectorBuilder(builder), builder
         block, seed, target = args
         blocks = b.add(e.splat(block), ir.Constant(V64, list(range(LANES))))
         blocks = b.and_(blocks, const((1 << 62) - 1, True, 64))
@@ -292,7 +292,7 @@ def store_bits16(tyctx, bits, address):
     """Store the low 16 bits of a word."""
 
     def codegen(context, builder, signature, args):
-        Emit(builder).store(builder.trunc(args[0], I16), args[1], 2)
+        VectorBuilder(builder).store(builder.trunc(args[0], I16), args[1], 2)
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.int64), codegen
@@ -303,7 +303,7 @@ def load_pattern(tyctx, address):
     """Return the 32 bits at an address, zero-extended."""
 
     def codegen(context, builder, signature, args):
-        return builder.zext(Emit(builder).load(args[0], ir.IntType(32), 4), ir.IntType(64))
+        return builder.zext(VectorBuilder(builder).load(args[0], ir.IntType(32), 4), ir.IntType(64))
 
     return types.int64(types.int64), codegen
 
@@ -313,7 +313,7 @@ def load_int(tyctx, address):
     """Return the int32 at an address."""
 
     def codegen(context, builder, signature, args):
-        return Emit(builder).load(args[0], ir.IntType(32), 4)
+        return VectorBuilder(builder).load(args[0], ir.IntType(32), 4)
 
     return types.int32(types.int64), codegen
 

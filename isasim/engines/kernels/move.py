@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.kernels.emit import I16, VF, Emit
+from snncc.isasim.engines.kernels.emit import I16, VF, VectorBuilder
 from snncc.isasim.engines.kernels.kernel_cache import kernel
 from snncc.isasim.engines.kernels.lane_ops import load_pattern
 from snncc.isasim.engines.kernels.sum import float_of, store_float
@@ -39,7 +39,7 @@ def copy_short_row(tyctx, target, source, size):
     """Copy 16 to 64 bytes with moves that may overlap each other."""
 
     def codegen(context, builder, signature, args):
-        e, b = Emit(builder), builder
+        e, b = VectorBuilder(builder), builder
         target, source, size = args
         part = ir.VectorType(ir.IntType(8), 16)
         last = b.sub(size, ir.Constant(size.type, 16))
@@ -69,7 +69,7 @@ def store_pattern(tyctx, value, address):
     """Write 16 bits."""
 
     def codegen(context, builder, signature, args):
-        Emit(builder).store(builder.trunc(args[0], I16), args[1], 2)
+        VectorBuilder(builder).store(builder.trunc(args[0], I16), args[1], 2)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen
@@ -80,7 +80,7 @@ def store_group(tyctx, value, address):
     """Write 16 bits 16 times."""
 
     def codegen(context, builder, signature, args):
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         e.store(e.splat(builder.trunc(args[0], I16)), args[1], 2)
         return context.get_dummy_value()
 
@@ -92,7 +92,7 @@ def add_group(tyctx, target, source):
     """Add 16 binary32 numbers to +0 plus 16 others, NaN canonical."""
 
     def codegen(context, builder, signature, args):
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         old = builder.fadd(e.load(args[0], VF, 4), e.floats(0.0))
         new = builder.fadd(old, e.load(args[1], VF, 1))
         e.store(e.canonical(new), args[0], 4)
@@ -119,7 +119,7 @@ def prefetch(tyctx, address):
         word = ir.IntType(32)
         pointer = ir.IntType(8).as_pointer()
         kinds = (pointer, word, word, word)
-        call = Emit(builder).intrinsic("llvm.prefetch.p0", ir.VoidType(), kinds)
+        call = VectorBuilder(builder).intrinsic("llvm.prefetch.p0", ir.VoidType(), kinds)
         builder.call(call, (builder.inttoptr(args[0], pointer), word(0), word(3), word(1)))
         return context.get_dummy_value()
 

@@ -16,7 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from snncc.isasim.engines.kernels.bits import load_bits16, load_word
-from snncc.isasim.engines.kernels.emit import I16, I64, LANES, V16, Emit, const, i64
+from snncc.isasim.engines.kernels.emit import I16, I64, LANES, V16, VectorBuilder, const, i64
 from snncc.isasim.engines.kernels.kernel_cache import kernel
 from snncc.isasim.engines.kernels.turn import interleave, load_short
 
@@ -33,7 +33,7 @@ def half_at(tyctx, address):
 
     def codegen(context, builder, signature, args):
         # One lane of a vector conversion: works with and without half instructions.
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         lane = builder.insert_element(const(0, True, 16), e.load(args[0], I16, 2), const(0))
         return builder.extract_element(e.widen(lane), const(0))
 
@@ -45,7 +45,7 @@ def half_row(tyctx, source, target):
     """Convert 16 binary16 numbers to binary32."""
 
     def codegen(context, builder, signature, args):
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         e.store(e.load_half(args[0]), args[1], 4)
         return context.get_dummy_value()
 
@@ -57,7 +57,7 @@ def float_at(tyctx, value, target):
     """Write a binary32 number to an address."""
 
     def codegen(context, builder, signature, args):
-        Emit(builder).store(args[0], args[1], 4)
+        VectorBuilder(builder).store(args[0], args[1], 4)
         return context.get_dummy_value()
 
     return types.void(types.float32, types.int64), codegen
@@ -68,7 +68,7 @@ def clear_row(tyctx, target):
     """Write 16 binary32 zeros."""
 
     def codegen(context, builder, signature, args):
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         e.store(e.floats(0.0), args[0], 4)
         return context.get_dummy_value()
 
@@ -80,7 +80,7 @@ def spike_row(tyctx, source, target):
     """Write 16 packed spikes as binary32 zeros and ones."""
 
     def codegen(context, builder, signature, args):
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         ones = builder.select(e.load_mask(args[0]), e.floats(1.0), e.floats(0.0))
         e.store(ones, args[1], 4)
         return context.get_dummy_value()
@@ -100,7 +100,7 @@ def weight_row(tyctx, source, target):
     """Convert 16 binary16 numbers; return a bit for each that is infinite or NaN."""
 
     def codegen(context, builder, signature, args):
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         h = e.load(args[0], V16, 2)
         e.store(e.widen(h), args[1], 4)
         return _special(e, h)
@@ -116,7 +116,7 @@ def weight_block(tyctx, dst, dst_stride, src, src_stride, rows, cols):
     """
 
     def codegen(context, builder, signature, args):
-        e, b = Emit(builder), builder
+        e, b = VectorBuilder(builder), builder
         dst, dst_stride, src, src_stride, rows, cols = args
 
         def least(i, count):

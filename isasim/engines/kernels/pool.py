@@ -16,7 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from snncc.isasim.engines.kernels.bits import count_bits, load_bits16
-from snncc.isasim.engines.kernels.emit import I1, I64, NAN32, VF, Emit, const, i64
+from snncc.isasim.engines.kernels.emit import I1, I64, NAN32, VF, VectorBuilder, const, i64
 from snncc.isasim.engines.kernels.fused import copy_units
 from snncc.isasim.engines.kernels.kernel_cache import kernel
 from snncc.isasim.engines.kernels.lane_ops import store_bits16
@@ -26,7 +26,7 @@ SUM, MAX, SUM32 = 0, 1, 2
 _LARGEST = 0x7FFFFFFF
 
 
-def _write_halves(e: Emit, value: Any, address: Any, saturate: Any) -> None:
+def _write_halves(e: VectorBuilder, value: Any, address: Any, saturate: Any) -> None:
     """Round to binary16 and store; infinities are clamped on request."""
     b, half = e.b, e.narrow(value)
     magnitude = b.and_(half, const(0x7FFF, True, 16))
@@ -35,7 +35,7 @@ def _write_halves(e: Emit, value: Any, address: Any, saturate: Any) -> None:
     e.store(b.select(clamp, b.sub(half, const(1, True, 16)), half), address, 2)
 
 
-def _flip(e: Emit, bits: Any) -> Any:
+def _flip(e: VectorBuilder, bits: Any) -> Any:
     """Turn bits of numbers into integers of the same order, and back."""
     b = e.b
     return b.xor(bits, b.and_(b.ashr(bits, const(31, True)), const(_LARGEST, True)))
@@ -48,7 +48,7 @@ def pool_strip(tyctx, kind, red, taps, count, offset, out, saturate):
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         taps, count, offset, out, saturate = args[2:]
-        e = Emit(builder)
+        e = VectorBuilder(builder)
 
         def value(i: Any) -> Any:
             place = e.load(builder.add(taps, builder.shl(i, i64(3))), I64, 8)
@@ -168,7 +168,7 @@ def grad_strip(tyctx, kind, x, y, g, total, taken, keep):
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         x, y, g, total, taken, keep = args[1:]
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         if element == F16:
             equal = builder.fcmp_ordered("==", e.load_half(x), e.load_half(y))
         else:
@@ -189,7 +189,7 @@ def finish_strip(tyctx, total, out, saturate):
     """Round 16 sums to binary16."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         _write_halves(e, e.load(args[0], VF, 4), args[1], args[2])
         return context.get_dummy_value()
 

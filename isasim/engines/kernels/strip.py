@@ -14,17 +14,17 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.kernels.emit import F32, I32, I64, VF, Emit, i64
+from snncc.isasim.engines.kernels.emit import F32, I32, I64, VF, VectorBuilder, i64
 
 
-def start_values(e: Emit, init: Any, v: int, vectors: int, mask: Any) -> Any:
+def start_values(e: VectorBuilder, init: Any, v: int, vectors: int, mask: Any) -> Any:
     """Load accumulators into registers: +0 plus what memory holds."""
     address = e.at(init, 64 * v)
     loaded = e.masked_load(address, mask) if v == vectors - 1 else e.load(address, VF, 4)
     return e.b.fadd(loaded, e.floats(0.0))
 
 
-def finish_values(e: Emit, value: Any, out: Any, v: int, vectors: int, mask: Any) -> None:
+def finish_values(e: VectorBuilder, value: Any, out: Any, v: int, vectors: int, mask: Any) -> None:
     """Store accumulators, NaN canonical."""
     address = e.at(out, 64 * v)
     if v == vectors - 1:
@@ -40,7 +40,7 @@ def gated_strip(tyctx, vectors, half, init, out, index, count, w, stride, tail):
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         init, out, index, count, w, stride, tail = args[2:]
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         mask = e.first_lanes(tail)
 
         def body(i: Any, acc: list[Any]) -> list[Any]:
@@ -65,7 +65,7 @@ def valued_strip(tyctx, vectors, half, init, out, index, values, count, w, strid
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         init, out, index, values, count, w, stride, gate, tail = args[2:]
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         mask = e.first_lanes(tail)
 
         def body(i: Any, acc: list[Any]) -> list[Any]:
@@ -87,7 +87,7 @@ def valued_strip(tyctx, vectors, half, init, out, index, values, count, w, strid
     return types.void(vectors, half, *[types.int64] * 9), codegen
 
 
-def multiply_add(e: Emit, acc: Any, a: Any, w: Any, rounding: bool) -> Any:
+def multiply_add(e: VectorBuilder, acc: Any, a: Any, w: Any, rounding: bool) -> Any:
     """Add a product to an accumulator.
 
     The product of two binary16 numbers is exact in binary32, so contracting the two operations to

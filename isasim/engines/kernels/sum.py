@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from snncc.isasim.engines.kernels.bits import count_bits, load_bits16
-from snncc.isasim.engines.kernels.emit import F32, I32, VF, Emit
+from snncc.isasim.engines.kernels.emit import F32, I32, VF, VectorBuilder
 from snncc.isasim.engines.kernels.kernel_cache import kernel
 from snncc.isasim.engines.kernels.lane_ops import load_pattern, store_bits16
 from snncc.isasim.engines.kernels.panel import half_at
@@ -35,7 +35,7 @@ def sum_strip(tyctx, vectors, kind, init, out, x, stride, rows, tail):
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         init, out, x, stride, rows, tail = args[2:]
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         mask = e.first_lanes(tail)
 
         def term(base: Any, v: int) -> Any:
@@ -150,7 +150,7 @@ def store_float(tyctx, value, address):
     """Write a binary32 number; NaN becomes the canonical one."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         nan = builder.fcmp_unordered("uno", args[0], args[0])
         bits = builder.select(nan, I32(0x7FC00000), builder.bitcast(args[0], I32))
         e.store(bits, args[1], 4)

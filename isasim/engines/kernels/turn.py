@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from snncc.isasim.engines.kernels.emit import I16, I32, LANES, V16, Emit
+from snncc.isasim.engines.kernels.emit import I16, I32, LANES, V16, VectorBuilder
 from snncc.isasim.engines.kernels.kernel_cache import kernel
 
 _INDICES = ir.VectorType(I32, LANES)
@@ -21,7 +21,7 @@ def load_short(tyctx, address):
     """Return the uint16 at an address."""
 
     def codegen(context, builder, signature, args):
-        return Emit(builder).load(args[0], I16, 2)
+        return VectorBuilder(builder).load(args[0], I16, 2)
 
     return types.uint16(types.int64), codegen
 
@@ -31,7 +31,7 @@ def store_short(tyctx, value, target):
     """Write a uint16 to an address."""
 
     def codegen(context, builder, signature, args):
-        Emit(builder).store(builder.trunc(args[0], I16), args[1], 2)
+        VectorBuilder(builder).store(builder.trunc(args[0], I16), args[1], 2)
         return context.get_dummy_value()
 
     return types.void(types.uint16, types.int64), codegen
@@ -50,7 +50,7 @@ def turn_block(tyctx, dst, dst_stride, src, src_stride):
     """Transpose a block of 16 by 16."""
 
     def codegen(context, builder, signature, args):
-        e, b = Emit(builder), builder
+        e, b = VectorBuilder(builder), builder
         dst, dst_stride, src, src_stride = args
         rows = []
         for _ in range(LANES):

@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from snncc.isasim.engines.kernels.bits import load_bits16, load_word
-from snncc.isasim.engines.kernels.emit import V16, Emit, const
+from snncc.isasim.engines.kernels.emit import V16, VectorBuilder, const
 from snncc.isasim.engines.kernels.kernel_cache import kernel
 from snncc.isasim.engines.kernels.panel import OUTSIDE
 from snncc.isasim.engines.kernels.turn import load_short, store_short
@@ -25,7 +25,7 @@ def copy16(tyctx, source, target):
     """Copy 16 numbers of 16 bits."""
 
     def codegen(context, builder, signature, args):
-        e = Emit(builder)
+        e = VectorBuilder(builder)
         e.store(e.load(args[0], V16, 2), args[1], 2)
         return context.get_dummy_value()
 
@@ -37,7 +37,7 @@ def clear16(tyctx, target):
     """Write 16 zeros of 16 bits."""
 
     def codegen(context, builder, signature, args):
-        Emit(builder).store(const(0, vector=True, bits=16), args[0], 2)
+        VectorBuilder(builder).store(const(0, vector=True, bits=16), args[0], 2)
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from snncc.isa.numbers import fp16
+from snncc.isa.numbers import accumulators, fp16
 from snncc.isasim.engines.base import (
     FP32,
     LANE_MNEMONICS,
     WINDOW_MNEMONICS,
     Activity,
-    Numerics,
+    EngineNumerics,
     Resolved,
     Sram,
 )
@@ -39,7 +39,7 @@ class ReferenceEngine:
 
     name = "reference"
 
-    def __init__(self, numerics: Numerics = FP32) -> None:
+    def __init__(self, numerics: EngineNumerics = FP32) -> None:
         self.numerics = numerics
 
     def execute(self, op: Resolved, sram: Sram) -> Activity:
@@ -68,7 +68,7 @@ class ReferenceEngine:
         if op.mnemonic == "gacc":
             gate = spikes(sram, a, a_stride, rows, k) if k else np.zeros((rows, 0), np.bool_)
             weights = halves(sram, w, w_stride, k, n)
-            result = fp16.gated_mac_ordered(
+            result = accumulators.gated_mac_ordered(
                 gate, weights, first, accumulator=self.numerics.accumulator
             )
             store(target, result)
@@ -77,7 +77,7 @@ class ReferenceEngine:
         skip, trans = op.values[11:13]
         x = halves(sram, a, a_stride, rows, k)
         weights = halves(sram, w, w_stride, n, k).T if trans else halves(sram, w, w_stride, k, n)
-        result = fp16.mac_ordered(
+        result = accumulators.mac_ordered(
             x, weights, first, bool(skip), accumulator=self.numerics.accumulator
         )
         terms = (x != 0).sum(axis=1) if skip else np.full(rows, k)
@@ -101,12 +101,12 @@ class ReferenceEngine:
         kind = self.numerics.accumulator
         if op.mnemonic == "gouter":
             gate = spikes(sram, a, a_stride, rows, k)
-            store(target, fp16.gated_mac_ordered(gate.T, grads, first, accumulator=kind))
+            store(target, accumulators.gated_mac_ordered(gate.T, grads, first, accumulator=kind))
             active = int(gate.sum())
             return Activity(rows * k * n, active * n, active, blocks=active_blocks(gate))
         skip = bool(op.values[10])
         x = halves(sram, a, a_stride, rows, k)
-        store(target, fp16.mac_ordered(x.T, grads, first, skip, accumulator=kind))
+        store(target, accumulators.mac_ordered(x.T, grads, first, skip, accumulator=kind))
         blocks = active_blocks(x != 0) if skip else -1
         performed = (int((x != 0).sum()) if skip else rows * k) * n
         return Activity(rows * k * n, performed, blocks=blocks)
@@ -130,11 +130,11 @@ class ReferenceEngine:
             for j in range(1, n):
                 total = fp16.maximum(total, values[:, j])
         else:
-            total = fp16.ordered_sum(values, axis=1)
+            total = accumulators.ordered_sum(values, axis=1)
         if red == SUM32:
             store(view(sram, np.float32, dst, dst_stride, rows, 1), total)
         else:
-            bits = fp16.to_bits(fp16.writeback(total, sat=self.numerics.saturate))
+            bits = fp16.to_bits(accumulators.writeback(total, sat=self.numerics.saturate))
             store(view(sram, np.uint16, dst, dst_stride, rows, 1), bits)
         return Activity(rows * n, active if kind == BIT else rows * n, active)
 
@@ -143,5 +143,5 @@ class ReferenceEngine:
         target = view(sram, np.float32, acc, 0, 1, n)
         first = initial(sram, target, init, 0)[0]
         values, active = self._elements(sram, kind, x, x_stride, rows, n)
-        store(target, fp16.ordered_sum(values, axis=0, acc=first)[None, :])
+        store(target, accumulators.ordered_sum(values, axis=0, acc=first)[None, :])
         return Activity(rows * n, active if kind == BIT else rows * n, active)

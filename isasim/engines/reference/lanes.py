@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.microprograms.table import MicroInst
-from snncc.isa.numbers import fp16, rng, tables
+from snncc.isa.numbers import accumulators, fp16, rng, tables
 from snncc.isasim.engines.base import Activity, Resolved, Sram
 from snncc.isasim.engines.lanes import LaneProgram
 
@@ -116,7 +116,7 @@ def _value(step: _Step, inst: MicroInst, args: list[Lane]) -> Lane:
     if name in ("ld.h", "ld.f", "ld.m"):
         return step.load(name[3:], imm, step.cols)
     if name == "ld.acc":
-        return fp16.writeback(step.load("f", imm, step.cols))
+        return accumulators.writeback(step.load("f", imm, step.cols))
     if name in ("ld.row.h", "ld.row.f"):
         return step.load(name[7:], imm, 1)
     if name == "ld.row.i":

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.numbers import fp16
+from snncc.isa.numbers import accumulators, fp16
 from snncc.isasim.engines.base import BLOCK, Sram
 from snncc.isasim.engines.footprint.regions import BIAS, KEEP
 
@@ -66,8 +66,8 @@ def store(target: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
 def initial(sram: Sram, target: npt.NDArray[Any], init: int, bias: int) -> Floats:
     """Return the accumulators that ``init`` asks for; ``target`` is where they lie."""
     if init == KEEP:
-        return fp16.load_acc(target.astype(np.float32))
+        return accumulators.load_acc(target.astype(np.float32))
     if init == BIAS:
-        row = fp16.load_acc(halves(sram, bias, 0, 1, target.shape[1]))
+        row = accumulators.load_acc(halves(sram, bias, 0, 1, target.shape[1]))
         return np.repeat(row, target.shape[0], axis=0)
     return np.zeros(target.shape, np.float32)

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from snncc.isa.numbers import fp16
-from snncc.isa.numbers.fp16 import Accumulator
+from snncc.isa.numbers import accumulators, fp16
+from snncc.isa.numbers.accumulators import Accumulator
 from snncc.isa.window import Ints, Window, reduced
-from snncc.isasim.engines.base import Activity, Numerics, Resolved, Sram
+from snncc.isasim.engines.base import Activity, EngineNumerics, Resolved, Sram
 from snncc.isasim.engines.footprint.regions import BIT, F16, F32, MAX
 from snncc.isasim.engines.footprint.windows import pool_result
 from snncc.isasim.engines.reference.memory import (
@@ -86,8 +86,8 @@ def _accumulate(
 ) -> Floats:
     """``first + x @ w``, terms in order; those that are not inside are left out."""
     if skip or inside.all():
-        return fp16.mac_ordered(x, w, first, skip, accumulator=kind)  # outside, x is 0
-    out, half = fp16.load_acc(first), kind == "fp16"
+        return accumulators.mac_ordered(x, w, first, skip, accumulator=kind)  # outside, x is 0
+    out, half = accumulators.load_acc(first), kind == "fp16"
     with np.errstate(all="ignore"):
         for k in range(x.shape[1]):
             live = inside[:, k]
@@ -113,7 +113,9 @@ def _macw(op: Resolved, sram: Sram, kind: Accumulator) -> Activity:
         blocks += active_blocks(x != 0, window.taps)
         if gated:
             mask = x != 0
-            result[part] = fp16.gated_mac_ordered(mask, weights, result[part], accumulator=kind)
+            result[part] = accumulators.gated_mac_ordered(
+                mask, weights, result[part], accumulator=kind
+            )
         else:
             result[part] = _accumulate(x, inside, weights, result[part], bool(skip), kind)
     store(target, result)
@@ -137,7 +139,7 @@ def _outerw(op: Resolved, sram: Sram, kind: Accumulator) -> Activity:
         blocks += active_blocks(x != 0, window.taps)
         if gated:
             mask = np.asarray(x.T != 0)
-            result = fp16.gated_mac_ordered(mask, grads[part], result, accumulator=kind)
+            result = accumulators.gated_mac_ordered(mask, grads[part], result, accumulator=kind)
         else:
             result = _accumulate(x.T, inside.T, grads[part], result, skip, kind)
     store(target, result)
@@ -166,9 +168,9 @@ def _pool(op: Resolved, sram: Sram, saturate: bool) -> Activity:
         packed = fp16.pack_bits(total)
         store(view(sram, np.uint8, dst, dst_stride, rows, packed.shape[1]), packed)
     elif result == F32:
-        store(view(sram, np.float32, dst, dst_stride, rows, channels), fp16.load_acc(total))
+        store(view(sram, np.float32, dst, dst_stride, rows, channels), accumulators.load_acc(total))
     else:
-        halved = fp16.to_bits(fp16.writeback(total, sat=saturate))
+        halved = fp16.to_bits(accumulators.writeback(total, sat=saturate))
         store(view(sram, np.uint16, dst, dst_stride, rows, channels), halved)
     return Activity(rows * window.depth, ones if kind == BIT else terms, ones)
 
@@ -197,14 +199,14 @@ def _poolgrad(op: Resolved, sram: Sram, saturate: bool) -> Activity:
         row, channel = np.nonzero(hit)  # rows ascending
         with np.errstate(all="ignore"):
             np.add.at(total, (position[row], channel), grads[row, channel])
-    halved = fp16.to_bits(fp16.writeback(total, sat=saturate))
+    halved = fp16.to_bits(accumulators.writeback(total, sat=saturate))
     for i in range(images):
         target = view(sram, np.uint16, dst + i * dst_image, dst_stride, inputs, channels)
         store(target, halved[i * inputs : (i + 1) * inputs])
     return Activity(rows * window.depth, int(taken.sum()))
 
 
-def run_windowed(op: Resolved, sram: Sram, numerics: Numerics) -> Activity:
+def run_windowed(op: Resolved, sram: Sram, numerics: EngineNumerics) -> Activity:
     """Execute a windowed instruction that has been checked and writes something."""
     if op.mnemonic == "pool":
         return _pool(op, sram, numerics.saturate)

@@ -12,7 +12,7 @@ import pytest
 from snncc.assembler import assemble, disassemble
 from snncc.isa.program.file import to_bytes
 from snncc.isasim.faults import StopReason
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "asm"
@@ -39,7 +39,7 @@ def example_of_the_manual() -> str:
 
 def outcome(text: str, name: str, engine: str) -> dict[str, Any]:
     program = assemble(text, name)
-    options = Options(engine=engine, check_races=True, strict_init=True)
+    options = RunOptions(engine=engine, check_races=True, strict_init=True)
     system = System(program, options)
     if name == "semaphores":
         system.write_tensor("x", SAMPLES)

@@ -16,7 +16,7 @@ from snncc.assembler import assemble, disassemble
 from snncc.assembler.disassemble import SideFile
 from snncc.isa.instructions.encoding import make
 from snncc.isa.machine.machine import load_machine
-from snncc.isa.microprograms.code import Builder, decode_micro
+from snncc.isa.microprograms.code import MicroBuilder, decode_micro
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.program.file import from_bytes, to_bytes
 from snncc.isa.program.layout import LayoutDim, TensorEntry
@@ -207,7 +207,7 @@ def test_a_description_of_another_version_stays_as_it_is() -> None:
 
 
 def test_microprograms_that_have_no_canonical_text() -> None:
-    builder = Builder("m")
+    builder = MicroBuilder("m")
     first = builder.emit("const.h", imm=1)
     builder.emit("st.h", (first,))
     code = bytearray.fromhex("1009000000000000")  # const.h into register 9

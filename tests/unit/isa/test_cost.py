@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snncc.isa.cost.array import expected_blocks
-from snncc.isa.cost.cost import COSTS, DENSE, Activity, Cost, cost, dram_runs, fetch_cost, static_pj
+from snncc.isa.cost.cost import (
+    COSTS,
+    DENSE,
+    CostActivity,
+    InstructionCost,
+    cost,
+    dram_runs,
+    fetch_cost,
+    static_pj,
+)
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine, load_machine
 from snncc.isa.microprograms.text import parse_micro
@@ -37,7 +46,7 @@ SOMA = MUX + ADD + MUL + 3 * 0.056  # per neuron, part of the forward fragments'
 GRAD = MUX + 2 * ADD + 4 * MUL
 
 
-def memory(found: Cost) -> float:
+def memory(found: InstructionCost) -> float:
     return found.register_pj + found.buffer_pj
 
 
@@ -88,7 +97,7 @@ def test_gacc_dense_by_hand() -> None:
 def test_gacc_skips_blocks_without_spikes() -> None:
     operands = mac(64, 160, 32)
     terms = 64 * 160 * 32
-    some = Activity(active=3 * 32, blocks=2)  # three spikes in two blocks of one row
+    some = CostActivity(active=3 * 32, blocks=2)  # three spikes in two blocks of one row
     found = cost("gacc", operands, CHIP, some)
     assert found.macs_performed == 96
     assert found.macs_dense == terms
@@ -98,8 +107,8 @@ def test_gacc_skips_blocks_without_spikes() -> None:
     assert found.cycles == (64 * 20 + 160 * 32 * 2) // 32  # bytes through the port
     wide = CHIP.with_(scratchpad_port_bytes=4096, scratchpad_acc_port_bytes=4096)
     assert cost("gacc", operands, wide).cycles == 64 * 10 * 2
-    assert cost("gacc", operands, wide, Activity(active=5000 * 32, blocks=600)).cycles == 1200
-    silent = cost("gacc", operands, CHIP, Activity(active=0, blocks=0))
+    assert cost("gacc", operands, wide, CostActivity(active=5000 * 32, blocks=600)).cycles == 1200
+    silent = cost("gacc", operands, CHIP, CostActivity(active=0, blocks=0))
     assert silent.compute_pj == 0
     assert silent.macs_performed == 0
 
@@ -107,7 +116,7 @@ def test_gacc_skips_blocks_without_spikes() -> None:
 @pytest.mark.parametrize(("skip", "steps"), [("none", 1280), ("block", 2 * 500), ("compact", 126)])
 def test_what_skipping_saves(skip: str, steps: int) -> None:
     machine = CHIP.with_(fp_skip=skip, scratchpad_port_bytes=4096, scratchpad_acc_port_bytes=4096)
-    activity = Activity(active=1001 * 32, blocks=500)
+    activity = CostActivity(active=1001 * 32, blocks=500)
     found = cost("gacc", mac(64, 160, 32), machine, activity)
     assert found.cycles == steps
     assert found.macs_performed == 1001 * 32
@@ -117,14 +126,14 @@ def test_mac_multiplies_and_muxes_only_what_is_inactive() -> None:
     dense = cost("mac", mac(8, 16, 16, skip=0, trans=0), CHIP)
     assert dense.compute_pj == pytest.approx(2048 * (ADD + MUL))
     assert dense.sram_read_bytes == 8 * 32 + 512
-    half = cost("mac", mac(8, 16, 16, skip=1, trans=0), CHIP, Activity(active=1024, blocks=8))
+    half = cost("mac", mac(8, 16, 16, skip=1, trans=0), CHIP, CostActivity(active=1024, blocks=8))
     assert half.compute_pj == pytest.approx(1024 * (ADD + MUL) + 1024 * MUX)
 
 
 def test_masked_outputs_are_not_computed() -> None:
     operands = mac(64, 64, 64, masked=1)
     wide = CHIP.with_(scratchpad_port_bytes=4096, scratchpad_acc_port_bytes=4096)
-    activity = Activity(active=10 * 64, blocks=64 * 4, outputs=10, out_blocks=5)
+    activity = CostActivity(active=10 * 64, blocks=64 * 4, outputs=10, out_blocks=5)
     found = cost("bmac", operands, wide, activity)
     assert found.cycles == max(4 * 5, 64 * 64 * 4 // 4096)
     assert found.macs_performed == 640
@@ -243,7 +252,7 @@ def test_reductions_by_hand() -> None:
     wide = cost("rowred", {**operands, "op": REDUCTION.words.index("sum32")}, CHIP)
     assert wide.sram_write_bytes == 80
     bits = {"rows": 20, "n": 40, "type": ELEMENT.words.index("bit"), "init": KEEP}
-    counted = cost("colsum", bits, CHIP, Activity(active=7))
+    counted = cost("colsum", bits, CHIP, CostActivity(active=7))
     assert counted.compute_pj == pytest.approx(7 * CHIP.energy.add_f32)
     assert counted.cycles == 20 * 3
     assert (counted.sram_read_bytes, counted.sram_write_bytes) == (20 * 6 + 160, 160)
@@ -297,13 +306,13 @@ def test_copy_and_fill() -> None:
 
 
 def test_messages_by_hand() -> None:
-    sent = cost("send", {"core": 3, "tag": 0, "bytes": 100}, CHIP, Activity(hops=3))
+    sent = cost("send", {"core": 3, "tag": 0, "bytes": 100}, CHIP, CostActivity(hops=3))
     assert (sent.cycles, sent.latency, sent.noc_bytes, sent.sram_read_bytes) == (7, 6, 100, 100)
     assert sent.noc_pj == pytest.approx(7 * 16 * 8 * 3 * 0.1)
-    token = cost("send", {"core": 3, "tag": 0, "bytes": 0}, CHIP, Activity(hops=1))
+    token = cost("send", {"core": 3, "tag": 0, "bytes": 0}, CHIP, CostActivity(hops=1))
     assert (token.cycles, token.noc_bytes) == (1, 0)
     assert token.noc_pj == pytest.approx(16 * 8 * 0.1)
-    tree = cost("mcast", {"mask": 0b1110, "tag": 0, "bytes": 16}, CHIP, Activity(hops=5))
+    tree = cost("mcast", {"mask": 0b1110, "tag": 0, "bytes": 16}, CHIP, CostActivity(hops=5))
     assert tree.noc_pj == pytest.approx(16 * 8 * 5 * 0.1)  # links, not receivers
     guess = cost("send", {"core": 3, "tag": 0, "bytes": 16}, CHIP)
     assert guess.noc_pj == pytest.approx(16 * 8 * CHIP.average_hops * 0.1)
@@ -315,7 +324,7 @@ def test_messages_by_hand() -> None:
 
 
 def test_sequencer_fetch_and_static_power() -> None:
-    assert cost("addi", {"rd": 1, "ra": 2, "imm": 3}, CHIP) == Cost(cycles=1)
+    assert cost("addi", {"rd": 1, "ra": 2, "imm": 3}, CHIP) == InstructionCost(cycles=1)
     assert fetch_cost(CHIP).sram_pj == 16.0
     # one microsecond: 10 + 20*4 mW always, 2 mW for one core that runs half of the time
     expected = (90 + 2 * 0.5) * 1e-3 * 1e-6 * 1e12
@@ -337,8 +346,8 @@ def test_less_activity_never_costs_more(
     less = data.draw(st.integers(0, more))
     skip = data.draw(st.sampled_from(["none", "block", "compact"]))
     machine = CHIP.with_(fp_skip=skip, bp_skip=skip, wg_skip=skip)
-    high = cost(name, operands, machine, Activity(active=more))
-    low = cost(name, operands, machine, Activity(active=less))
+    high = cost(name, operands, machine, CostActivity(active=more))
+    low = cost(name, operands, machine, CostActivity(active=less))
     assert low.cycles <= high.cycles <= cost(name, operands, machine).cycles
     assert low.total_pj <= high.total_pj <= cost(name, operands, machine).total_pj * (1 + 1e-9)
     assert low.macs_dense == high.macs_dense == terms

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from snncc.isa.cost.cost import Activity, Cost, cost
+from snncc.isa.cost.cost import CostActivity, InstructionCost, cost
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.spec import ELEMENT, INIT, REDUCTION
 from snncc.isa.window import Window
@@ -40,9 +40,9 @@ def kinds(element: str, op: str = "sum") -> dict[str, int]:
 
 def vector(
     cycles: int, compute: float, register_bits: int, read: int, write: int, latency: int = 7
-) -> Cost:
+) -> InstructionCost:
     """What a lane instruction costs: all that is not listed is zero."""
-    return Cost(
+    return InstructionCost(
         cycles=cycles, latency=latency, compute_pj=compute, register_pj=register_bits * REG,
         sram_pj=read * READ + write * WRITE, sram_read_bytes=read, sram_write_bytes=write,
     )  # fmt: skip
@@ -64,7 +64,7 @@ ROWS20 = {"rows": 20, "n": 10}  # a lane per row: 3 turns of 8 lanes, 10 element
         ("bit", "sum", vector(30, 200 * ADD32, 200 * 96, 20 * 2, 40), 30),
     ],
 )  # fmt: skip
-def test_rowred(element: str, op: str, wide: Cost, narrow: int) -> None:
+def test_rowred(element: str, op: str, wide: InstructionCost, narrow: int) -> None:
     operands = {**ROWS20, **kinds(element, op)}
     assert cost("rowred", operands, WIDE) == wide
     assert cost("rowred", operands, NARROW).cycles == narrow
@@ -89,10 +89,10 @@ def test_rowred_writes_may_be_what_takes_longest() -> None:
         ("f16", ZERO, 7, vector(40, 200 * ADD32, 200 * 96, 400, 40), 200),  # numbers are all added
     ],
 )
-def test_colsum(element: str, init: int, active: int, wide: Cost, narrow: int) -> None:
+def test_colsum(element: str, init: int, active: int, wide: InstructionCost, narrow: int) -> None:
     operands = {**ROWS20, **kinds(element), "init": init}
-    assert cost("colsum", operands, WIDE, Activity(active=active)) == wide
-    assert cost("colsum", operands, NARROW, Activity(active=active)).cycles == narrow
+    assert cost("colsum", operands, WIDE, CostActivity(active=active)) == wide
+    assert cost("colsum", operands, NARROW, CostActivity(active=active)).cycles == narrow
 
 
 POOLS = {"images": 2, "win": 0, **WINDOW._asdict()}
@@ -117,10 +117,10 @@ def test_the_window_by_hand() -> None:
         ("bit", "sum", 100, vector(432, 100 * ADD32, 2640 * 96, TAPS * 4, OUT * 40), 480),
     ],
 )
-def test_pool(element: str, op: str, active: int, wide: Cost, narrow: int) -> None:
+def test_pool(element: str, op: str, active: int, wide: InstructionCost, narrow: int) -> None:
     operands = {**POOLS, **kinds(element, op)}
-    assert cost("pool", operands, WIDE, Activity(active=active)) == wide
-    assert cost("pool", operands, NARROW, Activity(active=active)).cycles == narrow
+    assert cost("pool", operands, WIDE, CostActivity(active=active)) == wide
+    assert cost("pool", operands, NARROW, CostActivity(active=active)).cycles == narrow
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def outer(init: int = ZERO, skip: int = 0) -> dict[str, int]:
 def test_outer() -> None:
     accumulators = 20 * 24
     buffers = TERMS / 8 * 16 * A_BIT + TERMS / 4 * 16 * B_BIT + accumulators * 32 * ACC_BIT
-    assert cost("outer", outer(), WIDE) == Cost(
+    assert cost("outer", outer(), WIDE) == InstructionCost(
         cycles=10 * 5 * 3, latency=5, compute_pj=TERMS * (ADD + MUL),
         register_pj=(2 * TERMS * 32 + 2 * TERMS * 32) * REG, buffer_pj=buffers,
         sram_pj=(400 + 480) * READ + 4 * accumulators * WRITE,
@@ -200,7 +200,7 @@ def test_operands_beyond_their_buffers_are_read_again(
 
 def test_an_outer_product_that_skips_zeros() -> None:
     """20 of 50 blocks have one of the 50 active inputs: 60 of 150 steps, 1920 slots."""
-    found = cost("outer", outer(skip=1), WIDE, Activity(active=1200, blocks=20))
+    found = cost("outer", outer(skip=1), WIDE, CostActivity(active=1200, blocks=20))
     assert (found.cycles, found.macs_performed, found.macs_dense) == (60, 1200, TERMS)
     assert found.compute_pj == pytest.approx(1200 * (ADD + MUL) + 720 * MUX)
     assert found.register_pj == pytest.approx((2 * 1920 * 32 + 2 * 1200 * 32) * REG)
@@ -221,16 +221,16 @@ def test_an_outer_product_smaller_than_the_array() -> None:
 
 def test_messages_through_a_narrow_port() -> None:
     message = {"core": 3, "tag": 0, "bytes": 100}
-    assert cost("send", message, WIDE, Activity(hops=3)).cycles == 7  # flits of 16 bytes
-    assert cost("send", message, NARROW, Activity(hops=3)).cycles == 50
+    assert cost("send", message, WIDE, CostActivity(hops=3)).cycles == 7  # flits of 16 bytes
+    assert cost("send", message, NARROW, CostActivity(hops=3)).cycles == 50
     received = cost("recv", message, WIDE)
-    assert received == Cost(cycles=7, sram_pj=100 * WRITE, sram_write_bytes=100)
+    assert received == InstructionCost(cycles=7, sram_pj=100 * WRITE, sram_write_bytes=100)
     assert cost("recv", message, NARROW).cycles == 50
 
 
 def test_recvadd() -> None:
     operands = {"core": 3, "tag": 0, "count": 25}
-    assert cost("recvadd", operands, WIDE) == Cost(
+    assert cost("recvadd", operands, WIDE) == InstructionCost(
         cycles=7, compute_pj=25 * ADD32, register_pj=25 * 96 * REG,
         sram_pj=100 * READ + 100 * WRITE, sram_read_bytes=100, sram_write_bytes=100,
     )  # fmt: skip
@@ -242,10 +242,10 @@ def test_a_multicast_pays_for_links_not_for_receivers() -> None:
     operands = {"mask": 0b1110, "tag": 0, "bytes": 40}
     bits = 8 * 3 * 16
     noc = WIDE.noc
-    found = cost("mcast", operands, WIDE, Activity(hops=5))
+    found = cost("mcast", operands, WIDE, CostActivity(hops=5))
     assert (found.cycles, found.latency, found.noc_bytes) == (3, 5 * noc.hop_cycles, 40)
     assert found.noc_pj == pytest.approx(bits * 5 * noc.pj_per_bit_hop)
-    far = cost("mcast", operands, WIDE, Activity(hops=9))
+    far = cost("mcast", operands, WIDE, CostActivity(hops=9))
     assert far.latency == 7 * noc.hop_cycles
     assert far.noc_pj == pytest.approx(bits * 9 * noc.pj_per_bit_hop)
     unknown = cost("mcast", {**operands, "mask": 0b1110 | 1 << 25}, WIDE)  # there is no core 25

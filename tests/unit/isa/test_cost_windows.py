@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snncc.isa.cost.cost import Activity, cost
+from snncc.isa.cost.cost import CostActivity, cost
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.spec import ELEMENT, INIT, REDUCTION
 from snncc.isa.window import Window
@@ -46,7 +46,7 @@ def test_weight_gradient_64_to_64_at_56x56() -> None:
 def test_a_pointwise_convolution_costs_what_the_dense_instruction_costs(name: str) -> None:
     window = same(6, 48, kernel=1)
     operands = {"rows": 72, "k": 48, "n": 40, "init": ZERO}
-    for activity in (Activity(), Activity(active=999)):
+    for activity in (CostActivity(), CostActivity(active=999)):
         expected = cost(name, operands, CHIP, activity)
         assert cost(f"{name}w", conv(window, 40, images=2), CHIP, activity) == expected
 
@@ -79,7 +79,7 @@ def test_pool_by_hand() -> None:
     assert found.cycles == max(32 * 9 * -(-40 // lanes), terms * 80 // 32)
     found = cost("pool", pool(window, "f16", "sum32"), CHIP)
     assert found.sram_write_bytes == 32 * 160
-    found = cost("pool", pool(window, "bit", "sum"), CHIP, Activity(active=77))
+    found = cost("pool", pool(window, "bit", "sum"), CHIP, CostActivity(active=77))
     assert found.compute_pj == pytest.approx(77 * ADD)
     assert found.sram_read_bytes == terms * 6
     assert cost("pool", pool(window, "bit", "max"), CHIP).sram_write_bytes == 32 * 6

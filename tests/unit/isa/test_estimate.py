@@ -10,7 +10,7 @@ from snncc.isa.cost.estimate import Densities, estimate
 from snncc.isa.machine.machine import load_machine, parse_machine
 from snncc.isa.program.file import CoreProgram, ObjectFile, SourceLine
 from snncc.isasim.measure.activity import Expected
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.programs import Asm, program, small
 
 ROWS, K, N = 64, 128, 32
@@ -197,7 +197,7 @@ def test_nested_loops_that_end_together() -> None:
     found = of(file)
     assert found["dram_bytes"]["read"] == 64 * (2 * 3 * 5 + 7)
     assert found["layers"][0]["units"]["dma"] == 4 * (30 + 7)  # 16 bytes a cycle
-    assert found["instructions"] == System(file, Options(engine="reference")).run().instructions
+    assert found["instructions"] == System(file, RunOptions(engine="reference")).run().instructions
 
 
 def test_registers_windows_and_loops_are_followed() -> None:
@@ -221,7 +221,7 @@ def test_registers_windows_and_loops_are_followed() -> None:
     file = program(asm.done())
     found = of(file)
     assert found["layers"][0]["units"] == {"dma": 40 * 5}  # 32 bytes: a cycle of the port
-    system = System(file, Options(engine="reference"))
+    system = System(file, RunOptions(engine="reference"))
     result = system.run()
     assert result.instructions == found["instructions"]
     assert result.stats["units"]["dma"]["busy"] == 200
@@ -230,7 +230,7 @@ def test_registers_windows_and_loops_are_followed() -> None:
 def equal_to_a_run(file: ObjectFile, densities: dict[tuple[str, str], float]) -> None:
     """Compare with a run without values, which executes every instruction."""
     found = of(file, Densities(densities, "test"))
-    stats = System(file, Options(source=Expected(densities))).run().stats
+    stats = System(file, RunOptions(source=Expected(densities))).run().stats
     counted = {(one["name"], one["phase"]): one for one in stats["layers"]}
     assert found["instructions"] == stats["instructions"]
     assert found["macs"] == stats["macs"]
@@ -289,7 +289,7 @@ def test_the_densities_that_a_run_counted_give_what_it_counted(name: str, tmp_pa
     from made_networks import compiled
 
     file = compiled(name, tmp_path, 2)
-    system = System(file, Options(engine="reference"))
+    system = System(file, RunOptions(engine="reference"))
     for tensor in file.tensors:
         if tensor.role == "input":
             rng = np.random.default_rng(1)

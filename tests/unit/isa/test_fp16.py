@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snncc.isa.numbers import fp16
+from snncc.isa.numbers import accumulators, fp16
 
 F32 = npt.NDArray[np.float32]
 U16 = npt.NDArray[np.uint16]
@@ -186,7 +186,7 @@ def test_shapes_strides_and_inputs_are_respected() -> None:
     assert fp16.add(x, x[0]).shape == (4, 6)
 
 
-@pytest.mark.parametrize("call", [fp16.round_f16, fp16.to_bits, fp16.sqrt, fp16.load_acc])
+@pytest.mark.parametrize("call", [fp16.round_f16, fp16.to_bits, fp16.sqrt, accumulators.load_acc])
 def test_float64_is_refused(call: Callable[[object], object]) -> None:
     with pytest.raises(TypeError, match="float64"):
         call(np.zeros(3))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from isa_strategies import microprograms
 from snncc.isa.microprograms.code import (
     MICRO_BY_NAME,
-    Builder,
+    MicroBuilder,
     MicroError,
     canonical,
     decode_micro,
@@ -130,7 +130,7 @@ def test_unsound_programs_are_refused(code: list[MicroInst], message: str) -> No
 
 
 def test_a_binary32_state_takes_a_binary16_value() -> None:
-    builder = Builder("p")
+    builder = MicroBuilder("p")
     state = builder.emit("state.f", imm=0)
     half = builder.emit("ld.h", imm=1)
     builder.emit("next", (state, half))

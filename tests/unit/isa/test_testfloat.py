@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from snncc.isa.numbers import fp16
+from snncc.isa.numbers import accumulators, fp16
 
 pytestmark = pytest.mark.needs_corpus
 
@@ -85,10 +85,12 @@ def test_dot_products(corpus: Path, accumulator: Literal["fp32", "fp16"]) -> Non
     lengths = data["len"].astype(np.int64)
     got = np.empty(len(a), np.float32)
     for i, n in enumerate(lengths.tolist()):
-        got[i] = fp16.mac_ordered(a[i : i + 1, :n], b[i, :n, None], accumulator=accumulator)[0, 0]
+        got[i] = accumulators.mac_ordered(
+            a[i : i + 1, :n], b[i, :n, None], accumulator=accumulator
+        )[0, 0]
     if accumulator == "fp32":
         np.testing.assert_array_equal(got.view(np.uint32), data["s1_acc_f32"])
-        np.testing.assert_array_equal(fp16.to_bits(fp16.writeback(got)), data["s1_f16"])
+        np.testing.assert_array_equal(fp16.to_bits(accumulators.writeback(got)), data["s1_f16"])
     else:
         np.testing.assert_array_equal(fp16.to_bits(got), data["s2_f16"])
 
@@ -99,7 +101,7 @@ def test_dot_products_tell_orders_apart(corpus: Path) -> None:
     lengths = data["len"].astype(np.int64).tolist()
     backwards = np.array(
         [
-            fp16.mac_ordered(a[i : i + 1, :n][:, ::-1], b[i, :n][::-1, None])[0, 0]
+            accumulators.mac_ordered(a[i : i + 1, :n][:, ::-1], b[i, :n][::-1, None])[0, 0]
             for i, n in enumerate(lengths)
         ],
         np.float32,
@@ -114,6 +116,6 @@ def test_gated_sums(corpus: Path, accumulator: Literal["fp32", "fp16"]) -> None:
     got = np.empty(len(b), np.float32)
     for i, n in enumerate(data["len"].astype(np.int64).tolist()):
         odd = np.array([[k % 2 == 1 for k in range(n)]], np.bool_)
-        got[i] = fp16.gated_mac_ordered(odd, b[i, :n, None], accumulator=accumulator)[0, 0]
+        got[i] = accumulators.gated_mac_ordered(odd, b[i, :n, None], accumulator=accumulator)[0, 0]
     want = data["spike_odd_s1_f16" if accumulator == "fp32" else "spike_odd_s2_f16"]
-    np.testing.assert_array_equal(fp16.to_bits(fp16.writeback(got)), want)
+    np.testing.assert_array_equal(fp16.to_bits(accumulators.writeback(got)), want)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.microprograms.code import Builder, is_load, is_state, is_store
+from snncc.isa.microprograms.code import MicroBuilder, is_load, is_state, is_store
 from snncc.isa.microprograms.table import MICRO_OPS, MicroOp
 from snncc.isa.numbers.fp16 import packed_bytes
 from snncc.isa.numbers.tables import UNARY_NAMES
@@ -147,7 +147,7 @@ def make_reduction(m: Maker, mnemonic: str, rows: int, n: int, density: float) -
 
 def random_program(r: random.Random, operations: int) -> LaneProgram:
     """Return a random microprogram; every register is stored or carried in the end."""
-    b = Builder(f"random{operations}")
+    b = MicroBuilder(f"random{operations}")
     registers: dict[str, list[int]] = {"h": [], "f": [], "m": [], "i": []}
     states: list[tuple[int, str]] = []
     stream = iter(range(32))

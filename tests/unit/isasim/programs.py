@@ -11,7 +11,7 @@ from snncc.isa.machine.machine import Machine, load_machine
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.program.file import CoreProgram, ObjectFile, SourceLine, TensorEntry
 from snncc.isa.spec import Inst, Unit
-from snncc.isasim.system import Options, Result, System
+from snncc.isasim.system import RunOptions, SimulationResult, System
 
 SLOT = {unit.value: i for i, unit in enumerate(Unit)}
 HALT = make("halt")
@@ -144,14 +144,14 @@ def program(
     )
 
 
-def run(file: ObjectFile, **options: Any) -> tuple[System, Result]:
+def run(file: ObjectFile, **options: Any) -> tuple[System, SimulationResult]:
     """Run a program once with the reference engine unless told otherwise."""
     merged: dict[str, Any] = {"engine": "reference", **options}
-    system = System(file, Options(**merged))
+    system = System(file, RunOptions(**merged))
     system.dram[:] = 0
     return system, system.run()
 
 
-def run_code(code: Sequence[Inst], **options: Any) -> tuple[System, Result]:
+def run_code(code: Sequence[Inst], **options: Any) -> tuple[System, SimulationResult]:
     """Run a program for core 0."""
     return run(program(code), **options)

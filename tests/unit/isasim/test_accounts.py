@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from snncc.isa.cost.cost import Activity, cost
+from snncc.isa.cost.cost import CostActivity, cost
 from snncc.isasim.engines import Resolved
 from snncc.isasim.engines.base import Activity as Counted
 from snncc.isasim.measure.pricing import Pricing
@@ -120,7 +120,7 @@ def test_counted_blocks_decide_what_an_instruction_costs() -> None:
     )
     operands: dict[str, int] = dict(zip(names, values, strict=True))
     for price, blocks in zip(found, (1, 10, -1), strict=True):
-        assert price.cycles == cost("gacc", operands, machine, Activity(320, blocks)).cycles
+        assert price.cycles == cost("gacc", operands, machine, CostActivity(320, blocks)).cycles
     assert found[0].buffer < found[2].buffer < found[1].buffer
     wide = Pricing(small(**{"fp.rows": 8}))  # counted blocks are of 16: not for this array
     several = {wide.engine(op, Counted(320 * 32, 320, 10, blocks=b)).buffer for b in (1, 10, -1)}

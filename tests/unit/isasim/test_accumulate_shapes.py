@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from snncc.isa.window import Window
-from snncc.isasim.engines import FP32, Numerics
+from snncc.isasim.engines import FP32, EngineNumerics
 from unit.isasim.engine_cases import Maker, make_mac, make_outer
 from unit.isasim.test_engines import agree
 from unit.isasim.window_cases import make_convolution
@@ -101,9 +101,11 @@ def test_a_point_that_is_no_term(mnemonic: str) -> None:
 
 
 @pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("numerics", [FP32, Numerics(accumulator="fp16"), Numerics(saturate=True)])
+@pytest.mark.parametrize(
+    "numerics", [FP32, EngineNumerics(accumulator="fp16"), EngineNumerics(saturate=True)]
+)
 @pytest.mark.parametrize("mnemonic", ["macw", "outerw", "mac", "outer"])
-def test_special_weights(mnemonic: str, numerics: Numerics) -> None:
+def test_special_weights(mnemonic: str, numerics: EngineNumerics) -> None:
     """Infinities and NaN: a zero input is a term unless it is skipped or outside the image."""
     for i in range(12):
         m = Maker(i, special=0.3)

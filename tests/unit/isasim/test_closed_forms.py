@@ -11,7 +11,7 @@ import pytest
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import StopReason
 from snncc.isasim.measure.stats import Stats
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.programs import SLOT, Asm, program, small
 
 LATENCY, ARRAY = 70, 16
@@ -37,7 +37,7 @@ def gacc(asm: Asm, acc: int, a: int, w: int, k: int = K) -> int:
 def stats_of(code: Asm, spikes: int) -> tuple[Stats, int]:
     """Run; the spikes are bytes of this value.  Return also when the first instruction issues."""
     words = code.done()
-    system = System(program(words, dram_bytes=1 << 17), Options(engine="reference"))
+    system = System(program(words, dram_bytes=1 << 17), RunOptions(engine="reference"))
     system.dram[:] = 0
     system.dram[:SPIKES] = spikes
     result = system.run()
@@ -152,7 +152,7 @@ def test_two_cores_that_exchange_in_turns(turns: int, size: int) -> None:
                 asm.recv(other, 0, 4096, size)
                 asm.send(other, 0, 4096, size)
     codes = {0: ping.done(), 1: pong.done()}
-    system = System(program(codes), Options(engine="reference"))
+    system = System(program(codes), RunOptions(engine="reference"))
     result = system.run()
     assert result.reason is StopReason.HALT, result.fault
     way = 2 + size // 16 + size // 16  # one hop, flits over the link, flits into the memory
@@ -181,7 +181,7 @@ def test_a_link_that_two_senders_saturate(messages: int) -> None:
             else:
                 asm.recv(other, 0, 0, size)
         codes[core] = asm.done()
-    result = System(program(codes, machine), Options(engine="reference")).run()
+    result = System(program(codes, machine), RunOptions(engine="reference")).run()
     assert result.reason is StopReason.HALT, result.fault
     links = {(x["from"], x["to"]): x["busy"] for x in result.stats["links"]}
     flits = size // 16

@@ -10,7 +10,7 @@ from snncc.isa.machine.machine import load_machine
 from snncc.isa.program.file import ObjectFile, SourceLine
 from snncc.isa.random_programs.programs import random_program
 from snncc.isasim.measure.stats import Stats
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.programs import Asm, program
 
 LATENCY = 70
@@ -18,7 +18,7 @@ LATENCY = 70
 
 def path(file: ObjectFile) -> tuple[dict[tuple[str, str], int], Stats]:
     """Run; return cycles by unit and cause, and all statistics."""
-    result = System(file, Options(timeline=True)).run()
+    result = System(file, RunOptions(timeline=True)).run()
     assert result.fault is None
     found: dict[tuple[str, str], int] = {}
     for row in result.stats["critical"]:
@@ -112,9 +112,9 @@ def test_a_branch_that_nobody_waits_for_is_not_on_the_path() -> None:
 def test_every_cycle_of_random_programs_is_on_the_path_once(seed: int) -> None:
     file = random_program(seed, load_machine("small"))
     path(file)
-    plain = System(file, Options()).run()
+    plain = System(file, RunOptions()).run()
     assert "critical" not in plain.stats
     assert (
-        System(file, Options(timeline=True, threads=2)).run().stats["critical"]
-        == (System(file, Options(timeline=True)).run().stats["critical"])
+        System(file, RunOptions(timeline=True, threads=2)).run().stats["critical"]
+        == (System(file, RunOptions(timeline=True)).run().stats["critical"])
     )

@@ -10,7 +10,7 @@ from snncc.isa.program.file import ObjectFile, Symbol, TensorEntry
 from snncc.isasim.debug.commands import COMMANDS, HELP, execute
 from snncc.isasim.debug.debugger import Debugger
 from snncc.isasim.debug.views import raster
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.programs import Asm, program
 from unit.isasim.test_observers import busy_program
 
@@ -21,7 +21,7 @@ def session(script: Iterable[str], file: ObjectFile | None = None) -> list[str]:
     said: list[str] = []
     debugger = Debugger(lambda prompt: next(lines, None), said.append, execute)
     built = file or busy_program()
-    system = System(built, Options(engine="reference"), tracers=[debugger])
+    system = System(built, RunOptions(engine="reference"), tracers=[debugger])
     system.dram[:] = 0
     debugger.attach(system)
     debugger.run()

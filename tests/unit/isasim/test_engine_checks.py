@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.code import MicroBuilder
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isasim.engines import (
     MNEMONICS,
@@ -139,7 +139,7 @@ def test_zero_sizes_touch_nothing() -> None:
 
 
 def test_a_bad_microprogram_is_a_trap() -> None:
-    good = Builder("good")
+    good = MicroBuilder("good")
     good.emit("st.h", (good.emit("ld.h", (), 3),), 1)
     program = good.build()
     assert prepare(program).streams == (1, 3)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from snncc.isa.instructions.encoding import BY_MNEMONIC
-from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.code import MicroBuilder
 from snncc.isasim.engines import (
     FP32,
     MNEMONICS,
-    Numerics,
+    EngineNumerics,
     Resolved,
     Trap,
     prepare,
@@ -33,12 +33,12 @@ from unit.isasim.engine_cases import (
     random_program,
 )
 
-HALF = Numerics(accumulator="fp16")
-SATURATE = Numerics(saturate=True)
+HALF = EngineNumerics(accumulator="fp16")
+SATURATE = EngineNumerics(saturate=True)
 SEED = int(os.environ.get("SNNCC_FUZZ_SEED", "0"))
 
 
-def agree(op: Resolved, memory: Memory, numerics: Numerics = FP32) -> Memory:
+def agree(op: Resolved, memory: Memory, numerics: EngineNumerics = FP32) -> Memory:
     """Run both engines on copies; return the memory after."""
     fast, reference = memory.copy(), memory.copy()
     activity = select_engine("fast", numerics).execute(op, fast)
@@ -61,7 +61,7 @@ def trap_of(engine: str, op: Resolved, memory: Memory) -> str:
 
 @pytest.mark.parametrize("numerics", [FP32, HALF, SATURATE], ids=["fp32", "fp16", "saturate"])
 @pytest.mark.parametrize("mnemonic", sorted(MNEMONICS))
-def test_random_instructions(mnemonic: str, numerics: Numerics) -> None:
+def test_random_instructions(mnemonic: str, numerics: EngineNumerics) -> None:
     for seed in range(SEED, SEED + 60):
         op, memory = random_case(mnemonic, seed)
         agree(op, memory, numerics)
@@ -106,7 +106,7 @@ def test_half_accumulators_by_hand(start: float, a: float, skip: int, wanted: in
 
 
 @pytest.mark.parametrize("numerics", [FP32, SATURATE], ids=["fp32", "saturate"])
-def test_compiled_lane_programs(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_lane_programs(numerics: EngineNumerics, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that is used a lot becomes one loop; here every program does at once."""
     fast_lanes = importlib.import_module("snncc.isasim.engines.fast.lanes")
     monkeypatch.setattr(fast_lanes, "FUSE_AFTER", 0)
@@ -128,7 +128,7 @@ def test_compiled_lane_programs_are_kept(tmp_path: Path, monkeypatch: pytest.Mon
     lane_fused = importlib.import_module("snncc.isasim.engines.kernels.lane_fused")
     monkeypatch.setattr(lane_fused, "STORE", CodeStore(tmp_path, print))
     m = Maker(9)
-    b = Builder("double")
+    b = MicroBuilder("double")
     x, y = b.emit("ld.h", (), 0), b.emit("ld.row.h", (), 1)
     b.emit("st.h", (b.emit("add.h", (b.emit("mul.h", (x, y)), x)),), 2)
     program = b.build()
@@ -216,7 +216,7 @@ def test_overlapping_operands_have_one_meaning(mnemonic: str) -> None:
 
 
 def test_carried_state_may_swap() -> None:
-    b = Builder("swap")
+    b = MicroBuilder("swap")
     one, two = b.emit("state.h", (), 0), b.emit("state.h", (), 1)
     three = b.emit("state.m", (), 2)
     flipped = b.emit("not", (three,))
@@ -231,7 +231,7 @@ def test_carried_state_may_swap() -> None:
 
 
 def test_a_load_after_a_store_sees_the_old_value() -> None:
-    b = Builder("late load")
+    b = MicroBuilder("late load")
     x = b.emit("ld.h", (), 0)
     b.emit("st.h", (b.emit("neg.h", (x,)),), 1)
     b.emit("st.h", (b.emit("ld.h", (), 2),), 3)

@@ -6,19 +6,19 @@ from collections import Counter
 import pytest
 
 from snncc.isa.instructions.encoding import make
-from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.code import MicroBuilder
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.random_programs.instructions import random_inst
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import TRAP_KINDS
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.programs import HALT, program
 
 VALUES = (0, 1, 2, 3, 4, 8, 16, 64, 100, 300, -1, -16, 1 << 40, -(1 << 62))
 
 
 def micro() -> list[MicroProgram]:
-    b = Builder("copy")
+    b = MicroBuilder("copy")
     b.emit("st.h", [b.emit("ld.h", imm=1)], imm=2)
     return [b.build()]
 
@@ -54,7 +54,7 @@ def test_every_run_stops_properly(start: int) -> None:
         rng = random.Random(seed)
         reports: list[str] = []
         for timing in (True, False):
-            options = Options(
+            options = RunOptions(
                 engine="reference", timing=timing, strict_init=rng.random() < 0.3,
                 check_races=rng.random() < 0.3, max_instructions=5000,
             )  # fmt: skip

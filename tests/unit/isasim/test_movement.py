@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snncc.isasim.faults import StopReason
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.programs import Asm, program, run, run_code
 
 RNG = np.random.default_rng(1)
@@ -132,8 +132,9 @@ def test_amounts_that_strides_of_0_allow_trap_alike_on_every_way(
     asm = Asm()
     asm.copy("st", 0, 0, size, n0=n0, n1=n1)
     for options in (
-        Options(), Options(plan=False), Options(engine="reference"), Options(timing=False),
-        Options(threads=2), Options(check_races=True), Options(strict_init=True),
+        RunOptions(), RunOptions(plan=False), RunOptions(engine="reference"),
+        RunOptions(timing=False), RunOptions(threads=2), RunOptions(check_races=True),
+        RunOptions(strict_init=True),
     ):  # fmt: skip
         fault = System(program(asm.done()), options).run().fault
         assert fault is not None

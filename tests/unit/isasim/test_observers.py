@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.code import MicroBuilder
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.program.file import ObjectFile, SourceLine, TensorEntry
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import StopReason
 from snncc.isasim.observe.trace import EventTrace, JsonTrace, TextTrace
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.programs import Asm, program, run, run_code
 
 
@@ -60,7 +60,7 @@ def busy_program() -> ObjectFile:
 
 def filled(file: ObjectFile, **options: Any) -> System:
     merged: dict[str, Any] = {"engine": "reference", **options}
-    system = System(file, Options(**merged))
+    system = System(file, RunOptions(**merged))
     values = np.random.default_rng(3).normal(size=system.dram.size // 2).astype(np.float16)
     system.dram[:] = values.view(np.uint8)
     return system
@@ -273,7 +273,7 @@ def test_the_same_run_twice_gives_the_same_everything() -> None:
     outputs: list[str] = []
     for _ in range(2):
         out = io.StringIO()
-        system = System(busy_program(), Options(engine="reference"), tracers=[JsonTrace(out)])
+        system = System(busy_program(), RunOptions(engine="reference"), tracers=[JsonTrace(out)])
         system.dram[:] = np.arange(system.dram.size) % 120
         first = system.run()
         text, stats = out.getvalue(), json.dumps(first.stats)
@@ -308,7 +308,7 @@ def test_machines_change_times_but_no_bits() -> None:
         ("noc.hop_cycles", 90),
     ):
         machine = base.machine.with_(**{key: value})
-        system = System(file, Options(engine="reference"), machine=machine)
+        system = System(file, RunOptions(engine="reference"), machine=machine)
         system.dram[:] = filled(file).dram
         result = system.run()
         assert result.reason is StopReason.HALT
@@ -319,7 +319,7 @@ def test_traces_in_three_forms() -> None:
     text, lines, events = io.StringIO(), io.StringIO(), io.StringIO()
     system = System(
         busy_program(),
-        Options(engine="reference"),
+        RunOptions(engine="reference"),
         tracers=[TextTrace(text), JsonTrace(lines), EventTrace(events, 5e8)],
     )
     result = system.run()
@@ -340,7 +340,7 @@ def test_traces_in_three_forms() -> None:
 
 def double() -> MicroProgram:
     """y = x + x, one step."""
-    b = Builder("double")
+    b = MicroBuilder("double")
     x = b.emit("ld.h", imm=3)
     b.emit("st.h", [b.emit("add.h", [x, x])], imm=9)
     return b.build()

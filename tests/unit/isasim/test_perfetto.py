@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from snncc.isasim.observe.perfetto import PerfettoTrace, block, number, varint
-from snncc.isasim.observe.trace_span import Span
-from snncc.isasim.system import Options, System
+from snncc.isasim.observe.trace_span import TraceSpan
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.test_observers import busy_program
 
 schema: Any = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
 
 
-def parsed(runs: int = 1, options: Options | None = None, span: Span | None = None) -> Any:
+def parsed(runs: int = 1, options: RunOptions | None = None, span: TraceSpan | None = None) -> Any:
     out = io.BytesIO()
     system = System(
         busy_program(),
-        options or Options(engine="reference"),
+        options or RunOptions(engine="reference"),
         tracers=[PerfettoTrace(out, 500_000_000, span)],
     )
     system.dram[:] = 0
@@ -120,7 +120,7 @@ def slices(trace: Any) -> list[tuple[int, int, str]]:
 def test_a_span_is_the_part_of_the_whole_trace_in_these_cycles() -> None:
     whole = slices(parsed())
     low, high = 400, 900
-    part = parsed(span=Span(low, high))
+    part = parsed(span=TraceSpan(low, high))
     assert slices(part) == [s for s in whole if s[1] > low and s[0] < high]
     assert 0 < len(slices(part)) < len(whole)
     last = max(end for _, end, _ in slices(part))
@@ -136,7 +136,7 @@ def test_a_span_is_the_part_of_the_whole_trace_in_these_cycles() -> None:
 
 
 def test_a_trace_ends_when_it_has_enough() -> None:
-    span = Span(most=7)
+    span = TraceSpan(most=7)
     assert len(slices(parsed(span=span))) == 7
     assert span.cut is not None
-    assert slices(parsed())[:7] == slices(parsed(span=Span(most=7)))
+    assert slices(parsed())[:7] == slices(parsed(span=TraceSpan(most=7)))

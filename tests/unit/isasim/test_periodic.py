@@ -14,19 +14,19 @@ from snncc.isa.machine.machine import load_machine
 from snncc.isa.program.file import ObjectFile
 from snncc.isa.spec import Inst
 from snncc.isasim.faults import StopReason
-from snncc.isasim.measure.activity import Expected, Recorder, Recording
+from snncc.isasim.measure.activity import ActivityRecorder, Expected, Recording
 from snncc.isasim.schedulers import periodic
-from snncc.isasim.system import Options, Result, System
+from snncc.isasim.system import RunOptions, SimulationResult, System
 from unit.isasim.programs import Asm, program, small
 from unit.isasim.test_closed_forms import LATENCY, ROWS, SPIKES, WEIGHTS, K, N, fetched, streaming
 
 DENSITY = 0.3
 
 
-def ran(file: ObjectFile, extrapolate: bool, **options: Any) -> Result:
+def ran(file: ObjectFile, extrapolate: bool, **options: Any) -> SimulationResult:
     source = options.pop("source", Expected({}, DENSITY))
     merged: dict[str, Any] = {"timeline": True, **options}
-    return System(file, Options(source=source, extrapolate=extrapolate, **merged)).run()
+    return System(file, RunOptions(source=source, extrapolate=extrapolate, **merged)).run()
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def left_out(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def same(file: ObjectFile, **options: Any) -> Result:
+def same(file: ObjectFile, **options: Any) -> SimulationResult:
     """Run both ways; everything must be equal, but for a critical path that was given up."""
     one, other = (ran(file, extrapolate, **options) for extrapolate in (False, True))
     assert (one.reason, one.cycles, one.instructions) == (
@@ -165,8 +165,8 @@ def test_sizes_that_change_and_recordings_are_run(left_out: list[int]) -> None:
     fixed = prepared(160)
     pipeline(fixed, 300)
     file = program(fixed.done(), dram_bytes=1 << 14)
-    recorder = Recorder()
-    System(file, Options(engine="reference", recorder=recorder)).run()
+    recorder = ActivityRecorder()
+    System(file, RunOptions(engine="reference", recorder=recorder)).run()
     same(file, source=Recording(recorder.found))
     assert not left_out
     same(file)

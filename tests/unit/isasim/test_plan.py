@@ -10,13 +10,13 @@ import pytest
 
 from snncc.isa.instructions.encoding import make
 from snncc.isa.machine.machine import Machine, load_machine
-from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.code import MicroBuilder
 from snncc.isa.program.file import ObjectFile
 from snncc.isa.random_programs.programs import random_program
 from snncc.isa.spec import SEED_REGISTER
 from snncc.isasim.faults import StopReason
 from snncc.isasim.replay import plan as plans
-from snncc.isasim.system import Options, Result, System
+from snncc.isasim.system import RunOptions, SimulationResult, System
 from unit.isasim.programs import Asm, program, small
 
 pytest.importorskip("numba")
@@ -31,11 +31,11 @@ MACHINES: list[dict[str, Any]] = [
 
 def both(file: ObjectFile, machine: Machine | None = None, **options: Any) -> list[System]:
     """Return a system with a plan and one without."""
-    choices = (Options(**options), Options(plan=False, **options))
+    choices = (RunOptions(**options), RunOptions(plan=False, **options))
     return [System(file, choice, machine=machine) for choice in choices]
 
 
-def compare(planned: System, plain: System, seed: int = 0) -> Result:
+def compare(planned: System, plain: System, seed: int = 0) -> SimulationResult:
     """Run both and compare everything."""
     result, expected = planned.run(seed), plain.run(seed)
     assert (result.reason, str(result.fault)) == (expected.reason, str(expected.fault))
@@ -46,8 +46,8 @@ def compare(planned: System, plain: System, seed: int = 0) -> Result:
         assert (planned.dram == plain.dram).all()
         for a, b in zip(planned.chip.cores, plain.chip.cores, strict=True):
             assert (a.sram == b.sram).all()
-            assert (a.seq.counts, a.sems, a.seq.registers) == (
-                b.seq.counts, b.sems, b.seq.registers,
+            assert (a.seq.counts, a.semaphores.values, a.seq.registers) == (
+                b.seq.counts, b.semaphores.values, b.seq.registers,
             )  # fmt: skip
     return result
 
@@ -68,7 +68,7 @@ def test_random_programs(seed: int, changes: dict[str, Any], timing: bool) -> No
 
 
 def test_the_seed_of_each_run_is_used() -> None:
-    b = Builder("noise")
+    b = MicroBuilder("noise")
     number = b.emit("const.f", (), 0x3F801000)  # half-way between two binary16 numbers
     b.emit("st.h", (b.emit("srnd", (number, b.emit("rand", (), 0))),), 1)
     asm = Asm()
@@ -130,7 +130,7 @@ def test_no_plan_where_a_run_stops() -> None:
     trap, _ = both(program(asm.done()))
     assert trap.run().reason is StopReason.TRAP
     loop = program((make("loopi", count=100, end=3), make("nop"), make("nop"), make("halt")))
-    limit = System(loop, Options(max_instructions=50))
+    limit = System(loop, RunOptions(max_instructions=50))
     assert limit.run().reason is StopReason.LIMIT
     for system in (trap, limit):
         assert system._plan is None  # pyright: ignore[reportPrivateUsage]

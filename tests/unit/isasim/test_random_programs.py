@@ -7,7 +7,7 @@ import pytest
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.random_programs.programs import random_program
 from snncc.isasim.faults import StopReason
-from snncc.isasim.system import Options, Result, System
+from snncc.isasim.system import RunOptions, SimulationResult, System
 
 WAYS: list[dict[str, Any]] = [
     {"engine": "fast"},
@@ -19,7 +19,7 @@ WAYS: list[dict[str, Any]] = [
 ]
 
 
-def outcome(system: System, result: Result) -> tuple[Any, ...]:
+def outcome(system: System, result: SimulationResult) -> tuple[Any, ...]:
     assert result.reason is StopReason.HALT, result.fault
     assert result.races == (), "\n".join(map(str, result.races))
     tensors = {name: system.read_tensor(name).tobytes() for name in system.tensors}
@@ -32,7 +32,7 @@ def outcome(system: System, result: Result) -> tuple[Any, ...]:
 )
 def test_every_way_gives_the_same_bits(seed: int) -> None:
     file = random_program(seed, load_machine("small"))
-    system = System(file, Options(engine="reference"))
+    system = System(file, RunOptions(engine="reference"))
     result = system.run()
     expected = outcome(system, result)
     assert result.cycles > 0
@@ -43,7 +43,7 @@ def test_every_way_gives_the_same_bits(seed: int) -> None:
         for core in unit["cores"]:
             assert core["busy"] + sum(core["stall"].values()) == result.cycles
     for way in WAYS:
-        other = System(file, Options(**way))
+        other = System(file, RunOptions(**way))
         again = other.run()
         assert outcome(other, again) == expected, way
         if way.get("timing", True):

@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from snncc.isa.microprograms.code import Builder
-from snncc.isasim.engines import FP32, Numerics, Resolved, prepare, select_engine
+from snncc.isa.microprograms.code import MicroBuilder
+from snncc.isasim.engines import FP32, EngineNumerics, Resolved, prepare, select_engine
 from unit.isasim.engine_cases import Maker, Memory, make_mac, make_outer, make_reduction
 
 
@@ -55,7 +55,7 @@ def times(a: float, b: float, to: Rounding) -> float:
 class Scalar:
     """Reads and writes one element at a time."""
 
-    def __init__(self, memory: Memory, numerics: Numerics) -> None:
+    def __init__(self, memory: Memory, numerics: EngineNumerics) -> None:
         self.memory = memory
         self.half = numerics.accumulator == "fp16"
 
@@ -162,7 +162,7 @@ def scalar_reduction(op: Resolved, s: Scalar) -> None:
 @pytest.mark.parametrize("accumulator", ["fp32", "fp16"])
 @pytest.mark.parametrize("mnemonic", ["gacc", "mac", "bmac", "gouter", "outer", "rowred", "colsum"])
 def test_scalar_loops_agree(mnemonic: str, accumulator: str) -> None:
-    numerics = Numerics(accumulator="fp16") if accumulator == "fp16" else FP32
+    numerics = EngineNumerics(accumulator="fp16") if accumulator == "fp16" else FP32
     for seed in range(24):
         m = Maker(seed, special=(0.0, 0.05, 0.5)[seed % 3])
         rows, k, n = m.random.randint(1, 3), m.random.randint(1, 9), m.random.randint(1, 5)
@@ -181,9 +181,9 @@ def test_scalar_loops_agree(mnemonic: str, accumulator: str) -> None:
         assert (memory == expected).all(), (seed, op)
 
 
-def lif() -> Builder:
+def lif() -> MicroBuilder:
     """Leaky integrate and fire with soft reset: v = h - s*theta, h = beta*v + x, s = h >= theta."""
-    b = Builder("lif")
+    b = MicroBuilder("lif")
     v, x = b.emit("state.h", (), 0), b.emit("ld.acc", (), 1)
     theta = b.emit("const.h", (), 0x3C00)
     decayed = b.emit("mul.h", (v, b.emit("const.h", (), 0x3B33)))

@@ -140,7 +140,7 @@ def test_a_semaphore_that_overflows_traps(unit: str, timing: bool) -> None:
     assert (result.fault.kind, result.exit_code) == ("token", 3)
     assert result.fault.where is not None
     assert (result.fault.where.unit, result.fault.where.pc) == (unit, 1)
-    assert system.chip.cores[0].sems[5] == 65_535
+    assert system.chip.cores[0].semaphores.values[5] == 65_535
 
 
 @pytest.mark.parametrize("timing", [True, False])

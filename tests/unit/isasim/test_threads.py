@@ -11,14 +11,14 @@ from snncc.isa.program.file import ObjectFile
 from snncc.isa.random_programs.programs import random_program
 from snncc.isasim.engines.reference.engine import ReferenceEngine
 from snncc.isasim.faults import StopReason
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.programs import Asm, program
 from unit.isasim.test_observers import busy_program, filled
 
 
 def outcome(file: ObjectFile, threads: int, **options: Any) -> tuple[Any, ...]:
     system = filled(file, threads=threads, **options)
-    system._load(system._folder)  # pyright: ignore[reportPrivateUsage]
+    system._image.load("dram", "sram")  # pyright: ignore[reportPrivateUsage]
     assert system.parallel == (threads > 1 and len(file.cores) > 1)
     found: list[Any] = []
     for seed in range(2):
@@ -82,7 +82,7 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(ReferenceEngine, "execute", broken)
     with pytest.raises(RuntimeError, match="a bug"):
-        System(busy_program(), Options(engine="reference", threads=2)).run()
+        System(busy_program(), RunOptions(engine="reference", threads=2)).run()
 
 
 def test_an_interrupt_ends_the_threads() -> None:
@@ -92,7 +92,7 @@ def test_an_interrupt_ends_the_threads() -> None:
         with asm.loop(100000), asm.loop(100000):
             asm.emit("addi", rd=60, ra=60, imm=1)
     file = program({0: first.done(), 1: second.done()})
-    system = System(file, Options(engine="reference", threads=2, max_instructions=1 << 60))
+    system = System(file, RunOptions(engine="reference", threads=2, max_instructions=1 << 60))
 
     def told(*_: object) -> None:
         raise KeyboardInterrupt
@@ -112,6 +112,6 @@ def test_an_interrupt_ends_the_threads() -> None:
 
 
 def test_observers_go_in_order() -> None:
-    system = System(busy_program(), Options(engine="reference", threads=2, check_races=True))
+    system = System(busy_program(), RunOptions(engine="reference", threads=2, check_races=True))
     assert not system.parallel
     assert system.run().reason is StopReason.HALT

@@ -9,15 +9,15 @@ from snncc.isa.machine.machine import load_machine
 from snncc.isa.random_programs.programs import random_program
 from snncc.isasim.engines import select_engine
 from snncc.isasim.engines.base import LANE_MNEMONICS, MNEMONICS
-from snncc.isasim.measure.activity import ActivityError, Expected, Recorder, Recording
+from snncc.isasim.measure.activity import ActivityError, ActivityRecorder, Expected, Recording
 from snncc.isasim.measure.stats import Stats
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from unit.isasim.engine_cases import random_case
 from unit.isasim.test_observers import busy_program, filled
 
 
 def recorded() -> tuple[Stats, bytes]:
-    recorder = Recorder()
+    recorder = ActivityRecorder()
     result = filled(busy_program(), recorder=recorder, timeline=True).run()
     out = io.BytesIO()
     recorder.write(out, "ring")
@@ -27,7 +27,7 @@ def recorded() -> tuple[Stats, bytes]:
 def test_a_recording_gives_the_same_statistics() -> None:
     stats, data = recorded()
     source = Recording.read(data, "ring")
-    system = System(busy_program(), Options(source=source, timeline=True))
+    system = System(busy_program(), RunOptions(source=source, timeline=True))
     for _ in range(2):  # and again
         assert system.run().stats == stats
     assert not system.dram.any()
@@ -42,7 +42,7 @@ def test_a_recording_must_fit() -> None:
             Recording.read(damaged)
     empty = Recording({})
     with pytest.raises(ActivityError, match="runs more often than in the recording"):
-        System(busy_program(), Options(source=empty)).run()
+        System(busy_program(), RunOptions(source=empty)).run()
     with pytest.raises(ActivityError, match="different lengths"):
         Recording.of(np.array([[0, 0, 2]]), np.zeros((1, 6), np.int64))
 
@@ -92,12 +92,12 @@ def test_the_expectation_at_the_counted_density_is_the_count(mnemonic: str) -> N
 @pytest.mark.parametrize("seed", range(12))
 def test_random_programs_take_the_same_time(seed: int) -> None:
     file = random_program(seed, load_machine("small"), windows=bool(seed % 2))
-    recorder = Recorder()
-    full = System(file, Options(engine="reference", recorder=recorder))
+    recorder = ActivityRecorder()
+    full = System(file, RunOptions(engine="reference", recorder=recorder))
     result = full.run()
     if result.exit_code:
         pytest.skip("this program stops")
     out = io.BytesIO()
     recorder.write(out)
-    again = System(file, Options(source=Recording.read(out.getvalue()))).run()
+    again = System(file, RunOptions(source=Recording.read(out.getvalue()))).run()
     assert again.stats == result.stats

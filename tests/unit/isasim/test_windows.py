@@ -9,7 +9,7 @@ import pytest
 
 from snncc.compiler.interp import windows
 from snncc.compiler.interp.numerics import Fp16
-from snncc.isa.numbers import fp16
+from snncc.isa.numbers import accumulators, fp16
 from snncc.isa.window import Window, reduced
 from snncc.isasim.engines import Resolved, check, select_engine
 
@@ -166,7 +166,7 @@ def test_convolutions_have_the_interpreters_bits(name: str, seed: int) -> None:
             )  # fmt: skip
             m.run(Resolved(name, values, (tuple(layer.backward(per_out)),)))
             sums = m.words(*acc, n * image, per_in, "<f4")
-            parts.append(images_of(fp16.writeback(sums), n, layer.size))
+            parts.append(images_of(accumulators.writeback(sums), n, layer.size))
             continue
         if spikes and per_in % 16:
             a, stride = m.put(rows_of(x[:, ins]))
@@ -179,7 +179,7 @@ def test_convolutions_have_the_interpreters_bits(name: str, seed: int) -> None:
             place = m.put(rows_of(g[:, outs]))
             values = (*acc, a, stride, image * stride, *place, n, per_out, 0, 1)
             m.run(Resolved(name, values + (() if spikes else (1,)), (tuple(window),)))
-            sums = fp16.writeback(m.words(*acc, window.depth, per_out, "<f4"))
+            sums = accumulators.writeback(m.words(*acc, window.depth, per_out, "<f4"))
             expected = np.empty((per_out, per_in, window.taps), np.float32)
             tap, channel = reduced(per_in, window.taps)
             expected[:, channel, tap] = sums.T
@@ -191,7 +191,7 @@ def test_convolutions_have_the_interpreters_bits(name: str, seed: int) -> None:
         values = (*acc, a, stride, image * stride, *place, n, per_out, at, 0, 2)
         m.run(Resolved(name, values + (() if spikes else (1, 0)), (tuple(window),)))
         sums = m.words(*acc, n * window.positions, per_out, "<f4")
-        parts.append(images_of(fp16.writeback(sums), n, layer.out))
+        parts.append(images_of(accumulators.writeback(sums), n, layer.out))
     if name == "bmacw":
         result = np.concatenate(parts, axis=1)
         wanted = windows.conv_dx(NUM, g, w, None, layer.attrs, layer.size)
@@ -266,7 +266,7 @@ def test_average_pooling_and_its_gradient(spikes: bool, seed: int) -> None:
     with np.errstate(all="ignore"):  # a window over padding alone has no average
         sums = images_of(m.words(*dst, rows, channels, "<f4"), n, layer.out)
         average = np.asarray(sums / counts, np.float32)
-        assert (fp16.to_bits(fp16.writeback(average)) == fp16.to_bits(wanted)).all()
+        assert (fp16.to_bits(accumulators.writeback(average)) == fp16.to_bits(wanted)).all()
         g = numbers(rng, *wanted.shape)
         share = np.asarray(g / counts, np.float32).view(np.int32)
     m = Memory()

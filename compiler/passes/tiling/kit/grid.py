@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from snncc.compiler.passes.tiling.kit.sizes import ceil_div, share
+from snncc.compiler.passes.tiling.kit.sizes import share
 from snncc.compiler.passes.tiling.kit.task import At, TaskBuilder
 from snncc.isa.machine.machine import Machine
 from snncc.isa.machine.parts import Array
+from snncc.isa.numbers.integers import ceil_div
 
 
 @dataclass(frozen=True)

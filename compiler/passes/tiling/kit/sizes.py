@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from snncc.isa.numbers.integers import ceil_div
+
 INSTRUCTION_CHARGE = 2048
 """Bytes of traffic that one more instruction is worth: keeps tiles from becoming tiny."""
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Return ceil(a / b)."""
-    return -(-a // b)
 
 
 def round_up(value: int, unit: int) -> int:

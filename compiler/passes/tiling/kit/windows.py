@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from snncc.compiler.ir.core import Attribute, Op
 from snncc.compiler.passes.tiling.kit.task import At
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.window import Window
 
 __all__ = ["Band", "Geometry", "Window", "bands", "geometry_of", "transposed"]
@@ -93,7 +94,7 @@ def _one(window: Window, first: int, rows: int) -> tuple[int, Window]:
     reach = (window.k_h - 1) * window.step_h
     low = first * window.mul_h + window.base_h + min(0, reach)
     high = (first + rows - 1) * window.mul_h + window.base_h + max(0, reach)
-    low = max(0, -(-low // window.div_h))
+    low = max(0, ceil_div(low, window.div_h))
     high = min(window.in_h - 1, high // window.div_h)
     if high < low:  # the band sees padding only: give it one row that no tap reaches
         low, high = 0, 0

@@ -16,7 +16,6 @@ from snncc.compiler.passes.tiling.kit.microprogram import write_back_program
 from snncc.compiler.passes.tiling.kit.sizes import (
     INSTRUCTION_CHARGE,
     candidates,
-    ceil_div,
     choose,
     share,
     smallest,
@@ -31,6 +30,7 @@ from snncc.compiler.passes.tiling.kit.windows import (
     window_attr,
 )
 from snncc.compiler.passes.tiling.templates.dispatch import Handler
+from snncc.isa.numbers.integers import ceil_div
 
 
 @dataclass(frozen=True)

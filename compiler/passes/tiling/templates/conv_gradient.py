@@ -8,19 +8,14 @@ from snncc.compiler.ir.core import Op
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.grid import Axis, Grid, deal, deal_parts
 from snncc.compiler.passes.tiling.kit.kernels import BLOCK
-from snncc.compiler.passes.tiling.kit.sizes import (
-    INSTRUCTION_CHARGE,
-    candidates,
-    ceil_div,
-    choose,
-    smallest,
-)
+from snncc.compiler.passes.tiling.kit.sizes import INSTRUCTION_CHARGE, candidates, choose, smallest
 from snncc.compiler.passes.tiling.kit.stacks import Stack, each_band, load_images, pad64, stack_of
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import row_bytes
 from snncc.compiler.passes.tiling.kit.windows import Geometry, band_rows, geometry_of, window_attr
 from snncc.compiler.passes.tiling.templates.dispatch import Handler
 from snncc.compiler.passes.tiling.templates.epilogue import Epilogue
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.window import Window
 
 

@@ -17,6 +17,7 @@ from snncc.compiler.passes.tiling.kit.microprogram import ProgramWriter
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, row_bytes
 from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.numbers.integers import ceil_div
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _copy_rows(
     count = max(1, min(inner.size, limit // piece))
     buffer = b.sram("rows", count * piece)
     if not axes:  # something must be dealt out to cores
-        share = max(1, -(-inner.size // context.cores))
+        share = max(1, ceil_div(inner.size, context.cores))
         count = min(count, share)
 
     def move(source: At, target: At, n: int, width: int) -> None:

@@ -14,7 +14,6 @@ from snncc.compiler.passes.tiling.kit.microprogram import write_back_program
 from snncc.compiler.passes.tiling.kit.sizes import (
     INSTRUCTION_CHARGE,
     candidates,
-    ceil_div,
     choose,
     share,
     smallest,
@@ -22,6 +21,7 @@ from snncc.compiler.passes.tiling.kit.sizes import (
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, row_bytes
 from snncc.compiler.passes.tiling.templates.epilogue import Epilogue
+from snncc.isa.numbers.integers import ceil_div
 
 GRANULE = 16
 

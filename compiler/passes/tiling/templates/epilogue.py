@@ -25,11 +25,11 @@ from snncc.compiler.passes.tiling.kit.microprogram import (
     f32_bits,
     write_back_program,
 )
-from snncc.compiler.passes.tiling.kit.sizes import ceil_div
 from snncc.compiler.passes.tiling.kit.stacks import pad64
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, View
 from snncc.isa.microprograms.code import MicroError
+from snncc.isa.numbers.integers import ceil_div
 
 GRADIENTS = {"phase.linear_dw", "phase.conv_dw"}
 PIECE = 16_384

@@ -9,7 +9,6 @@ from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.sizes import (
     INSTRUCTION_CHARGE,
     candidates,
-    ceil_div,
     choose,
     share,
     smallest,
@@ -18,6 +17,7 @@ from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES, View, row_bytes
 from snncc.compiler.passes.tiling.templates.dense import GRANULE, deals_first
 from snncc.compiler.passes.tiling.templates.fused import Producer, ProducerTask
+from snncc.isa.numbers.integers import ceil_div
 
 FILL = {"f16": 2, "bit": 2, "f32": 4}
 

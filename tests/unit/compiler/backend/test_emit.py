@@ -10,7 +10,7 @@ from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Value, tensor
 from snncc.isa.numbers import fp16
 from snncc.isa.program.file import read, write
-from snncc.isasim.system import Options, System
+from snncc.isasim.system import RunOptions, System
 from whole_stack import compiled, machine
 
 
@@ -28,7 +28,7 @@ def test_the_tensor_table_goes_through_the_file(tmp_path: Path) -> None:
 
 def test_inputs_and_parameters_read_back_what_was_put_in() -> None:
     made = dense(3, 4, 40, 21)
-    system = System(compiled(made.module, machine(2)), Options())
+    system = System(compiled(made.module, machine(2)), RunOptions())
     for name, values in made.inputs.items():
         system.write_tensor(name, values)
         bits = values.dtype == np.bool_
@@ -64,7 +64,7 @@ def test_states_live_from_run_to_run() -> None:
         return [e.one("ew.add", args[0], e.one("ew.const", value=1.0))]
 
     made.store("count", made.region("map", [old], [old.type], more)[0], "state")
-    system = System(compiled(made.module, machine(1)), Options(strict_init=True))
+    system = System(compiled(made.module, machine(1)), RunOptions(strict_init=True))
     for run in range(1, 4):
         assert system.run().fault is None
         assert (system.read_tensor("count") == run).all()

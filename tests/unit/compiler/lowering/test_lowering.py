@@ -9,7 +9,7 @@ from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Value
 from snncc.isa.spec import REGISTERS, STREAMS
-from snncc.isasim.system import Options
+from snncc.isasim.system import RunOptions
 from whole_stack import TILE, check_all, compiled, machine, run_passes, same, simulate
 
 
@@ -56,7 +56,7 @@ def test_any_legal_order_of_units_gives_the_same_bits() -> None:
     expected = evaluate(clone(made.module), "step", made.inputs)
     program = compiled(made.module, machine(3, 2048))
     for seed in range(10):
-        options = Options(engine="fast", timing=False, order_seed=seed)
+        options = RunOptions(engine="fast", timing=False, order_seed=seed)
         same(expected, simulate(program, made.inputs, options), f"order {seed}")
 
 

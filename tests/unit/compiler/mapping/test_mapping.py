@@ -14,7 +14,7 @@ from snncc.compiler.interp.tiled import evaluate_tiled
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Module, Value
-from snncc.isasim.system import Options
+from snncc.isasim.system import RunOptions
 from strategies_networks import Net, random_inputs
 from whole_stack import TILE, compiled, machine, run_passes, same, simulate
 
@@ -80,7 +80,7 @@ def test_a_loop_over_time_stands_between_barriers() -> None:
         assert sum(o.name == "tile.barrier" for o in inside) == len(set(numbers)) > 1
     expected = evaluate(clone(step), "step", inputs)
     program = compiled(step, machine(3, 4096))
-    same(expected, simulate(program, inputs, Options(check_races=True)), "3 cores")
+    same(expected, simulate(program, inputs, RunOptions(check_races=True)), "3 cores")
 
 
 def test_no_core_is_idle_while_there_are_iterations() -> None:
@@ -115,7 +115,7 @@ def test_a_chain_through_shared_rows_is_right_on_every_number_of_cores() -> None
     expected = evaluate(clone(made.module), "step", made.inputs)
     for cores in range(1, 21):
         program = compiled(made.module, machine(cores, 4096))
-        same(expected, simulate(program, made.inputs, Options(check_races=True)), str(cores))
+        same(expected, simulate(program, made.inputs, RunOptions(check_races=True)), str(cores))
 
 
 def test_more_cores_than_iterations() -> None:
@@ -125,4 +125,4 @@ def test_more_cores_than_iterations() -> None:
     assert used < set(range(20))
     program = compiled(made.module, machine(20))
     expected = evaluate(clone(made.module), "step", made.inputs)
-    same(expected, simulate(program, made.inputs, Options(check_races=True)), "20 cores")
+    same(expected, simulate(program, made.inputs, RunOptions(check_races=True)), "20 cores")
