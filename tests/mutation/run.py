@@ -2,42 +2,36 @@
 
     PYTHONPATH=tests python -m mutation.run --seed 1 --count 200 --folder isa --json found.json
 
-A fault is planted in what is imported, not in the tree (``hook/sitecustomize.py``).  Of the tests
-that ``relevant.py`` names, the near ones run first and the others only if those pass; a run ends
-with the first failure.  Both must pass without a fault.  What hangs counts as noticed, and is told.
+A fault is planted in what is imported, not in the tree (``hook/sitecustomize.py``).  The tests
+that ``relevant.py`` finds run by nearness and then by how long they take, until one fails or
+``--budget`` is spent.  All must pass without a fault.  What hangs counts as noticed, and is told.
+With ``--json`` the outcomes are kept and a run that was cut goes on; ``--again`` repeats survivors.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Any, Final
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, TypeAlias
 
 from guards import tree
+from mutation import forked
 from mutation.mutants import Mutant, draw
 from mutation.relevant import relevant
 
 HERE: Final = Path(__file__).resolve().parent
-FOLDERS: Final = {
-    "isa": "isa", "isasim": "isasim", "passes": "compiler/passes",
-    "front end": "compiler/frontend", "cli": "compiler/cli", "driver": "compiler/driver",
-}  # fmt: skip
-COMPILED: Final = (
-    "code_store", "emit", "host_cpu", "kernel_cache", "kernels_*", "lane_code", "lane_fused",
-    "lane_ops",
-)  # fmt: skip
-"""Modules of isasim/engines that decide machine code, which is kept on disk."""
+WHOLE: Final = ("isa", "assembler", "isasim")
+IN_PARTS: Final = "compiler"
+"""The folder whose sub-folders are counted one by one."""
+
+Key: TypeAlias = tuple[str, int, str, str, str]
+"""What tells a mutant from others: file, line, operator, the line before and after."""
 
 
 @dataclass(slots=True)
@@ -55,66 +49,51 @@ class Outcome:
 class Runner:
     """Runs tests, with or without a fault."""
 
-    factor: float = 6.0
+    budget: float
+    """Processor seconds for one mutant: what no test noticed by then, survived."""
+    factor: float = 10.0
     """A run that takes so many times as long as without a fault hangs."""
-    baseline: dict[tuple[str, ...], float] = field(default_factory=dict[tuple[str, ...], float])
+    whole: float = 20.0
+    """Files run together as long as they take no more seconds than this."""
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    """What a test file takes without a fault."""
 
     def verdict(self, mutant: Mutant) -> str:
         """Return killed, hung or survived."""
-        tests = relevant(mutant.file)
-        for group in (tests.near, tests.far):
-            if not group:
-                continue
-            if group not in self.baseline:
-                started = time.monotonic()
-                code = _pytest(group, None, None)
-                if code != 0:
-                    sys.exit(f"without a fault, pytest ends with {code}: {' '.join(group)}")
-                self.baseline[group] = time.monotonic() - started
-            code = _pytest(group, mutant, 60 + self.factor * self.baseline[group])
-            if code is None:
-                return "hung"
+        for files in self._runs(relevant(mutant.file)):
+            limit = 30 + self.factor * sum(self.seconds[f] for f in files)
+            code = forked.run(files, mutant, limit).code
             if code != 0:
-                return "killed"
+                return "hung" if code == forked.HUNG else "killed"
         return "survived"
 
+    def _runs(self, groups: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+        """Return the files in the order to run them, those that run together as one list."""
+        left = self.budget
+        for group in groups:
+            together: list[str] = []
+            for file in sorted(group, key=self._without_fault):
+                cost = self.seconds[file]
+                left -= cost
+                if left < 0:
+                    break
+                if together and cost + sum(self.seconds[f] for f in together) > self.whole:
+                    yield together
+                    together = []
+                together.append(file)
+            if together:
+                yield together
+            if left < 0:
+                return
 
-def _pytest(paths: Sequence[str], mutant: Mutant | None, limit: float | None) -> int | None:
-    """Run tests until the first failure; return the exit code, None after ``limit`` seconds."""
-    command = [
-        *(sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider"),
-        *(str(tree.ROOT / "tests" / path) for path in paths),
-    ]
-    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        environment = dict(os.environ)
-        if mutant is not None:
-            text = Path(folder, "mutant.py")
-            text.write_text(mutant.text, encoding="utf-8")
-            paths = [str(HERE / "hook"), environment.get("PYTHONPATH", "")]
-            environment |= {
-                "MUTANT_FILE": str((tree.ROOT / mutant.file).resolve()),
-                "MUTANT_TEXT": str(text),
-                "PYTHONPATH": os.pathsep.join(p for p in paths if p),
-            }
-            if _is_compiled(mutant.file):
-                environment["NUMBA_CACHE_DIR"] = folder
-        with subprocess.Popen(
-            command, cwd=tree.ROOT, env=environment, start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        ) as run:  # fmt: skip
-            try:
-                return run.wait(limit)
-            except subprocess.TimeoutExpired:
-                return None
-            finally:
-                if run.poll() is None:
-                    os.killpg(run.pid, signal.SIGKILL)
-
-
-def _is_compiled(file: str) -> bool:
-    path = Path(file)
-    inside = path.parent.as_posix() == "isasim/engines"
-    return inside and any(fnmatchcase(path.stem, pattern) for pattern in COMPILED)
+    def _without_fault(self, file: str) -> float:
+        """Measure a test file, once; it must pass."""
+        if file not in self.seconds:
+            code, seconds = forked.run([file])
+            if code not in (0, 5):  # 5: all of its tests are slow
+                sys.exit(f"without a fault, pytest ends with {code}: {file}")
+            self.seconds[file] = seconds
+        return self.seconds[file]
 
 
 def equivalents() -> dict[tuple[str, str, str], str]:
@@ -124,14 +103,15 @@ def equivalents() -> dict[tuple[str, str, str], str]:
     return {(e["file"], e["before"], e["after"]): e["reason"] for e in entries}
 
 
-def chosen(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the source files by folder."""
-    found = {name: tree.files(f"{FOLDERS[name]}/**.py") for name in names}
-    return {
-        name: [f for f in files if not f.endswith("__init__.py")]
-        for name, files in found.items()
-        if files
-    }
+def folders() -> dict[str, list[str]]:
+    """Return the source files by folder; a package's empty ``__init__`` holds no code."""
+    found: dict[str, list[str]] = {}
+    for file in tree.files(*(f"{top}/**.py" for top in (*WHOLE, IN_PARTS))):
+        path = PurePosixPath(file)
+        parts = path.parent.parts
+        if path.name != "__init__.py":
+            found.setdefault("/".join(parts[: 1 + (parts[0] == IN_PARTS)]), []).append(file)
+    return found
 
 
 def score(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -152,12 +132,58 @@ def table(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
     return {**found, "all": score(outcomes)}
 
 
+@dataclass
+class Kept:
+    """The outcomes and the tests' seconds in a file; ``path`` None keeps them in memory only."""
+
+    path: Path | None
+    given: dict[str, int]
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    rows: dict[Key, dict[str, Any]] = field(default_factory=dict[Key, dict[str, Any]])
+
+    def __post_init__(self) -> None:
+        if self.path is None or not self.path.exists():
+            return
+        found = json.loads(self.path.read_text(encoding="utf-8"))
+        self.seconds |= found["seconds of tests"]
+        for row in found["mutants"]:
+            key = (row["file"], row["line"], row["operator"], row["before"], row["after"])
+            self.rows[key] = row
+
+    def add(self, outcomes: Sequence[Outcome], seconds: dict[str, float]) -> None:
+        """Write; what an earlier run found out about other faults stays."""
+        self.seconds |= seconds
+        for o in outcomes:
+            m = o.mutant
+            self.rows[key_of(m)] = {
+                "file": m.file, "line": m.line, "operator": m.operator, "before": m.before,
+                "after": m.after, "folder": o.folder, "verdict": o.verdict,
+                "seconds": o.seconds, "why": o.why,
+            }  # fmt: skip
+        if self.path is None:
+            return
+        found = {
+            **self.given, "scores": table(outcomes), "mutants": list(self.rows.values()),
+            "seconds of tests": self.seconds,
+        }  # fmt: skip
+        new = self.path.with_name(self.path.name + ".new")
+        new.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        new.replace(self.path)
+
+
+def key_of(mutant: Mutant) -> Key:
+    """Return what tells a mutant from others."""
+    return mutant.file, mutant.line, mutant.operator, mutant.before, mutant.after
+
+
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("mutation.run", description="Plant faults, run the tests.")
     parser.add_argument("--seed", type=int, default=1, help="which faults are drawn")
     parser.add_argument("--count", type=int, default=200, help="how many")
-    parser.add_argument("--folder", action="append", choices=FOLDERS, help="only these")
-    parser.add_argument("--json", type=Path, help="write all outcomes there")
+    parser.add_argument("--folder", action="append", choices=folders(), help="only these")
+    parser.add_argument("--budget", type=float, default=120.0, help="seconds of tests per fault")
+    parser.add_argument("--json", type=Path, help="keep the outcomes there, go on from there")
+    parser.add_argument("--again", action="store_true", help="repeat what survived or hung")
     parser.add_argument("--list", action="store_true", help="show the faults, run nothing")
     parser.add_argument("--goal", type=float, default=0.0, help="fail below this score")
     return parser.parse_args(words)
@@ -166,42 +192,33 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """Draw, run, report."""
     given = _arguments(words)
-    files = chosen(given.folder or list(FOLDERS))
-    where = {file: name for name, group in files.items() for file in group}
+    every = folders()
+    where = {f: name for name in given.folder or every for f in every[name]}
     mutants = draw(tree.ROOT, sorted(where), given.seed, given.count)
-    known, runner = equivalents(), Runner()
+    if given.list:
+        for number, mutant in enumerate(mutants, 1):
+            print(f"{number} {mutant}")
+        return 0
+    kept = Kept(given.json, {"seed": given.seed, "count": given.count})
+    known, runner = equivalents(), Runner(given.budget, seconds=dict(kept.seconds))
     outcomes: list[Outcome] = []
     for number, mutant in enumerate(mutants, 1):
-        if given.list:
-            print(f"{number} {mutant}")
-            continue
         started = time.monotonic()
-        why = known.get((mutant.file, mutant.before, mutant.after), "")
-        verdict = "equivalent" if why else runner.verdict(mutant)
+        row = kept.rows.get(key_of(mutant), {})
+        why = known.get((PurePosixPath(mutant.file).name, mutant.before, mutant.after), "")
+        verdict = "equivalent" if why else row.get("verdict", "")
+        if not verdict or (
+            verdict in ("survived", "hung", "equivalent") and not why and given.again
+        ):
+            verdict = runner.verdict(mutant)
         seconds = round(time.monotonic() - started, 1)
         outcomes.append(Outcome(mutant, where[mutant.file], verdict, seconds, why))
         print(f"{number}/{len(mutants)} {verdict} {seconds} s  {mutant}", flush=True)
-        if given.json:
-            _write(given.json, given, outcomes)
-    if given.list:
-        return 0
+        kept.add(outcomes, runner.seconds)
     scores = table(outcomes)
     for name, counts in scores.items():
-        print(f"{name:10} " + "  ".join(f"{key} {value}" for key, value in counts.items()))
+        print(f"{name:20} " + "  ".join(f"{key} {value}" for key, value in counts.items()))
     return int((scores["all"]["score"] or 0.0) < given.goal)
-
-
-def _write(path: Path, given: argparse.Namespace, outcomes: Sequence[Outcome]) -> None:
-    rows = [
-        {
-            "file": o.mutant.file, "line": o.mutant.line, "operator": o.mutant.operator,
-            "before": o.mutant.before, "after": o.mutant.after, "folder": o.folder,
-            "verdict": o.verdict, "seconds": o.seconds, "why": o.why,
-        }
-        for o in outcomes
-    ]  # fmt: skip
-    found = {"seed": given.seed, "count": given.count, "scores": table(outcomes), "mutants": rows}
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,125 @@
+"""Runs tests, with or without a fault, in a copy of this process that has the libraries imported.
+
+Starting Python, pytest, numpy, numba and onnx takes longer than most tests; a forked process has
+them.  Nothing of snncc may be imported here: a copy must import the fault.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import runpy
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from guards import tree
+from mutation.mutants import Mutant
+
+HOOK: Final = Path(__file__).resolve().parent / "hook"
+LIBRARIES: Final = (
+    "numpy", "numba", "llvmlite.binding", "networkx", "lark", "click.testing", "rich.console",
+    "onnx", "onnxruntime", "h5py", "nir", "hypothesis.strategies", "sklearn.datasets",
+)  # fmt: skip
+COMPILED: Final = (
+    "code_store", "emit", "host_cpu", "kernel_cache", "kernels_*", "lane_code", "lane_fused",
+    "lane_ops",
+)  # fmt: skip
+"""Modules of isasim that decide machine code, which is kept on disk: these get an empty cache."""
+
+HUNG: Final = -1
+
+
+class Ended(NamedTuple):
+    """Pytest's exit code, or HUNG, and the processor time that it took."""
+
+    code: int
+    seconds: float
+
+
+def run(files: Sequence[str], mutant: Mutant | None = None, limit: float | None = None) -> Ended:
+    """Run test files until the first failure; ``limit`` is in seconds by the clock."""
+    _import_libraries()
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            _in_the_copy(files, mutant, Path(folder))
+        return _wait(child, limit)
+
+
+def is_compiled(file: str) -> bool:
+    """Return whether a fault in this file may change machine code."""
+    path = PurePosixPath(file)
+    inside = path.parts[0] == "isasim"
+    return inside and any(fnmatchcase(path.stem, pattern) for pattern in COMPILED)
+
+
+def _import_libraries() -> None:
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    mine = [name for name in sys.modules if name.startswith("snncc.")]
+    assert not mine, mine
+
+
+def _in_the_copy(files: Sequence[str], mutant: Mutant | None, folder: Path) -> None:
+    """Run pytest in a session of its own, then end."""
+    code = 70
+    try:
+        os.setsid()
+        quiet = os.open(os.environ.get("MUTANT_LOG", os.devnull), os.O_WRONLY | os.O_CREAT)
+        for stream in (1, 2):
+            os.dup2(quiet, stream)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(tree.ROOT)
+        if mutant is not None:
+            _plant(mutant, folder)
+        options = ("-q", "-x", "-m", "not slow", "-p", "no:cacheprovider")
+        code = int(pytest.main([*options, *(str(tree.ROOT / file) for file in files)]))
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def _plant(mutant: Mutant, folder: Path) -> None:
+    """Let this process and those that it starts import the fault."""
+    text = folder / "mutant.py"
+    text.write_text(mutant.text, encoding="utf-8")
+    paths = [str(HOOK), os.environ.get("PYTHONPATH", "")]
+    os.environ |= {
+        "MUTANT_FILE": str((tree.ROOT / mutant.file).resolve()),
+        "MUTANT_TEXT": str(text),
+        "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+    }
+    if is_compiled(mutant.file):
+        os.environ["NUMBA_CACHE_DIR"] = str(folder)
+        settings: Any = importlib.import_module("numba.core.config")
+        settings.reload_config()
+    runpy.run_path(str(HOOK / "sitecustomize.py"))
+
+
+def _wait(child: int, limit: float | None) -> Ended:
+    """Wait for a process; end it and all that it started."""
+    started = time.monotonic()
+    try:
+        while True:
+            done, status, used = os.wait4(child, os.WNOHANG)
+            if done:
+                return Ended(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime)
+            if limit is not None and time.monotonic() - started > limit:
+                os.killpg(child, signal.SIGKILL)
+                _, _, used = os.wait4(child, 0)
+                return Ended(HUNG, used.ru_utime + used.ru_stime)
+            time.sleep(0.05)
+    finally:
+        try:
+            os.killpg(child, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
