@@ -55,45 +55,58 @@ class Runner:
     """A run that takes so many times as long as without a fault hangs."""
     whole: float = 20.0
     """Files run together as long as they take no more seconds than this."""
+    guess: float = 10.0
+    """What a test file is thought to take that has not run yet."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """What a test file takes without a fault."""
+    """What a test file takes that passed, without a fault or with one that it does not notice."""
 
     def verdict(self, mutant: Mutant) -> str:
         """Return killed, hung or survived."""
         for files in self._runs(relevant(mutant.file)):
-            limit = 30 + self.factor * sum(self.seconds[f] for f in files)
-            code = forked.run(files, mutant, limit).code
+            code = self._one_run(files, mutant)
             if code != 0:
                 return "hung" if code == forked.HUNG else "killed"
         return "survived"
+
+    def _one_run(self, files: Sequence[str], mutant: Mutant) -> int:
+        """Return the exit code of files that passed before, or of one that has not run yet."""
+        limit = 30 + self.factor * sum(self._cost(f) for f in files)
+        code, seconds = forked.run(files, mutant, limit)
+        if files[0] in self.seconds:
+            return code
+        if code == 0:
+            self.seconds[files[0]] = seconds
+            return 0
+        without = forked.run(files)
+        if without.code != 0:
+            sys.exit(f"without a fault, pytest ends with {without.code}: {files[0]}")
+        self.seconds[files[0]] = without.seconds
+        if code == forked.HUNG and self._cost(files[0]) > self.guess:
+            return self._one_run(files, mutant)
+        return code
 
     def _runs(self, groups: Sequence[Sequence[str]]) -> Iterator[list[str]]:
         """Return the files in the order to run them, those that run together as one list."""
         left = self.budget
         for group in groups:
             together: list[str] = []
-            for file in sorted(group, key=self._without_fault):
-                cost = self.seconds[file]
-                left -= cost
-                if left < 0:
+            for file in sorted(group, key=self._cost):
+                if left <= self._cost(file):
                     break
-                if together and cost + sum(self.seconds[f] for f in together) > self.whole:
+                if file not in self.seconds:
+                    yield [file]
+                    left -= self._cost(file)
+                    continue
+                left -= self._cost(file)
+                if together and sum(map(self._cost, [*together, file])) > self.whole:
                     yield together
                     together = []
                 together.append(file)
             if together:
                 yield together
-            if left < 0:
-                return
 
-    def _without_fault(self, file: str) -> float:
-        """Measure a test file, once; it must pass."""
-        if file not in self.seconds:
-            code, seconds = forked.run([file])
-            if code not in (0, 5):  # 5: all of its tests are slow
-                sys.exit(f"without a fault, pytest ends with {code}: {file}")
-            self.seconds[file] = seconds
-        return self.seconds[file]
+    def _cost(self, file: str) -> float:
+        return self.seconds.get(file, self.guess)
 
 
 def equivalents() -> dict[tuple[str, str, str], str]:
