@@ -38,10 +38,28 @@ HUNG: Final = -1
 
 
 class Ended(NamedTuple):
-    """Pytest's exit code, or HUNG, and the processor time that it took."""
+    """Pytest's exit code, or HUNG; the processor time that it took; the first test that failed."""
 
     code: int
     seconds: float
+    by: str = ""
+
+
+class FirstFailure:
+    """A plugin of pytest that writes down which test failed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Pytest ends with the first failure, so there is one."""
+        if report.failed:
+            self.path.write_text(report.nodeid, encoding="utf-8")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that cannot be imported fails as well."""
+        if report.failed:
+            self.path.write_text(report.nodeid, encoding="utf-8")
 
 
 def run(files: Sequence[str], mutant: Mutant | None = None, limit: float | None = None) -> Ended:
@@ -52,7 +70,8 @@ def run(files: Sequence[str], mutant: Mutant | None = None, limit: float | None 
         child = os.fork()
         if child == 0:
             _in_the_copy(files, mutant, Path(folder))
-        return _wait(child, limit)
+        ended, by = _wait(child, limit), Path(folder, "failed")
+        return ended._replace(by=by.read_text(encoding="utf-8") if by.exists() else "")
 
 
 def is_compiled(file: str) -> bool:
@@ -82,7 +101,8 @@ def _in_the_copy(files: Sequence[str], mutant: Mutant | None, folder: Path) -> N
         if mutant is not None:
             _plant(mutant, folder)
         options = ("-q", "-x", "-m", "not slow", "-p", "no:cacheprovider")
-        code = int(pytest.main([*options, *(str(tree.ROOT / file) for file in files)]))
+        paths = (str(tree.ROOT / file) for file in files)
+        code = int(pytest.main([*options, *paths], plugins=[FirstFailure(folder / "failed")]))
         code = 0 if code == pytest.ExitCode.NO_TESTS_COLLECTED else code  # all of them are slow
     finally:
         sys.stdout.flush()

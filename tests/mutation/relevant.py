@@ -40,7 +40,7 @@ OF_THE_TREE: Final = (
 
 _SOURCES: Final = ("isa", "assembler", "isasim", "compiler")
 _WORD: Final = re.compile(r"[a-z0-9]{4,}")
-_MODULE: Final = re.compile(r"snncc(\.\w+)+")
+_QUOTED: Final = re.compile(r"""["'](snncc(?:\.\w+)+)["']""")
 _TOO_MANY: Final = 12
 """A module that so many others import tells nothing about who runs it."""
 
@@ -95,37 +95,51 @@ def _mirror(file: str) -> list[str]:
     return []
 
 
-def _words(file: str) -> set[str]:
+@cache
+def _words(file: str) -> frozenset[str]:
     """Return the words of a file's name, without the endings that a test's name may differ in."""
-    return {w[:4] for w in _WORD.findall(PurePosixPath(file).stem)} - {"test"}
+    return frozenset(w[:4] for w in _WORD.findall(PurePosixPath(file).stem)) - {"test"}
 
 
 @cache
 def _imports(file: str) -> frozenset[str]:
     """Return the modules that a file names: in imports, and as text that is a module's name."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse((tree.ROOT / file).read_text(encoding="utf-8"))):
+    text = (tree.ROOT / file).read_text(encoding="utf-8")
+    found = set(_QUOTED.findall(text))
+    for node in _statements(ast.parse(text)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found.update(m.group() for m in [_MODULE.fullmatch(node.value)] if m)
     return frozenset(found)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """Return the statements in a node, those inside others as well; not the expressions."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        inner: list[ast.AST] = getattr(node, name, [])
+        for each in inner if isinstance(inner, list) else []:
+            if isinstance(each, ast.stmt):
+                yield each
+            yield from _statements(each)
+
+
+@cache
+def _helpers() -> dict[str, str]:
+    """Return the files of the tests by the name under which they are imported."""
+    files = tree.files("tests/**.py")
+    return {module_of(f): f for f in files if not f.startswith("tests/mutation/")}
 
 
 @cache
 def _reach(file: str) -> frozenset[str]:
     """Return the modules that a test names, or a helper of the tests that it imports."""
-    helpers = {
-        module_of(f): f for f in tree.files("tests/**.py") if not f.startswith("tests/mutation/")
-    }
     todo, seen, found = [file], {file}, set[str]()
     while todo:
         names = _imports(todo.pop())
         found |= names
-        for helper in {helpers[n] for n in names if n in helpers} - seen:
+        for helper in {_helpers()[n] for n in names if n in _helpers()} - seen:
             seen.add(helper)
             todo.append(helper)
     return frozenset(found)

@@ -15,6 +15,7 @@ import json
 import sys
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -43,6 +44,8 @@ class Outcome:
     verdict: str
     seconds: float = 0.0
     why: str = ""
+    by: str = ""
+    """The test that noticed it."""
 
 
 @dataclass
@@ -55,23 +58,29 @@ class Runner:
     """A run that takes so many times as long as without a fault hangs."""
     whole: float = 20.0
     """Files run together as long as they take no more seconds than this."""
-    guess: float = 10.0
+    guess: float = 4.0
     """What a test file is thought to take that has not run yet."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """What a test file takes that passed, without a fault or with one that it does not notice."""
+    noticed: Counter[str] = field(default_factory=Counter[str])
+    """How many faults a test file noticed: what notices much runs earlier."""
+    by: str = ""
+    """The test that noticed the last fault."""
 
     def verdict(self, mutant: Mutant) -> str:
         """Return killed, hung or survived."""
         for files in self._runs(relevant(mutant.file)):
             code = self._one_run(files, mutant)
             if code != 0:
+                if self.by:
+                    self.noticed[self.by.partition("::")[0]] += 1
                 return "hung" if code == forked.HUNG else "killed"
         return "survived"
 
     def _one_run(self, files: Sequence[str], mutant: Mutant) -> int:
         """Return the exit code of files that passed before, or of one that has not run yet."""
         limit = 30 + self.factor * sum(self._cost(f) for f in files)
-        code, seconds = forked.run(files, mutant, limit)
+        code, seconds, self.by = forked.run(files, mutant, limit)
         if files[0] in self.seconds:
             return code
         if code == 0:
@@ -90,9 +99,9 @@ class Runner:
         left = self.budget
         for group in groups:
             together: list[str] = []
-            for file in sorted(group, key=self._cost):
+            for file in sorted(group, key=self._order):
                 if left <= self._cost(file):
-                    break
+                    continue
                 if file not in self.seconds:
                     yield [file]
                     left -= self._cost(file)
@@ -104,6 +113,9 @@ class Runner:
                 together.append(file)
             if together:
                 yield together
+
+    def _order(self, file: str) -> float:
+        return self._cost(file) / (1 + self.noticed[file])
 
     def _cost(self, file: str) -> float:
         return self.seconds.get(file, self.guess)
@@ -171,7 +183,7 @@ class Kept:
             self.rows[key_of(m)] = {
                 "file": m.file, "line": m.line, "operator": m.operator, "before": m.before,
                 "after": m.after, "folder": o.folder, "verdict": o.verdict,
-                "seconds": o.seconds, "why": o.why,
+                "seconds": o.seconds, "why": o.why, "by": o.by,
             }  # fmt: skip
         if self.path is None:
             return
@@ -214,19 +226,23 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     kept = Kept(given.json, {"seed": given.seed, "count": given.count})
     known, runner = equivalents(), Runner(given.budget, seconds=dict(kept.seconds))
+    runner.noticed.update(
+        row["by"].partition("::")[0] for row in kept.rows.values() if row.get("by")
+    )
     outcomes: list[Outcome] = []
     for number, mutant in enumerate(mutants, 1):
         started = time.monotonic()
         row = kept.rows.get(key_of(mutant), {})
         why = known.get((PurePosixPath(mutant.file).name, mutant.before, mutant.after), "")
-        verdict = "equivalent" if why else row.get("verdict", "")
-        if not verdict or (
-            verdict in ("survived", "hung", "equivalent") and not why and given.again
-        ):
-            verdict = runner.verdict(mutant)
-        seconds = round(time.monotonic() - started, 1)
-        outcomes.append(Outcome(mutant, where[mutant.file], verdict, seconds, why))
-        print(f"{number}/{len(mutants)} {verdict} {seconds} s  {mutant}", flush=True)
+        verdict, by, seconds = row.get("verdict", ""), row.get("by", ""), row.get("seconds", 0.0)
+        repeat = verdict == "equivalent" or (given.again and verdict in ("survived", "hung"))
+        if why:
+            verdict, by = "equivalent", ""
+        elif not verdict or repeat:
+            verdict, by = runner.verdict(mutant), runner.by
+            seconds = round(time.monotonic() - started, 1)
+        outcomes.append(Outcome(mutant, where[mutant.file], verdict, seconds, why, by))
+        print(f"{number}/{len(mutants)} {verdict} {seconds} s {by} {mutant}", flush=True)
         kept.add(outcomes, runner.seconds)
     scores = table(outcomes)
     for name, counts in scores.items():

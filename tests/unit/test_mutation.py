@@ -147,11 +147,13 @@ import json
 from guards import tree
 from mutation import forked
 from mutation.mutants import Mutant
+forked.LIBRARIES = ("numpy",)
 text = (tree.ROOT / "isa/text.py").read_text(encoding="utf-8")
 def ends(added, test):
     planted = Mutant("isa/text.py", "", (1, 0), 1, "", "", text + added)
     file = {str(tmp_path / "test_planted.py")!r}
-    return forked.run([file + test], planted, 30 if "WAITS" not in added else 3).code
+    ended = forked.run([file + test], planted, 60 if "WAITS" not in added else 4)
+    return ended.code, ended.by.rpartition("::")[2]
 print(json.dumps([
     ends("", ""), ends("PLANTED = 1", ""), ends("PLANTED = 1", "::test_in_a_process"),
     ends("WAITS = 1", ""),
@@ -161,7 +163,9 @@ print(json.dumps([
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONPATH": str(tree.ROOT / "tests")},
     )  # fmt: skip
-    assert json.loads(done.stdout) == [0, 1, 1, forked.HUNG]
+    assert json.loads(done.stdout) == [
+        [0, ""], [1, "test_here"], [1, "test_in_a_process"], [forked.HUNG, ""],
+    ]  # fmt: skip
 
 
 def test_quick_tests_run_first_and_the_budget_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,17 +176,45 @@ def test_quick_tests_run_first_and_the_budget_ends_it(monkeypatch: pytest.Monkey
     def run(files: list[str], planted: Mutant | None, limit: float) -> forked.Ended:
         assert limit > sum(took[f] for f in files)
         ran.append(files)
-        return forked.Ended(int(noticed_by in files), 0.0)
+        return forked.Ended(int(noticed_by in files), 0.0, f"{noticed_by}::test")
 
     monkeypatch.setattr(forked, "run", run)
     monkeypatch.setattr("mutation.run.relevant", lambda _file: [["a", "b", "c"], ["d", "e"], ["f"]])
     runner = Runner(budget=20.0, whole=5.0, seconds=took)
     assert runner.verdict(mutant("isa/a.py")) == "survived"
-    assert ran == [["b", "c"], ["a"], ["d"]]  # 2 + 3, then 9, then 1 of 20; 50 is too much
+    assert ran == [["b", "c"], ["a"], ["d"], ["f"]]  # 2 + 3, then 9, 1, 1 of 20; 50 is too much
     ran.clear()
     noticed_by = "a"
     assert runner.verdict(mutant("isa/a.py")) == "killed"
     assert ran == [["b", "c"], ["a"]]
+    assert runner.by == "a::test"
+    ran.clear()
+    runner.noticed["a"] = 8  # as if it took 1
+    assert runner.verdict(mutant("isa/a.py")) == "killed"
+    assert ran[0] == ["a"]
+
+
+def test_what_has_not_run_yet_must_pass_without_the_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[str, bool]] = []
+    broken = ""
+
+    def run(files: list[str], planted: Mutant | None = None, limit: float = 0.0) -> forked.Ended:
+        (file,) = files
+        ran.append((file, planted is not None))
+        return forked.Ended(int(file == broken or (file == "b" and planted is not None)), 4.0)
+
+    monkeypatch.setattr(forked, "run", run)
+    monkeypatch.setattr("mutation.run.relevant", lambda _file: [["a"], ["b"]])
+    runner = Runner(budget=20.0)
+    assert runner.verdict(mutant("isa/a.py")) == "killed"
+    assert ran == [("a", True), ("b", True), ("b", False)]
+    assert runner.seconds == {"a": 4.0, "b": 4.0}
+    ran.clear()
+    assert runner.verdict(mutant("isa/b.py")) == "killed"
+    assert ran == [("a", True), ("b", True)]  # once is enough
+    broken = "a"
+    with pytest.raises(SystemExit, match=r"without a fault, pytest ends with 1: a"):
+        Runner(budget=20.0).verdict(mutant("isa/b.py"))
 
 
 def test_a_cut_run_goes_on(tmp_path: Path) -> None:
