@@ -22,6 +22,8 @@ import pytest
 
 from guards import tree
 from mutation.mutants import Mutant
+from mutation.reached import Recorder
+from mutation.relevant import SOURCES
 
 HOOK: Final = Path(__file__).resolve().parent / "hook"
 LIBRARIES: Final = (
@@ -62,14 +64,25 @@ class FirstFailure:
             self.path.write_text(report.nodeid, encoding="utf-8")
 
 
-def run(files: Sequence[str], mutant: Mutant | None = None, limit: float | None = None) -> Ended:
-    """Run test files until the first failure; ``limit`` is in seconds by the clock."""
+def run(
+    tests: Sequence[str],
+    mutant: Mutant | None = None,
+    limit: float | None = None,
+    result: Path | None = None,
+    most: float = 30.0,
+) -> Ended:
+    """Run files or single tests until the first failure; ``limit`` is in seconds by the clock.
+
+    ``result``: where to write which functions each test calls, of the tests that a file can run
+    in ``most`` seconds.
+    """
     _import_libraries()
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
-            _in_the_copy(files, mutant, Path(folder))
+            recorder = Recorder(Path(folder, "notes"), result, most) if result else None
+            _in_the_copy(tests, mutant, Path(folder), recorder)
         ended, by = _wait(child, limit), Path(folder, "failed")
         return ended._replace(by=by.read_text(encoding="utf-8") if by.exists() else "")
 
@@ -88,7 +101,9 @@ def _import_libraries() -> None:
     assert not mine, mine
 
 
-def _in_the_copy(files: Sequence[str], mutant: Mutant | None, folder: Path) -> None:
+def _in_the_copy(
+    tests: Sequence[str], mutant: Mutant | None, folder: Path, recorder: Recorder | None
+) -> None:
     """Run pytest in a session of its own, then end."""
     code = 70
     try:
@@ -98,11 +113,19 @@ def _in_the_copy(files: Sequence[str], mutant: Mutant | None, folder: Path) -> N
             os.dup2(quiet, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(tree.ROOT)
+        plugins: list[object] = [FirstFailure(folder / "failed")]
         if mutant is not None:
             _plant(mutant, folder)
+        if recorder is not None:
+            _note(recorder.notes)
+            plugins.append(recorder)
+        if mutant is not None or recorder is not None:
+            paths = [str(HOOK), os.environ.get("PYTHONPATH", "")]
+            os.environ["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
+            runpy.run_path(str(HOOK / "sitecustomize.py"))
         options = ("-q", "-x", "-m", "not slow", "-p", "no:cacheprovider")
-        paths = (str(tree.ROOT / file) for file in files)
-        code = int(pytest.main([*options, *paths], plugins=[FirstFailure(folder / "failed")]))
+        places = (str(tree.ROOT / test) for test in tests)
+        code = int(pytest.main([*options, *places], plugins=plugins))
         code = 0 if code == pytest.ExitCode.NO_TESTS_COLLECTED else code  # all of them are slow
     finally:
         sys.stdout.flush()
@@ -113,17 +136,23 @@ def _plant(mutant: Mutant, folder: Path) -> None:
     """Let this process and those that it starts import the fault."""
     text = folder / "mutant.py"
     text.write_text(mutant.text, encoding="utf-8")
-    paths = [str(HOOK), os.environ.get("PYTHONPATH", "")]
-    os.environ |= {
-        "MUTANT_FILE": str((tree.ROOT / mutant.file).resolve()),
-        "MUTANT_TEXT": str(text),
-        "PYTHONPATH": os.pathsep.join(p for p in paths if p),
-    }
+    os.environ["MUTANT_FILE"] = str((tree.ROOT / mutant.file).resolve())
+    os.environ["MUTANT_TEXT"] = str(text)
     if is_compiled(mutant.file):
         os.environ["NUMBA_CACHE_DIR"] = str(folder)
         settings: Any = importlib.import_module("numba.core.config")
         settings.reload_config()
-    runpy.run_path(str(HOOK / "sitecustomize.py"))
+
+
+def _note(notes: Path) -> None:
+    """Let this process and those that it starts note which functions are called."""
+    notes.mkdir()
+    sources = tree.files(*(f"{top}/**.py" for top in SOURCES))
+    os.environ["REACHED_FOLDER"] = str(notes)
+    os.environ["REACHED_SOURCES"] = os.pathsep.join(f"{tree.ROOT / top}/" for top in SOURCES)
+    os.environ["REACHED_EXCEPT"] = os.pathsep.join(
+        str(tree.ROOT / file) for file in sources if is_compiled(file)
+    )
 
 
 def _wait(child: int, limit: float | None) -> Ended:

@@ -38,7 +38,7 @@ OF_THE_TREE: Final = (
 )  # fmt: skip
 """These read source files, or the runner: no planted fault reaches them."""
 
-_SOURCES: Final = ("isa", "assembler", "isasim", "compiler")
+SOURCES: Final = ("isa", "assembler", "isasim", "compiler")
 _WORD: Final = re.compile(r"[a-z0-9]{4,}")
 _QUOTED: Final = re.compile(r"""["'](snncc(?:\.\w+)+)["']""")
 _TOO_MANY: Final = 12
@@ -149,7 +149,7 @@ def _reach(file: str) -> frozenset[str]:
 def _importers() -> dict[str, frozenset[str]]:
     """Return for every source module the source modules that import it."""
     found: dict[str, set[str]] = {}
-    for file in tree.files(*(f"{folder}/**.py" for folder in _SOURCES)):
+    for file in tree.files(*(f"{folder}/**.py" for folder in SOURCES)):
         for name in _imports(file):
             found.setdefault(name, set()).add(module_of(file))
     return {name: frozenset(modules) for name, modules in found.items()}

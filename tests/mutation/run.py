@@ -2,10 +2,12 @@
 
     PYTHONPATH=tests python -m mutation.run --seed 1 --count 200 --folder isa --json found.json
 
-A fault is planted in what is imported, not in the tree (``hook/sitecustomize.py``).  The tests
-that ``relevant.py`` finds run by nearness and then by how long they take, until one fails or
-``--budget`` is spent.  All must pass without a fault.  What hangs counts as noticed, and is told.
-With ``--json`` the outcomes are kept and a run that was cut goes on; ``--again`` repeats survivors.
+A fault is planted in what is imported, not in the tree (``hook/sitecustomize.py``).  First all
+tests run without a fault, and it is noted which functions each calls; ``--reached`` keeps that, and
+later only changed test files run again.  Of the tests that call the function that a fault is in,
+the near, quick and various ones run first (``relevant.py`` says what is near), until one fails or
+``--budget`` is spent.  What hangs counts as noticed, and is told.  With ``--json`` the outcomes are
+kept and a run that was cut goes on; ``--again`` repeats what survived.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
 import tomllib
 from collections import Counter
@@ -24,10 +27,15 @@ from typing import Any, Final, TypeAlias
 from guards import tree
 from mutation import forked
 from mutation.mutants import Mutant, draw
-from mutation.relevant import relevant
+from mutation.reached import Reached, file_of
+from mutation.relevant import OF_THE_TREE, relevant, test_files
 
 HERE: Final = Path(__file__).resolve().parent
 WHOLE: Final = ("isa", "assembler", "isasim")
+TOGETHER: Final = 8
+"""Test files that are noted in one process."""
+TOGETHER_LIMITS: Final = ((3.0, 4), (10.0, 12), (30.0, 30))
+"""Seconds and files of the first tests that run together, of the next, of all others."""
 IN_PARTS: Final = "compiler"
 """The folder whose sub-folders are counted one by one."""
 
@@ -52,73 +60,81 @@ class Outcome:
 class Runner:
     """Runs tests, with or without a fault."""
 
+    reached: Reached
     budget: float
     """Processor seconds for one mutant: what no test noticed by then, survived."""
+    most: float = 30.0
+    """Seconds after which the rest of a test file is not noted, and never run."""
     factor: float = 10.0
     """A run that takes so many times as long as without a fault hangs."""
-    whole: float = 20.0
-    """Files run together as long as they take no more seconds than this."""
-    guess: float = 4.0
-    """What a test file is thought to take that has not run yet."""
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """What a test file takes that passed, without a fault or with one that it does not notice."""
     noticed: Counter[str] = field(default_factory=Counter[str])
     """How many faults a test file noticed: what notices much runs earlier."""
     by: str = ""
     """The test that noticed the last fault."""
 
+    def record(self) -> None:
+        """Run all test files that are new or changed, without a fault: they must pass."""
+        files = [f for f in test_files() if f not in {*self.reached.tests, *OF_THE_TREE}]
+        files.sort(key=lambda f: not f.startswith("tests/unit/"))
+        for at in range(0, len(files), TOGETHER):
+            some = files[at : at + TOGETHER]
+            with tempfile.TemporaryDirectory() as folder:
+                result = Path(folder, "reached.json")
+                ended = forked.run(some, result=result, most=self.most)
+                if ended.code != 0:
+                    sys.exit(f"without a fault, this ends with {ended.code}: {ended.by or some}")
+                self.reached.add(some, result)
+            print(f"{at + len(some)}/{len(files)} test files noted", flush=True)
+
     def verdict(self, mutant: Mutant) -> str:
         """Return killed, hung or survived."""
-        for files in self._runs(relevant(mutant.file)):
-            code = self._one_run(files, mutant)
+        for tests in self.runs(mutant):
+            limit = 30 + self.factor * sum(map(self._seconds, tests))
+            code, _, self.by = forked.run(tests, mutant, limit)
             if code != 0:
                 if self.by:
-                    self.noticed[self.by.partition("::")[0]] += 1
+                    self.noticed[file_of(self.by)] += 1
                 return "hung" if code == forked.HUNG else "killed"
         return "survived"
 
-    def _one_run(self, files: Sequence[str], mutant: Mutant) -> int:
-        """Return the exit code of files that passed before, or of one that has not run yet."""
-        limit = 30 + self.factor * sum(self._cost(f) for f in files)
-        code, seconds, self.by = forked.run(files, mutant, limit)
-        if files[0] in self.seconds:
-            return code
-        if code == 0:
-            self.seconds[files[0]] = seconds
-            return 0
-        without = forked.run(files)
-        if without.code != 0:
-            sys.exit(f"without a fault, pytest ends with {without.code}: {files[0]}")
-        self.seconds[files[0]] = without.seconds
-        if code == forked.HUNG and self._cost(files[0]) > self.guess:
-            return self._one_run(files, mutant)
-        return code
-
-    def _runs(self, groups: Sequence[Sequence[str]]) -> Iterator[list[str]]:
-        """Return the files in the order to run them, those that run together as one list."""
-        left = self.budget
-        for group in groups:
-            together: list[str] = []
-            for file in sorted(group, key=self._order):
-                if left <= self._cost(file):
-                    continue
-                if file not in self.seconds:
-                    yield [file]
-                    left -= self._cost(file)
-                    continue
-                left -= self._cost(file)
-                if together and sum(map(self._cost, [*together, file])) > self.whole:
-                    yield together
-                    together = []
-                together.append(file)
-            if together:
+    def runs(self, mutant: Mutant) -> Iterator[list[str]]:
+        """Return the tests in the order to run them, those that run together as one list."""
+        left, together, limits = self.budget, list[str](), iter(TOGETHER_LIMITS)
+        seconds, files = next(limits)
+        for test in self._ordered(mutant):
+            left -= self._seconds(test)
+            if left < 0:
+                break
+            together.append(test)
+            if (
+                sum(map(self._seconds, together)) > seconds
+                or len(set(map(file_of, together))) > files
+            ):
                 yield together
+                together = []
+                seconds, files = next(limits, (seconds, files))
+        if together:
+            yield together
 
-    def _order(self, file: str) -> float:
-        return self._cost(file) / (1 + self.noticed[file])
+    def _ordered(self, mutant: Mutant) -> list[str]:
+        """Return the tests that may notice a fault: near, quick and various ones first."""
+        groups = relevant(mutant.file)
+        rank = {file: i for i, group in enumerate(groups) for file in group}
+        found = self.reached.tests_of(mutant.file, mutant.place[0])
+        if forked.is_compiled(mutant.file) or not found:
+            found = {t for file in rank for t in self.reached.tests.get(file, ())}
+        variants: Counter[str] = Counter()
+        costs: dict[str, float] = {}
+        for test in sorted(found, key=lambda t: (self._seconds(t), t)):
+            function = test.partition("[")[0]
+            variants[function] += 1
+            far = 1 + rank.get(file_of(test), len(groups))
+            costs[test] = (0.05 + self._seconds(test)) * far * variants[function]
+            costs[test] /= 1 + self.noticed[file_of(test)]
+        return sorted(costs, key=lambda t: (costs[t], t))
 
-    def _cost(self, file: str) -> float:
-        return self.seconds.get(file, self.guess)
+    def _seconds(self, test: str) -> float:
+        return self.reached.tests[file_of(test)][test]
 
 
 def equivalents() -> dict[tuple[str, str, str], str]:
@@ -159,25 +175,21 @@ def table(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
 
 @dataclass
 class Kept:
-    """The outcomes and the tests' seconds in a file; ``path`` None keeps them in memory only."""
+    """The outcomes in a file; ``path`` None keeps them in memory only."""
 
     path: Path | None
     given: dict[str, int]
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
     rows: dict[Key, dict[str, Any]] = field(default_factory=dict[Key, dict[str, Any]])
 
     def __post_init__(self) -> None:
         if self.path is None or not self.path.exists():
             return
-        found = json.loads(self.path.read_text(encoding="utf-8"))
-        self.seconds |= found["seconds of tests"]
-        for row in found["mutants"]:
+        for row in json.loads(self.path.read_text(encoding="utf-8"))["mutants"]:
             key = (row["file"], row["line"], row["operator"], row["before"], row["after"])
             self.rows[key] = row
 
-    def add(self, outcomes: Sequence[Outcome], seconds: dict[str, float]) -> None:
+    def add(self, outcomes: Sequence[Outcome]) -> None:
         """Write; what an earlier run found out about other faults stays."""
-        self.seconds |= seconds
         for o in outcomes:
             m = o.mutant
             self.rows[key_of(m)] = {
@@ -187,10 +199,7 @@ class Kept:
             }  # fmt: skip
         if self.path is None:
             return
-        found = {
-            **self.given, "scores": table(outcomes), "mutants": list(self.rows.values()),
-            "seconds of tests": self.seconds,
-        }  # fmt: skip
+        found = {**self.given, "scores": table(outcomes), "mutants": list(self.rows.values())}
         new = self.path.with_name(self.path.name + ".new")
         new.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         new.replace(self.path)
@@ -207,6 +216,8 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=200, help="how many")
     parser.add_argument("--folder", action="append", choices=folders(), help="only these")
     parser.add_argument("--budget", type=float, default=120.0, help="seconds of tests per fault")
+    parser.add_argument("--most", type=float, default=30.0, help="seconds of a test file, at most")
+    parser.add_argument("--reached", type=Path, help="keep there which test calls what")
     parser.add_argument("--json", type=Path, help="keep the outcomes there, go on from there")
     parser.add_argument("--again", action="store_true", help="repeat what survived or hung")
     parser.add_argument("--list", action="store_true", help="show the faults, run nothing")
@@ -219,13 +230,15 @@ def main(words: Sequence[str] | None = None) -> int:
     given = _arguments(words)
     every = folders()
     where = {f: name for name in given.folder or every for f in every[name]}
+    known, runner = equivalents(), Runner(Reached(given.reached), given.budget, given.most)
+    if not given.list:
+        runner.record()
     mutants = draw(tree.ROOT, sorted(where), given.seed, given.count)
     if given.list:
         for number, mutant in enumerate(mutants, 1):
             print(f"{number} {mutant}")
         return 0
     kept = Kept(given.json, {"seed": given.seed, "count": given.count})
-    known, runner = equivalents(), Runner(given.budget, seconds=dict(kept.seconds))
     runner.noticed.update(
         row["by"].partition("::")[0] for row in kept.rows.values() if row.get("by")
     )
@@ -243,7 +256,7 @@ def main(words: Sequence[str] | None = None) -> int:
             seconds = round(time.monotonic() - started, 1)
         outcomes.append(Outcome(mutant, where[mutant.file], verdict, seconds, why, by))
         print(f"{number}/{len(mutants)} {verdict} {seconds} s {by} {mutant}", flush=True)
-        kept.add(outcomes, runner.seconds)
+        kept.add(outcomes)
     scores = table(outcomes)
     for name, counts in scores.items():
         print(f"{name:20} " + "  ".join(f"{key} {value}" for key, value in counts.items()))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from guards import tree
 from mutation import forked
 from mutation.mutants import Mutant, ignored
+from mutation.reached import Reached, function_at
 from mutation.relevant import THROUGH, relevant
 from mutation.run import HERE, Kept, Outcome, Runner, equivalents, folders, key_of, score, table
 
@@ -168,66 +170,174 @@ print(json.dumps([
     ]  # fmt: skip
 
 
-def test_quick_tests_run_first_and_the_budget_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    took = {"a": 9.0, "b": 2.0, "c": 3.0, "d": 1.0, "e": 50.0, "f": 1.0}
-    ran: list[list[str]] = []
+NOTED = """
+import subprocess, sys
+from snncc.isa import lines
+
+def test_here():
+    assert lines.suggestion("ad", {"add": 1}) == "; did you mean 'add'?"
+
+def test_in_a_process():
+    code = "from snncc.isa import lines; lines.strip_comment('a // b')"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+def test_neither():
+    pass
+"""
+
+
+def test_what_a_test_calls_is_noted(tmp_path: Path) -> None:
+    test = tmp_path / "test_noted.py"
+    test.write_text(NOTED)
+    code = f"""
+from pathlib import Path
+from mutation import forked
+forked.LIBRARIES = ("numpy",)
+assert forked.run([{str(test)!r}], result=Path({str(tmp_path / "noted.json")!r})).code == 0
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tree.ROOT / "tests")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    found = json.loads((tmp_path / "noted.json").read_text())
+    called = {test.rpartition("::")[2]: functions for test, (_, functions) in found.items()}
+    assert called == {
+        "test_here": ["snncc.isa.lines.suggestion"],
+        "test_in_a_process": ["snncc.isa.lines.strip_comment"],
+        "test_neither": [],
+    }
+
+
+FUNCTIONS = """
+X = 1
+
+
+def outer(a=2):
+    b = a
+
+    def inner():
+        return b
+
+    return inner
+
+
+class C:
+    Y = 3
+
+    @property
+    def method(self):
+        if self:
+            try:
+                return 4
+            finally:
+                pass
+        match self:
+            case None:
+                return 5
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("X = 1", ""), ("a=2", ""), ("b = a", "outer"), ("return b", "outer.inner"),
+        ("return inner", "outer"), ("Y = 3", ""), ("@property", ""), ("return 4", "C.method"),
+        ("return 5", "C.method"),
+    ],
+)  # fmt: skip
+def test_the_function_around_a_line(text: str, name: str) -> None:
+    lines = FUNCTIONS.splitlines()
+    (line,) = (i for i, each in enumerate(lines, 1) if text in each)
+    assert function_at(FUNCTIONS, line) == name
+
+
+def noted(callers: dict[str, list[str]], seconds: dict[str, float]) -> Reached:
+    """Notes by function, of tests with these seconds."""
+    found = Reached(None)
+    for test, took in seconds.items():
+        found.tests.setdefault(test.partition("::")[0], {})[test] = took
+    found.callers = {name: set(tests) for name, tests in callers.items()}
+    return found
+
+
+SHOW = "snncc.isa.text.show"
+TOOK = {
+    "tests/unit/isa/test_text.py::a": 9.0, "tests/unit/isa/test_text.py::b": 1.0,
+    "tests/golden/test_golden.py::c[x]": 0.5, "tests/golden/test_golden.py::c[y]": 0.6,
+    "tests/golden/test_golden.py::d": 50.0, "tests/unit/isa/test_text.py::uncalled": 0.1,
+}  # fmt: skip
+SHOWN = [test for test in TOOK if "uncalled" not in test]
+
+
+def in_show() -> Mutant:
+    """A fault in the function ``show`` of isa/text.py."""
+    lines = (tree.ROOT / "isa/text.py").read_text(encoding="utf-8").splitlines()
+    at = next(i for i, line in enumerate(lines, 1) if line.startswith("def show")) + 2
+    return replace(mutant("isa/text.py"), place=(at, 4))
+
+
+def test_near_and_quick_tests_run_first_within_the_budget() -> None:
+    runner = Runner(noted({SHOW: SHOWN}, TOOK), budget=20.0)
+    order = [[test.rpartition("::")[2] for test in tests] for tests in runner.runs(in_show())]
+    # b is near; c is three times as far, its second variant counts twice; d exceeds the budget
+    assert order == [["b", "c[x]", "c[y]", "a"]]
+    runner.noticed["tests/golden/test_golden.py"] = 20
+    order = [[test.rpartition("::")[2] for test in tests] for tests in runner.runs(in_show())]
+    assert order[0][:2] == ["c[x]", "c[y]"]  # it noticed much
+
+
+def test_a_run_ends_with_the_first_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
     noticed_by = "nobody"
+    limits: list[float] = []
 
-    def run(files: list[str], planted: Mutant | None, limit: float) -> forked.Ended:
-        assert limit > sum(took[f] for f in files)
-        ran.append(files)
-        return forked.Ended(int(noticed_by in files), 0.0, f"{noticed_by}::test")
-
-    monkeypatch.setattr(forked, "run", run)
-    monkeypatch.setattr("mutation.run.relevant", lambda _file: [["a", "b", "c"], ["d", "e"], ["f"]])
-    runner = Runner(budget=20.0, whole=5.0, seconds=took)
-    assert runner.verdict(mutant("isa/a.py")) == "survived"
-    assert ran == [["b", "c"], ["a"], ["d"], ["f"]]  # 2 + 3, then 9, 1, 1 of 20; 50 is too much
-    ran.clear()
-    noticed_by = "a"
-    assert runner.verdict(mutant("isa/a.py")) == "killed"
-    assert ran == [["b", "c"], ["a"]]
-    assert runner.by == "a::test"
-    ran.clear()
-    runner.noticed["a"] = 8  # as if it took 1
-    assert runner.verdict(mutant("isa/a.py")) == "killed"
-    assert ran[0] == ["a"]
-
-
-def test_what_has_not_run_yet_must_pass_without_the_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[tuple[str, bool]] = []
-    broken = ""
-
-    def run(files: list[str], planted: Mutant | None = None, limit: float = 0.0) -> forked.Ended:
-        (file,) = files
-        ran.append((file, planted is not None))
-        return forked.Ended(int(file == broken or (file == "b" and planted is not None)), 4.0)
+    def run(tests: list[str], planted: Mutant, limit: float) -> forked.Ended:
+        ran.extend(tests)
+        limits.append(limit)
+        assert limit > 10 * sum(TOOK[test] for test in tests)
+        failed = noticed_by in tests
+        return forked.Ended(int(failed), 0.0, noticed_by if failed else "")
 
     monkeypatch.setattr(forked, "run", run)
-    monkeypatch.setattr("mutation.run.relevant", lambda _file: [["a"], ["b"]])
-    runner = Runner(budget=20.0)
-    assert runner.verdict(mutant("isa/a.py")) == "killed"
-    assert ran == [("a", True), ("b", True), ("b", False)]
-    assert runner.seconds == {"a": 4.0, "b": 4.0}
+    monkeypatch.setattr("mutation.run.TOGETHER_LIMITS", ((0.0, 1),))
+    runner = Runner(noted({SHOW: SHOWN}, TOOK), budget=20.0)
+    assert runner.verdict(in_show()) == "survived"
+    assert sorted(ran) == sorted(test for test in SHOWN if not test.endswith("::d"))
     ran.clear()
-    assert runner.verdict(mutant("isa/b.py")) == "killed"
-    assert ran == [("a", True), ("b", True)]  # once is enough
-    broken = "a"
-    with pytest.raises(SystemExit, match=r"without a fault, pytest ends with 1: a"):
-        Runner(budget=20.0).verdict(mutant("isa/b.py"))
+    noticed_by = "tests/golden/test_golden.py::c[x]"
+    assert runner.verdict(in_show()) == "killed"
+    assert ran[-1] == runner.by == noticed_by
+    assert len(ran) == 2
+    assert runner.noticed == {"tests/golden/test_golden.py": 1}
+
+
+def test_outside_of_functions_all_tests_of_the_module_count() -> None:
+    runner = Runner(noted({SHOW: SHOWN[:1], "snncc.isa.text.match": SHOWN[1:2]}, TOOK), 20.0)
+    found = [test for tests in runner.runs(mutant("isa/text.py")) for test in tests]
+    assert found == [SHOWN[1], SHOWN[0]]
+
+
+def test_notes_are_kept_until_the_test_file_changes(tmp_path: Path) -> None:
+    file = "tests/unit/isa/test_text.py"
+    (tmp_path / "new.json").write_text(json.dumps({f"{file}::a": [1.5, ["f", "g"]]}))
+    first = Reached(tmp_path / "kept")
+    first.add([file], tmp_path / "new.json")
+    later = Reached(tmp_path / "kept")
+    assert later.tests == first.tests == {file: {f"{file}::a": 1.5}}
+    assert later.callers == {"f": {f"{file}::a"}, "g": {f"{file}::a"}}
+    (kept,) = (tmp_path / "kept").iterdir()
+    kept.write_text(kept.read_text().replace('"digest": "', '"digest": "0'))
+    assert Reached(tmp_path / "kept").tests == {}
 
 
 def test_a_cut_run_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "found.json"
     first, second = (Outcome(mutant(f"isa/{name}.py"), "isa", "killed", 2.5) for name in "ab")
-    Kept(file, {"seed": 1}).add([first], {"tests/x.py": 4.0})
+    Kept(file, {"seed": 1}).add([first])
     later = Kept(file, {"seed": 1})
     assert later.rows[key_of(first.mutant)]["verdict"] == "killed"
     assert key_of(second.mutant) not in later.rows
-    later.add([second], {"tests/y.py": 5.0})
+    later.add([second])
     found = Kept(file, {"seed": 1})
     assert [row["file"] for row in found.rows.values()] == ["isa/a.py", "isa/b.py"]
-    assert found.seconds == {"tests/x.py": 4.0, "tests/y.py": 5.0}
 
 
 def mutant(file: str) -> Mutant:
