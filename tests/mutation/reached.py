@@ -13,13 +13,12 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 from guards import tree
 from mutation.relevant import module_of
@@ -52,23 +51,29 @@ class Recorder:
         items.sort(key=lambda item: (files.index(file_of(item.nodeid)), turn[item.nodeid]))
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Any:
-        """Run a test, unless its file took long enough; note what is called until it ends."""
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Leave a test out when its file took long enough."""
+        if self.spent.get(file_of(item.nodeid), 0.0) > self.most:
+            pytest.skip("its file took long enough")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Note what is called from the test's set-up to its end."""
         file = file_of(item.nodeid)
-        if self.spent.get(file, 0.0) > self.most:
-            return True
+        left_out = self.spent.get(file, 0.0) > self.most
         here: set[str] = builtins.__reached__  # type: ignore[attr-defined]
         here.clear()
         started = sum(os.times()[:4])  # with the processes that it waits for
-        runtestprotocol(item, nextitem=nextitem, log=True)
+        done = yield
         seconds = sum(os.times()[:4]) - started
         called = set(here)
         for path in self.notes.glob("*.json"):
             called.update(json.loads(path.read_text(encoding="utf-8")))
             path.unlink()
-        self.spent[file] = self.spent.get(file, 0.0) + seconds
-        self.tests[item.nodeid] = (seconds, sorted(called))
-        return True
+        if not left_out:
+            self.spent[file] = self.spent.get(file, 0.0) + seconds
+            self.tests[item.nodeid] = (seconds, sorted(called))
+        return done
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Write, unless a test failed: it may have ended early."""

@@ -32,7 +32,7 @@ from mutation.relevant import OF_THE_TREE, relevant, test_files
 
 HERE: Final = Path(__file__).resolve().parent
 WHOLE: Final = ("isa", "assembler", "isasim")
-TOGETHER: Final = 8
+TOGETHER: Final = 12
 """Test files that are noted in one process."""
 TOGETHER_LIMITS: Final = ((3.0, 4), (10.0, 12), (30.0, 30))
 """Seconds and files of the first tests that run together, of the next, of all others."""
