@@ -119,7 +119,7 @@ def _statements(node: ast.AST) -> Iterator[ast.stmt]:
     """Return the statements in a node, those inside others as well; not the expressions."""
     for name in ("body", "orelse", "finalbody", "handlers", "cases"):
         inner: list[ast.AST] = getattr(node, name, [])
-        for each in inner if isinstance(inner, list) else []:
+        for each in inner:
             if isinstance(each, ast.stmt):
                 yield each
             yield from _statements(each)
