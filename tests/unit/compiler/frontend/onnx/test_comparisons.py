@@ -134,8 +134,8 @@ def test_spikes_that_are_counted(tmp_path: Path, theta: float) -> None:
     g, rows, v = Graph(), list[str](), ""
     axes = g.const(np.array([0], np.int64))
     for t in range(STEPS):
-        x = g.op("Gather", "x", g.const(np.array(t, np.int64)), axis=0)
-        h = g.op("Add", g.op("Mul", g.const(f32(0.75)), v), x) if v else x
+        now = g.op("Gather", "x", g.const(np.array(t, np.int64)), axis=0)
+        h = g.op("Add", g.op("Mul", g.const(f32(0.75)), v), now) if v else now
         s = g.op("Floor", g.op("Div", g.op("Relu", h), g.const(f32(theta))))
         v = g.op("Sub", h, g.op("Mul", s, g.const(f32(theta))))
         rows.append(g.op("Unsqueeze", s, axes))
