@@ -70,8 +70,9 @@ fuzz: dev ## long random tests with a printed seed; repeat one with SEED=N
 	SNNCC_FUZZ_SEED=$$seed $(PYTEST) -n $(WORKERS) --hypothesis-profile=fuzz \
 	  --hypothesis-seed=$$seed --timeout=0 tests/fuzz
 
-mutants: $(VENV)/.mutants-done ## plant small faults, see whether the tests notice: SEED=1 COUNT=200
-	PYTHONPATH=tests $(BIN)/python -m mutation.run --seed $${SEED:-1} --count $${COUNT:-200} $(if $(JSON),--json $(JSON))
+mutants: $(VENV)/.mutants-done ## plant small faults, see whether the tests notice: SEED=1 COUNT=200; JSON=file: go on there
+	PYTHONPATH=tests $(BIN)/python -m mutation.run --seed $${SEED:-1} --count $${COUNT:-200} \
+	  --reached $(VENV)/mutants $(if $(JSON),--json $(JSON))
 
 # --- generated files -------------------------------------------------------------------------
 

@@ -1,233 +1,155 @@
-"""Which tests could notice a fault in a file: the near ones first, then those further away.
+"""Which test files could notice a fault in a source file: the nearest first.
 
-The first pattern that fits a file counts.  Tests are files or folders under ``tests``; the slow
-ones are left out everywhere.  Near are those that look at the module itself, far are those that run
-it with others.
+It is derived from what imports what, so that files may move.  Near are the test files that import
+the module, or that share a word of their name with it; then come those of the folder that mirrors
+its folder and those that reach the module through a helper of the tests; then what ``THROUGH``
+names for the folder, whose code is run through others; then what imports a module that imports it.
 """
 
 from __future__ import annotations
 
-import fnmatch
-from pathlib import Path
-from typing import Final, NamedTuple
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import PurePosixPath
+from typing import Final
 
+from guards import tree
 
-class Tests(NamedTuple):
-    """Paths under ``tests``."""
+THROUGH: Final[dict[str, tuple[str, ...]]] = {
+    "isa": ("unit/isa", "unit/isasim", "unit/assembler", "golden"),
+    "assembler": ("golden", "e2e/test_inspection.py"),
+    "isasim": ("unit/isasim", "fuzz", "e2e/test_inspection.py", "e2e/test_sums.py"),
+    "compiler": (
+        "golden", "unit/compiler/backend", "unit/compiler/tiling", "e2e/test_frameworks.py",
+        "e2e/test_check.py", "e2e/test_commands.py",
+    ),
+    "compiler/frontend": ("unit/compiler/frontend", "unit/compiler/validate"),
+    "compiler/passes": ("unit/compiler/phases", "unit/compiler/test_configure.py"),
+    "compiler/interp": ("unit/compiler/phases",),
+    "compiler/cli": ("unit/compiler/cli", "e2e"),
+}  # fmt: skip
+"""By source folder, the tests that run its code without importing it; of all folders that fit."""
 
-    near: tuple[str, ...]
-    far: tuple[str, ...] = ()
-
-
-ISA, SIM, COMPILER = "unit/isa/", "unit/isasim/", "unit/compiler/"
-PHASES, TILING = COMPILER + "phases/", COMPILER + "tiling/"
-ONNX, NIR = COMPILER + "frontend/onnx/", COMPILER + "frontend/nir/"
-
-_MANY_LAYERS: Final = (
-    TILING + "test_templates.py", TILING + "test_layers_of_models.py", TILING + "test_pooling.py",
-    COMPILER + "backend",
+OF_THE_TREE: Final = (
+    "tests/unit/test_mutation.py", "tests/guards/test_layers.py", "tests/guards/test_packaging.py",
+    "tests/guards/test_sources.py", "tests/guards/test_run_pyright.py",
 )  # fmt: skip
-_WHOLE: Final = (TILING + "test_whole_stack.py", "e2e/test_frameworks.py")
-_COMMANDS: Final = (
-    "e2e/test_commands.py", "e2e/test_check.py", "e2e/test_report.py", "e2e/test_inspection.py",
-    "e2e/test_api.py", "e2e/test_errors.py", "e2e/test_estimate.py", "e2e/test_train.py",
-    "golden",
-)  # fmt: skip
+"""These read source files, or the runner: no planted fault reaches them."""
 
-RELEVANT: Final[dict[str, Tests]] = {
-    # --- isa
-    "isa/cost*.py": Tests(
-        (ISA + "test_cost_by_hand.py", ISA + "test_cost.py", ISA + "test_cost_windows.py"),
-        (ISA + "test_estimate.py", SIM + "test_timing.py", SIM + "test_closed_forms.py"),
-    ),
-    "isa/cost/expected.py": Tests((ISA + "test_expected.py",), (ISA + "test_estimate.py",)),
-    "isa/cost/estimate.py": Tests((ISA + "test_estimate.py",), ("e2e/test_estimate.py",)),
-    "isa/numbers/[fa]*.py": Tests(
-        (ISA + "test_fp16.py", ISA + "test_fp16_accumulate.py", ISA + "test_testfloat.py"),
-        (SIM + "test_engines.py",),
-    ),
-    "isa/numbers/tables.py": Tests((ISA + "test_tables.py", ISA + "test_fp16.py")),
-    "isa/numbers/rng.py": Tests((ISA + "test_rng.py",), (SIM + "test_engines.py",)),
-    "isa/program/layout.py": Tests((ISA + "test_layout.py",), (ISA + "test_objfile.py",)),
-    "isa/machine*.py": Tests(
-        (ISA + "test_machine.py",), (ISA + "test_cost.py", "e2e/test_commands.py")
-    ),
-    "isa/micro*.py": Tests(
-        (ISA + "test_microcode.py", ISA + "test_encoding.py", ISA + "test_cost.py"),
-        ("unit/assembler", SIM + "test_engines.py", "golden"),
-    ),
-    "isa/obj*.py": Tests(
-        (ISA + "test_objfile.py",), ("unit/assembler", SIM + "test_debugger.py", "golden")
-    ),
-    "isa/program/container.py": Tests((ISA + "test_objfile.py",), ("e2e/test_interrupted.py",)),
-    "isa/random_*.py": Tests(
-        (ISA + "test_random_programs.py",), (SIM + "test_random_programs.py", "fuzz")
-    ),
-    "isa/window.py": Tests(
-        (ISA + "test_cost_windows.py", ISA + "test_expected.py", SIM + "test_windows.py"),
-        (SIM + "test_engines.py",),
-    ),
-    "isa/diagnostics/diag.py": Tests((COMPILER + "test_diag.py",), (COMPILER + "ir", "golden")),
-    "isa/diagnostics/errors.py": Tests(
-        ("guards/test_docs.py", COMPILER + "test_diag.py"), ("e2e/test_errors.py",)
-    ),
-    "isa/manual.py": Tests((ISA + "test_export.py", "guards/test_docs.py")),
-    "isa/*.py": Tests(
-        (
-            ISA + "test_encoding.py",
-            ISA + "test_text.py",
-            ISA + "test_export.py",
-            "guards/test_docs.py",
-            ISA + "test_random_programs.py",
-        ),
-        ("unit/assembler", SIM + "test_engines.py", "golden"),
-    ),
-    # --- isasim
-    "isasim/engines/reference*.py": Tests(
-        (SIM + "test_reference_engine.py", SIM + "test_engines.py", SIM + "test_windows.py"),
-        (
-            SIM + "test_accumulate_shapes.py",
-            SIM + "test_engine_checks.py",
-            SIM + "test_random_programs.py",
-        ),
-    ),
-    "isasim/engines/footprint/checks.py": Tests(
-        (SIM + "test_engine_checks.py", SIM + "test_window_traps.py"),
-        (SIM + "test_observers.py", SIM + "test_hostile_programs.py", SIM + "test_engines.py"),
-    ),
-    "isasim/engines/footprint*.py": Tests(
-        (SIM + "test_engine_checks.py", SIM + "test_window_traps.py", SIM + "test_observers.py"),
-        (SIM + "test_windows.py",),
-    ),
-    "isasim/engines/kernels/kernel_cache.py": Tests(
-        (SIM + "test_kernel_cache.py",), (SIM + "test_engines.py",)
-    ),
-    "isasim/engines/fast/spike_lists.py": Tests(
-        (SIM + "test_spike_lists.py",), (SIM + "test_engines.py",)
-    ),
-    "isasim/engines/*.py": Tests(
-        (SIM + "test_engines.py", SIM + "test_windows.py", SIM + "test_accumulate_shapes.py"),
-        (
-            SIM + "test_spike_lists.py",
-            SIM + "test_random_programs.py",
-            SIM + "test_recorded_networks.py",
-            SIM + "test_engine_checks.py",
-        ),
-    ),
-    "isasim/debug*.py": Tests((SIM + "test_debugger.py",), ("e2e/test_inspection.py",)),
-    "isasim/trace*.py": Tests((SIM + "test_observers.py", SIM + "test_perfetto.py"), _COMMANDS[:4]),
-    "isasim/observe/perfetto.py": Tests((SIM + "test_perfetto.py",), ("e2e/test_inspection.py",)),
-    "isasim/observe/races.py": Tests(
-        (SIM + "test_observers.py",), (SIM + "test_hostile_programs.py",)
-    ),
-    "isasim/measure/critical.py": Tests((SIM + "test_critical.py",), ("e2e/test_report.py",)),
-    "isasim/schedulers/periodic.py": Tests(
-        (SIM + "test_periodic.py",), (SIM + "test_timing_only.py",)
-    ),
-    "isasim/replay/plan.py": Tests((SIM + "test_plan.py",), (SIM + "test_recorded_networks.py",)),
-    "isasim/schedulers/parallel.py": Tests((SIM + "test_threads.py",)),
-    "isasim/schedulers/untimed.py": Tests(
-        (SIM + "test_synchronisation.py", SIM + "test_random_programs.py", SIM + "test_plan.py"),
-        (SIM + "test_threads.py", SIM + "test_observers.py"),
-    ),
-    "isasim/*.py": Tests(
-        (
-            SIM + "test_timing.py",
-            SIM + "test_synchronisation.py",
-            SIM + "test_sequencer.py",
-            SIM + "test_movement.py",
-            SIM + "test_moves.py",
-            SIM + "test_accounts.py",
-            SIM + "test_closed_forms.py",
-            SIM + "test_timing_only.py",
-        ),
-        (
-            SIM + "test_observers.py",
-            SIM + "test_critical.py",
-            SIM + "test_debugger.py",
-            SIM + "test_hostile_programs.py",
-            SIM + "test_periodic.py",
-            SIM + "test_random_programs.py",
-            "e2e/test_sums.py",
-        ),
-    ),
-    # --- passes
-    "compiler/passes/graph/*.py": Tests(
-        (COMPILER + "test_configure.py",), (COMPILER + "pipeline", "e2e/test_check.py", *_WHOLE)
-    ),
-    "compiler/passes/phases/add_optimizer.py": Tests(
-        (PHASES + "test_optimizers.py",), (PHASES + "test_reference_models.py",)
-    ),
-    "compiler/passes/phases/add_loss.py": Tests(
-        (PHASES + "test_optimizers.py", PHASES + "test_layer_gradients.py"),
-    ),
-    "compiler/passes/phases/*.py": Tests(
-        (
-            PHASES + "test_layer_gradients.py",
-            PHASES + "test_derivation.py",
-            PHASES + "test_recurrent_layers.py",
-            PHASES + "test_passes_keep_bits.py",
-        ),
-        (
-            PHASES + "test_neuron_gradients.py",
-            PHASES + "test_optimizers.py",
-            PHASES + "test_reference_models.py",
-            *_WHOLE,
-        ),
-    ),
-    "compiler/passes/tiling/kit/grid.py": Tests((TILING + "test_grid.py",), _MANY_LAYERS),
-    "compiler/passes/tiling/templates/epilogue.py": Tests(
-        (TILING + "test_epilogue.py",), _MANY_LAYERS
-    ),
-    "compiler/passes/tiling/*.py": Tests(
-        (TILING + "test_templates.py", TILING + "test_pooling.py", "golden"),
-        (
-            TILING + "test_layers_of_models.py",
-            TILING + "test_grid.py",
-            TILING + "test_epilogue.py",
-            COMPILER + "backend",
-            *_WHOLE,
-        ),
-    ),
-    "compiler/passes/mapping/*.py": Tests((COMPILER + "mapping", "golden"), _MANY_LAYERS + _WHOLE),
-    "compiler/passes/lowering/*.py": Tests(
-        (COMPILER + "lowering", COMPILER + "backend", "golden"), _MANY_LAYERS + _WHOLE
-    ),
-    # --- front ends
-    "compiler/frontend/dsl_*.py": Tests(
-        (COMPILER + "frontend/dsl", "golden"), ("e2e/test_check.py", COMPILER + "backend")
-    ),
-    "compiler/frontend/onnx/builtins.py": Tests((COMPILER + "frontend/dsl",), ("golden",)),
-    "compiler/frontend/nir_*.py": Tests((NIR + "test_layers.py", NIR + "test_neurons.py"), (NIR,)),
-    "compiler/frontend/export_*.py": Tests(
-        (COMPILER + "frontend/export",), (ONNX + "test_functions.py",)
-    ),
-    "compiler/export/onnx_functions.py": Tests((ONNX + "test_functions.py",)),
-    "compiler/frontend/*.py": Tests(
-        (
-            ONNX + "test_comparisons.py",
-            ONNX + "test_time.py",
-            ONNX + "test_forms.py",
-            ONNX + "test_errors.py",
-            ONNX + "test_functions.py",
-            ONNX + "test_files.py",
-        ),
-        ("e2e/test_frameworks.py", NIR, COMPILER + "frontend/export", "e2e/test_check.py"),
-    ),
-    # --- commands
-    "compiler/cli/train*.py": Tests(
-        (COMPILER + "cli/test_training_run.py", COMPILER + "cli/test_trainer.py"),
-        ("e2e/test_train.py",),
-    ),
-    "compiler/cli/report*.py": Tests(("e2e/test_report.py",), ("e2e/test_estimate.py", "golden")),
-    "compiler/cli/commands/debug.py": Tests(("e2e/test_inspection.py",), ("e2e/test_commands.py",)),
-    "compiler/cli/*.py": Tests((COMPILER + "cli", "e2e/test_commands.py"), _COMMANDS),
-}
+SOURCES: Final = ("isa", "assembler", "isasim", "compiler")
+_WORD: Final = re.compile(r"[a-z0-9]{4,}")
+_QUOTED: Final = re.compile(r"""["'](snncc(?:\.\w+)+)["']""")
+_TOO_MANY: Final = 12
+"""A module that so many others import tells nothing about who runs it."""
 
 
-def relevant(file: str) -> Tests:
-    """Return the tests for a source file."""
-    for pattern, tests in RELEVANT.items():
-        if fnmatch.fnmatchcase(file, pattern):
-            return tests
-    raise KeyError(f"{file}: no tests are named in {Path(__file__).name}")
+def relevant(file: str) -> list[list[str]]:
+    """Return test files by nearness, each once; an empty list where there are none so near."""
+    name = module_of(file)
+    mirrored = _mirror(file)
+    alike = [t for t in test_files() if _words(t) & _words(file) and file.split("/")[0] in t]
+    importers = _importers().get(name, frozenset())
+    near = [t for t in test_files() if name in _imports(t)] + alike
+    helped = [t for t in test_files() if name in _reach(t)]
+    through = [t for t in test_files() if any(t.startswith(p) for p in _places(file))]
+    beyond: list[str] = []
+    if len(importers) <= _TOO_MANY:
+        beyond = [t for t in test_files() if any(m in _reach(t) for m in importers)]
+    found: list[list[str]] = []
+    seen = set(OF_THE_TREE)
+    for group in (near, [*helped, *mirrored], through, beyond):
+        found.append([t for t in dict.fromkeys(group) if t not in seen])
+        seen.update(group)
+    return found
+
+
+def module_of(file: str) -> str:
+    """Return the name under which a file is imported: ``isa/spec.py`` is ``snncc.isa.spec``."""
+    path = PurePosixPath(file).with_suffix("")
+    parts = path.parent.parts if path.name == "__init__" else path.parts
+    return ".".join(parts[1:] if parts[0] == "tests" else ("snncc", *parts))
+
+
+@cache
+def test_files() -> list[str]:
+    """Return the files that pytest collects."""
+    return [f for f in tree.files("tests/**.py") if PurePosixPath(f).name.startswith("test_")]
+
+
+def _places(file: str) -> Iterator[str]:
+    for folder, places in THROUGH.items():
+        if file.startswith(folder + "/"):
+            yield from (f"tests/{place}" for place in places)
+
+
+def _mirror(file: str) -> list[str]:
+    """Return the tests in folders called as the innermost of the file's folders that has some."""
+    for folder in reversed(PurePosixPath(file).parent.parts):
+        if folder == "compiler":
+            break  # it holds all others
+        found = [t for t in test_files() if folder in PurePosixPath(t).parent.parts]
+        if found:
+            return found
+    return []
+
+
+@cache
+def _words(file: str) -> frozenset[str]:
+    """Return the words of a file's name, without the endings that a test's name may differ in."""
+    return frozenset(w[:4] for w in _WORD.findall(PurePosixPath(file).stem)) - {"test"}
+
+
+@cache
+def _imports(file: str) -> frozenset[str]:
+    """Return the modules that a file names: in imports, and as text that is a module's name."""
+    text = (tree.ROOT / file).read_text(encoding="utf-8")
+    found = set(_QUOTED.findall(text))
+    for node in _statements(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(found)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """Return the statements in a node, those inside others as well; not the expressions."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        inner: list[ast.AST] = getattr(node, name, [])
+        for each in inner:
+            if isinstance(each, ast.stmt):
+                yield each
+            yield from _statements(each)
+
+
+@cache
+def _helpers() -> dict[str, str]:
+    """Return the files of the tests by the name under which they are imported."""
+    files = tree.files("tests/**.py")
+    return {module_of(f): f for f in files if not f.startswith("tests/mutation/")}
+
+
+@cache
+def _reach(file: str) -> frozenset[str]:
+    """Return the modules that a test names, or a helper of the tests that it imports."""
+    todo, seen, found = [file], {file}, set[str]()
+    while todo:
+        names = _imports(todo.pop())
+        found |= names
+        for helper in {_helpers()[n] for n in names if n in _helpers()} - seen:
+            seen.add(helper)
+            todo.append(helper)
+    return frozenset(found)
+
+
+@cache
+def _importers() -> dict[str, frozenset[str]]:
+    """Return for every source module the source modules that import it."""
+    found: dict[str, set[str]] = {}
+    for file in tree.files(*(f"{folder}/**.py" for folder in SOURCES)):
+        for name in _imports(file):
+            found.setdefault(name, set()).add(module_of(file))
+    return {name: frozenset(modules) for name, modules in found.items()}

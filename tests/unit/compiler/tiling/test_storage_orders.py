@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from onnx_models import Graph
 from snncc.compiler.driver import api
@@ -49,6 +50,21 @@ def test_ranks_that_differ(tmp_path: Path, make: Callable[[Graph], str], shape: 
     found = api.run(model, x, engine="reference")["out/y"]
     assert found.shape == tuple(shape)
     np.testing.assert_allclose(found, want, rtol=2e-3, atol=2e-2)
+
+
+@pytest.mark.parametrize("perm", [[0, 1, 3, 2], [0, 2, 3, 1], [0, 3, 1, 2], [0, 2, 1, 3]], ids=str)
+def test_spikes_in_any_order_are_flattened(tmp_path: Path, perm: list[int]) -> None:
+    """Axes of images of spikes change places, then each image becomes one row."""
+    g = Graph()
+    spikes = g.op("Cast", g.op("Greater", "x", g.const(0.3)), to=TensorProto.FLOAT)
+    rows = g.op("Reshape", g.op("Transpose", spikes, perm=perm), number(g, 4, 60))
+    w = g.const(np.random.default_rng(4).normal(size=(60, 7)).astype(np.float32), "w")
+    g.op("MatMul", rows, w, out="y")
+    model = api.load(g.save(tmp_path / "m.onnx", {"x": [4, 2, 5, 6]}, {"y": [4, 7]}))
+    x = np.random.default_rng(3).normal(size=(4, 2, 5, 6)).astype(np.float32)
+    values = np.random.default_rng(4).normal(size=(60, 7)).astype(np.float16).astype(np.float32)
+    want = (x > 0.3).transpose(perm).reshape(4, 60) @ values
+    np.testing.assert_allclose(api.run(model, x)["out/y"], want, rtol=2e-3, atol=2e-2)
 
 
 def test_a_kernel_that_is_moved_is_refused(tmp_path: Path) -> None:

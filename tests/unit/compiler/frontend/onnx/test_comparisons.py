@@ -117,7 +117,7 @@ def test_every_way_to_write_a_spike(tmp_path: Path, form: str, threshold: str, r
     (wanted,) = run_file(path, x).values()
     assert 0 < wanted.mean() < 1
     module = load(path, steps=STEPS, time_axis=0)
-    (found,) = run_module(module, x).values()
+    (found,) = run_module(load(path, steps=STEPS, time_axis=0), x).values()
     np.testing.assert_array_equal(found, wanted)
     ops = [op for op in neurons(module) if op.attrs["compare"] != "none"]
     if form in PLAIN and isinstance(theta, float) and (not reset or theta == 0.5):
@@ -126,3 +126,24 @@ def test_every_way_to_write_a_spike(tmp_path: Path, form: str, threshold: str, r
         assert kind == "other" or op.attrs["compare"] == kind
         if kind != "other" and isinstance(theta, float):
             assert op.float_attr("threshold") == pytest.approx(theta, abs=1e-12)
+
+
+@pytest.mark.parametrize("theta", [0.5, 0.8])
+def test_spikes_that_are_counted(tmp_path: Path, theta: float) -> None:
+    """floor(h / theta) above zero, taken off again: as many spikes as thresholds were passed."""
+    g, rows, v = Graph(), list[str](), ""
+    axes = g.const(np.array([0], np.int64))
+    for t in range(STEPS):
+        x = g.op("Gather", "x", g.const(np.array(t, np.int64)), axis=0)
+        h = g.op("Add", g.op("Mul", g.const(f32(0.75)), v), x) if v else x
+        s = g.op("Floor", g.op("Div", g.op("Relu", h), g.const(f32(theta))))
+        v = g.op("Sub", h, g.op("Mul", s, g.const(f32(theta))))
+        rows.append(g.op("Unsqueeze", s, axes))
+    g.op("Concat", *rows, out="y", axis=0)
+    shape = [STEPS, BATCH, WIDTH]
+    path = g.save(tmp_path / "m.onnx", {"x": shape}, {"y": shape})
+    drawn = 2 * np.random.default_rng(5).normal(size=shape).astype(np.float32)
+    wanted = run_file(path, drawn)["y"]
+    assert wanted.max() > 2
+    (found,) = run_module(load(path, steps=STEPS, time_axis=0), drawn).values()
+    np.testing.assert_array_equal(found, wanted)
