@@ -19,14 +19,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from snncc.isa.cost.cost import Activity, Cost, cost, fetch_cost
-from snncc.isa.cost.expected import DEFAULT_DENSITY, LANES, MAC_MNEMONICS, expect
+from snncc.isa.cost.expected import DEFAULT_DENSITY, expect
 from snncc.isa.cost.types import ceil_div
+from snncc.isa.instructions.operands import registers
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.program.model import CoreProgram, SourceLine
+from snncc.isa.roles import ACCUMULATING, AMOUNTS, Family, Purpose
 from snncc.isa.spec import (
-    REG,
     REGISTERS,
     SEED_REGISTER,
     WINDOW,
@@ -43,10 +44,8 @@ KEY: Final = "estimate"
 """Where an object file's metadata has it."""
 
 _ENGINES: Final = (Unit.FP, Unit.BP, Unit.WG, Unit.VPU)
-_PLACES: Final = frozenset(
-    {"acc", "a", "w", "g", "bias", "mask", "dst", "src", "x", "y", "seed", "tag"}
-)
-"""Operands of units that say where, not how much; ``mask`` of mcast says to whom."""
+_NEEDED: Final = AMOUNTS | {Purpose.ROUTE}
+"""Operands that must be known: prices depend on them, or the way of a message."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +105,14 @@ class _Prices:
             found = self._known[key] = len(self.costs)
             self.costs.append(self._cost(core, row, values, window, density))
             self.units.append(row.unit.value)
-            self.terms.append(row.mnemonic in MAC_MNEMONICS)
+            self.terms.append(row.family in ACCUMULATING)
         return found
 
     def _cost(
         self, core: int, row: Insn, values: tuple[int, ...], window: Window | None, density: float
     ) -> Cost:
         operands = dict(zip((f.name for f in row.operands), values, strict=True))
-        micro = self.micro[operands["prog"]] if row.mnemonic in LANES else None
+        micro = self.micro[operands["prog"]] if row.family is Family.LANES else None
         if window is not None:
             operands |= window._asdict()
         activity = Activity()
@@ -129,17 +128,10 @@ class _Prices:
         return cost(row.mnemonic, operands, self.machine, activity, micro)
 
 
-def _sizes(row: Insn) -> tuple[tuple[int, bool], ...]:
-    """Return the operands in registers: their places, and whether they say how much."""
-    places = _PLACES - {"mask"} if row.mnemonic == "mcast" else _PLACES
-    return tuple(
-        (i, operand.name not in places and not operand.name.endswith(("_stride", "_image")))
-        for i, operand in enumerate(row.operands)
-        if operand.kind is REG
-    )
-
-
-_SIZES_AT: Final = {row.mnemonic: _sizes(row) for row in TABLE}
+_SIZES_AT: Final = {
+    row.mnemonic: tuple((i, purpose in _NEEDED) for i, purpose in registers(row)) for row in TABLE
+}
+"""The operands in registers: their places, and whether they are needed."""
 _WINDOW_AT: Final = {
     row.mnemonic: next((i for i, f in enumerate(row.operands) if f.kind is WINDOW), -1)
     for row in TABLE

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from snncc.isa.instructions.complete import problems
 from snncc.isa.instructions.table import RETIRED, TABLE
 from snncc.isa.microprograms.table import MICRO_OPS, MicroOp
 from snncc.isa.numbers.tables import UNARY_NAMES
@@ -80,11 +81,8 @@ def _check_fields(row: Insn) -> None:
         raise TableMistake(f"{row.mnemonic}: an operand is declared twice")
     if sorted(syntax_operands(row.text)) != sorted(names):
         raise TableMistake(f"{row.mnemonic}: the syntax '{row.text}' does not show {names} once")
-    for access in row.reads + row.writes:
-        if access.space not in ("sram", "dram"):
-            raise TableMistake(f"{row.mnemonic}: there is no memory '{access.space}'")
-        if access.address not in names:
-            raise TableMistake(f"{row.mnemonic}: access by unknown operand {access.address}")
+    for sentence in problems(row):
+        raise TableMistake(f"{row.mnemonic}: {sentence}")
 
 
 def check_micro_table(table: Sequence[MicroOp]) -> None:

@@ -13,7 +13,11 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.instructions.operands import OPERANDS, Operands, of_family
+from snncc.isa.instructions.table import TABLE
 from snncc.isa.numbers.fp16 import Accumulator
+from snncc.isa.roles import ACCUMULATING, Family
+from snncc.isa.spec import Unit
 from snncc.isa.window import Window
 from snncc.isasim.engines.lanes import LaneProgram
 from snncc.isasim.faults import Trap
@@ -22,6 +26,7 @@ __all__ = [
     "BLOCK",
     "FP32",
     "LANE_MNEMONICS",
+    "MAC_MNEMONICS",
     "MNEMONICS",
     "WINDOW_MNEMONICS",
     "Activity",
@@ -33,22 +38,23 @@ __all__ = [
 
 Sram: TypeAlias = npt.NDArray[np.uint8]
 
-LANE_MNEMONICS = frozenset({"neuron", "ngrad", "ew"})
-"""Instructions that run a microprogram; their operands are (prog, steps, rows, cols, seed)."""
+_ENGINES = (Unit.FP, Unit.BP, Unit.WG, Unit.VPU)
 
-WINDOW_MNEMONICS = frozenset({"gaccw", "macw", "bmacw", "gouterw", "outerw", "pool", "poolgrad"})
+LANE_MNEMONICS = of_family(Family.LANES)
+"""Instructions that run a microprogram."""
+
+MAC_MNEMONICS = of_family(*ACCUMULATING)
+"""Instructions that add selected terms into accumulators."""
+
+WINDOW_MNEMONICS = frozenset(row.mnemonic for row in TABLE if row.windowed)
 """Instructions that read an image stack through a window."""
+
+MNEMONICS = frozenset(row.mnemonic for row in TABLE if row.unit in _ENGINES)
+"""Every instruction that an engine executes."""
 
 BLOCK = 16
 """How many neighbouring inputs or outputs are counted together; arrays of other sizes are priced
 with the expected number of blocks."""
-
-MNEMONICS = (
-    LANE_MNEMONICS
-    | WINDOW_MNEMONICS
-    | {"gacc", "mac", "bmac", "gouter", "outer", "rowred", "colsum", "transpose"}
-)
-"""Every instruction that an engine executes."""
 
 
 class Resolved(NamedTuple):
@@ -66,6 +72,11 @@ class Resolved(NamedTuple):
     micro: LaneProgram | None = None
 
     @property
+    def operands(self) -> Operands:
+        """The operands by name."""
+        return OPERANDS[self.mnemonic](self.values)
+
+    @property
     def window(self) -> Window:
         """The window of a windowed instruction."""
         return Window(*self.streams[0])
@@ -73,7 +84,7 @@ class Resolved(NamedTuple):
     @property
     def seed(self) -> int:
         """The seed of a lane instruction's random words."""
-        return self.values[4]
+        return self.operands.seed
 
 
 class Activity(NamedTuple):

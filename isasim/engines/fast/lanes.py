@@ -77,12 +77,13 @@ class LaneKernels:
 
     def bind(self, op: Resolved, sram: Sram) -> Callable[[], Activity]:
         """Return a function that runs one lane instruction."""
-        _, steps, rows, cols, seed = op.values
+        o = op.operands
+        steps, rows, cols, seed = o.steps, o.rows, o.cols, o.seed
         program = op.micro
         assert program is not None
         streams = np.array([_signed(x) for s in op.streams for x in s], np.int64).reshape(-1, 3)
         elements = steps * rows * cols
-        if rows > 1 and _contiguous(op, program):
+        if rows > 1 and _contiguous(op, program, cols):
             rows, cols = 1, rows * cols
         memory, spare = int(sram.ctypes.data), int(self._spare.ctypes.data)
         number, wide = _signed(seed), cols >= FUSE_FROM or cols % GROUP == 0
@@ -138,9 +139,8 @@ class LaneKernels:
             self._ready = plan
 
 
-def _contiguous(op: Resolved, program: LaneProgram) -> bool:
+def _contiguous(op: Resolved, program: LaneProgram, cols: int) -> bool:
     """Whether the rows of every stream follow each other, so that they are one long row."""
-    cols = op.values[3]
     for slot, element in program.widths:
         if element == "m":
             size = cols // 8 if cols % 16 == 0 else -1
