@@ -9,8 +9,10 @@ manual, JSON export, operand checks and the random-program generator are all der
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 from snncc.isa.roles import ACCUMULATING, Family, Memory
 
@@ -211,6 +213,16 @@ class Field:
         return ((1 << self.kind.width) - 1) << self.low
 
 
+class Operands(tuple[int, ...]):
+    """Values of operands; the attributes are the names of the row's operands."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> int: ...
+
+
 @dataclass(frozen=True)
 class Insn:
     """One row of the instruction table.
@@ -218,11 +230,12 @@ class Insn:
     ``family`` and ``memory`` say what the instruction is and touches (:mod:`snncc.isa.roles`),
     ``sizes`` the operands that are dimensions, in the order in which they are checked.  ``fixed``
     gives the value of operands of its family that it has no field for, ``illegal`` conditions
-    under which it traps, ``route`` the operands that name other cores.  ``syntax`` is the operand
-    part of the assembly line with ``<name>`` for each operand; an empty syntax lists the operands
-    separated by commas.  ``group`` names the extension that a machine must enable (``base`` is
-    always there).  ``action`` is one line of meaning in pseudo-code, ``traps`` the trap kinds
-    beyond the ones every instruction can raise.
+    under which it traps, ``route`` the operands that name other cores.  ``meaning`` computes it
+    over any memory (:mod:`snncc.isa.semantics`; only what an engine executes has one).  ``syntax``
+    is the operand part of the assembly line with ``<name>`` for each operand; an empty syntax lists
+    the operands separated by commas.  ``group`` names the extension that a machine must enable
+    (``base`` is always there).  ``action`` is one line of meaning in pseudo-code, ``traps`` the
+    trap kinds beyond the ones every instruction can raise.
     """
 
     mnemonic: str
@@ -239,6 +252,7 @@ class Insn:
     fixed: tuple[tuple[str, int], ...] = ()
     illegal: tuple[str, ...] = ()
     route: tuple[str, ...] = ()
+    meaning: Callable[[Any], Any] | None = field(default=None, compare=False, repr=False)
     group: str = "base"
     text: str = field(init=False, default="")
     windowed: bool = field(init=False, default=False)

@@ -11,9 +11,9 @@ import math
 from typing import Final, NamedTuple
 
 from snncc.isa.instructions.encoding import BY_MNEMONIC
-from snncc.isa.instructions.operands import OPERANDS, Operands
+from snncc.isa.instructions.operands import OPERANDS
 from snncc.isa.roles import ACCUMULATING, Family
-from snncc.isa.spec import ELEMENT, Insn
+from snncc.isa.spec import ELEMENT, Insn, Operands
 from snncc.isa.window import Window
 
 DEFAULT_DENSITY: Final = 0.1

@@ -17,6 +17,7 @@ from typing import Final
 
 from snncc.isa.instructions.complete import problems
 from snncc.isa.instructions.table import RETIRED, TABLE
+from snncc.isa.microprograms.code import is_state, is_store
 from snncc.isa.microprograms.table import MICRO_OPS, MicroOp
 from snncc.isa.numbers.tables import UNARY_NAMES
 from snncc.isa.spec import (
@@ -104,6 +105,11 @@ def check_micro_table(table: Sequence[MicroOp]) -> None:
         )
         if not sound:
             raise TableMistake(f"micro-operation {op.name}: bad row")
+        moves = op.name == "next" or is_store(op) or is_state(op)
+        if op.meaning is None and not moves:
+            raise TableMistake(f"micro-operation {op.name}: no function says what it computes")
+        if op.source not in ("", "immediate", "counter", "h", "f", "m"):
+            raise TableMistake(f"micro-operation {op.name}: there is no source '{op.source}'")
 
 
 check_table(TABLE, RETIRED)

@@ -10,24 +10,13 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from snncc.isa.instructions.complete import purposes
 from snncc.isa.instructions.encoding import BY_MNEMONIC, TableMistake
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.roles import AMOUNTS, Family, Purpose
-from snncc.isa.spec import REG, Insn
-
-
-class Operands(tuple[int, ...]):
-    """Values of operands; the attributes are the names of the row's operands."""
-
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> int: ...
-
+from snncc.isa.spec import REG, Insn, Operands
 
 Maker: TypeAlias = Callable[[Iterable[int]], Operands]
 

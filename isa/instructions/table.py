@@ -22,7 +22,8 @@ Conventions used by every row
   of ``w`` (of ``acc`` in gouterw, outerw; columns of ``w`` when transposed) lie in that order.
   Convolution: mul = stride, base = -padding, step = dilation, div = 1.  Its input gradient:
   mul = 1, base = padding, step = -dilation, div = stride.  A window whose sizes, ``k`` or ``div``
-  hold a 0 is illegal where it is used.  Positions that no tap reads need not exist.
+  hold a 0 is illegal where it is used.  Positions that no tap reads need not exist.  Below,
+  ``positions`` is out_h*out_w, ``inputs`` in_h*in_w and ``depth`` k_h*k_w*channels.
 * **Average pooling** is ``pool`` with sum32, one binary32 division by the count in a lane
   instruction, one rounding.  Its gradient divides first: f32 quotients of the gradient by the
   count, then ``pool`` with type f32 and sum through the window of the input gradient.
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 from snncc.isa.instructions.windows import POOLING, WINDOW_SETUP, WINDOWED
 from snncc.isa.roles import Family, Memory
+from snncc.isa.semantics import accumulate, lanes, reduce
 from snncc.isa.spec import (
     COUNT,
     ELEMENT,
@@ -244,6 +246,7 @@ ENGINES: tuple[Insn, ...] = (
         "acc[r,j] = init; for k ascending: if a[r,k]: acc[r,j] = RN32(acc[r,j] + w[k,j])",
         _MAC_SYNTAX,
         Family.MAC, (_SPIKES_IN, _WEIGHTS, _BIAS, _SUMS), _SIZES, ("bounds",), _GATED,
+        meaning=accumulate.mac,
     ),
     Insn(
         "mac", 0x41, Unit.FP,
@@ -254,12 +257,14 @@ ENGINES: tuple[Insn, ...] = (
         "acc[r,j] = init; for k ascending: acc[r,j] = RN32(acc[r,j] + a[r,k]*w[k,j])",
         _MAC_SYNTAX + ", skip=<skip>, trans=<trans>",
         Family.MAC, (_HALVES_IN, _TURNED_WEIGHTS, _BIAS, _SUMS), _SIZES, ("bounds",), _NO_MASK,
+        meaning=accumulate.mac,
     ),
     Insn(
         "neuron", 0x48, Unit.FP, pack(*_LANES),
         "Neuron stage of the FP engine: run a microprogram over steps x rows x cols, carrying "
         "its state from step to step.",
         _LANES_ACTION, _LANES_SYNTAX, Family.LANES, (), _LANES_SIZES, ("bounds", "microprogram"),
+        meaning=lanes.run,
     ),
     Insn(
         "bmac", 0x50, Unit.BP,
@@ -271,11 +276,13 @@ ENGINES: tuple[Insn, ...] = (
         _MAC_SYNTAX
         + ", skip=<skip>, trans=<trans>, masked=<masked>, mask=[<mask>:<mask_stride>]",
         Family.MAC, (_HALVES_IN, _TURNED_WEIGHTS, _MASK, _BIAS, _SUMS), _SIZES, ("bounds",),
+        meaning=accumulate.mac,
     ),
     Insn(
         "ngrad", 0x58, Unit.BP, pack(*_LANES),
         "Gradient stage of the BP engine: as neuron, for surrogate gradients through time.",
         _LANES_ACTION, _LANES_SYNTAX, Family.LANES, (), _LANES_SIZES, ("bounds", "microprogram"),
+        meaning=lanes.run,
     ),
     Insn(
         "gouter", 0x60, Unit.WG, pack(*_ACC, *_A, *_G, *_ROWS_KN, ("init", INIT)),
@@ -286,6 +293,7 @@ ENGINES: tuple[Insn, ...] = (
         "init=<init>",
         Family.OUTER, (_PRODUCTS, _SPIKES_IN, _GRADIENTS), _SIZES, ("bounds", "operand"),
         (("skip", 1),), ("init=bias",),
+        meaning=accumulate.outer,
     ),
     Insn(
         "outer", 0x61, Unit.WG,
@@ -296,6 +304,7 @@ ENGINES: tuple[Insn, ...] = (
         "init=<init>, skip=<skip>",
         Family.OUTER, (_PRODUCTS, _HALVES_IN, _GRADIENTS), _SIZES, ("bounds", "operand"),
         illegal=("init=bias",),
+        meaning=accumulate.outer,
     ),
 )
 
@@ -304,6 +313,7 @@ VECTOR: tuple[Insn, ...] = (
         "ew", 0x70, Unit.VPU, pack(*_LANES),
         "Element-wise stage of the vector unit: optimizers, losses, residuals, dropout.",
         _LANES_ACTION, _LANES_SYNTAX, Family.LANES, (), _LANES_SIZES, ("bounds", "microprogram"),
+        meaning=lanes.run,
     ),
     Insn(
         "rowred", 0x71, Unit.VPU,
@@ -317,6 +327,7 @@ VECTOR: tuple[Insn, ...] = (
         (_ELEMENTS, Memory("dst", "out", (("op=sum32", "f32"), ("", "f16")), "1",
                            (("rows", "dst_stride"),))),
         ("rows", "n"), ("bounds", "operand"),
+        meaning=reduce.rowred,
     ),
     Insn(
         "colsum", 0x72, Unit.VPU,
@@ -329,6 +340,7 @@ VECTOR: tuple[Insn, ...] = (
         Family.REDUCTION,
         (Memory("acc", "inout", "f32", "n", read_when=("init=keep",)), _ELEMENTS),
         ("rows", "n"), ("bounds", "operand"), illegal=("init=bias",),
+        meaning=reduce.colsum,
     ),
 )
 

@@ -7,17 +7,16 @@ network instructions to its memory system; checks before execution are in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.instructions.operands import OPERANDS, Operands, of_family
+from snncc.isa.instructions.operands import OPERANDS, of_family
 from snncc.isa.instructions.table import TABLE
-from snncc.isa.numbers.fp16 import Accumulator
 from snncc.isa.roles import ACCUMULATING, Family
-from snncc.isa.spec import Unit
+from snncc.isa.semantics.call import BLOCK, FP32, Activity, Numerics
+from snncc.isa.spec import Operands, Unit
 from snncc.isa.window import Window
 from snncc.isasim.engines.lanes import LaneProgram
 from snncc.isasim.faults import Trap
@@ -52,10 +51,6 @@ WINDOW_MNEMONICS = frozenset(row.mnemonic for row in TABLE if row.windowed)
 MNEMONICS = frozenset(row.mnemonic for row in TABLE if row.unit in _ENGINES)
 """Every instruction that an engine executes."""
 
-BLOCK = 16
-"""How many neighbouring inputs or outputs are counted together; arrays of other sizes are priced
-with the expected number of blocks."""
-
 
 class Resolved(NamedTuple):
     """An instruction ready to execute: no register is left in it.
@@ -85,42 +80,6 @@ class Resolved(NamedTuple):
     def seed(self) -> int:
         """The seed of a lane instruction's random words."""
         return self.operands.seed
-
-
-class Activity(NamedTuple):
-    """What an instruction really did; the cost model turns it into cycles and energy.
-
-    ``dense``: multiply-accumulates (or lane elements, or reduced terms) without any gating;
-    ``performed``: those that were carried out; ``spikes``: set bits among the packed spikes read
-    by gacc, gouter, rowred and colsum (with a window: once per tap), or stored by a lane
-    instruction; ``outputs``: outputs that a masked bmac computes, -1 where there is no mask;
-    ``blocks``: groups of ``BLOCK`` inputs of one row (and tap) with an active one, ``out_blocks``:
-    groups of ``BLOCK`` outputs of one row that a mask does not leave out all; -1: not counted,
-    then all of them.
-    """
-
-    dense: int
-    performed: int
-    spikes: int = 0
-    outputs: int = -1
-    blocks: int = -1
-    out_blocks: int = -1
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """The choices the numeric contract leaves to a machine.
-
-    ``accumulator`` concerns the MAC arrays (gacc, mac, bmac, gouter, outer): ``fp16`` rounds each
-    product and each sum to binary16.  The reductions of the vector unit stay binary32.
-    ``saturate`` clamps the result of every rounding to binary16 to +-65504.
-    """
-
-    accumulator: Accumulator = "fp32"
-    saturate: bool = False
-
-
-FP32 = Numerics()
 
 
 class Engine(Protocol):

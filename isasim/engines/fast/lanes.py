@@ -38,7 +38,8 @@ def steps_tangled(op: Resolved, program: LaneProgram) -> bool:
     What is written must overlap neither itself nor other memory, except that a stream may load
     and store with one geometry; then all steps must touch the same place, or different ones.
     """
-    regions = [stream_region(op, program, use) for use in program.uses]
+    o = op.operands
+    regions = [stream_region(op, o, program, use) for use in program.uses]
     extents = [region.extent() for region in regions]
     for i, use in enumerate(program.uses):
         if not use.writes:

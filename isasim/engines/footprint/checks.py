@@ -10,7 +10,7 @@ from __future__ import annotations
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.numbers.fp16 import packed_bytes
 from snncc.isa.roles import Family
-from snncc.isa.spec import Insn
+from snncc.isa.spec import Insn, Operands
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.footprint.derive import Find, footprint_of
 from snncc.isasim.engines.footprint.regions import (
@@ -51,9 +51,8 @@ __all__ = [
 ]
 
 
-def stream_region(op: Resolved, program: LaneProgram, use: Use) -> Region:
-    """Return what one memory access of a lane instruction covers."""
-    o = op.operands
+def stream_region(op: Resolved, o: Operands, program: LaneProgram, use: Use) -> Region:
+    """Return what one memory access of a lane instruction with operands ``o`` covers."""
     steps, rows, cols = o.steps, o.rows, o.cols
     base, step, row = op.streams[use.slot]
     size = packed_bytes(cols) if use.element == "m" else ELEMENT_BYTES[use.element]
@@ -76,7 +75,7 @@ def _lanes(op: Resolved) -> Footprint:
     reads: list[Region] = []
     writes: list[Region] = []
     for use in op.micro.uses:
-        region = stream_region(op, op.micro, use)
+        region = stream_region(op, o, op.micro, use)
         if use.reads:
             reads.append(region)
         if use.writes:

@@ -11,11 +11,6 @@ import numpy as np
 from snncc.isa.window import Ints, Window
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.footprint.regions import (
-    BIT,
-    F16,
-    F32,
-    MAX,
-    SUM32,
     Region,
     need_dims,
     row_bytes,
@@ -100,10 +95,3 @@ def stack_regions(
         Region(name, "sram", start + offset, size, align, n0, s0, n1, s1)
         for offset, n0, s0, n1, s1 in _stack(window, images, stride, image)
     ]
-
-
-def pool_result(kind: int, red: int) -> int:
-    """Return the element type that pool writes."""
-    if red == SUM32:
-        return F32
-    return BIT if red == MAX and kind == BIT else F16

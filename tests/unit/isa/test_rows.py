@@ -114,6 +114,7 @@ def memory(mnemonic: str, place: str, /, **changes: Any) -> dict[str, Any]:
         ("outer", {"illegal": ("start=bias",)}, "names 'start', which is no operand"),
         ("outer", {"fixed": (("skip", 1),)}, "'skip' is an operand and has a fixed value"),
         ("gouter", {"fixed": ()}, "family outer has 'skip': it needs that operand or a fixed"),
+        ("mac", {"meaning": None}, "an engine executes it, but no function says what it computes"),
         ("ew", {"sizes": ("steps", "rows")}, "nothing says what operand 'cols' is for"),
         ("send", {"route": ()}, "nothing says what operand 'core' is for"),
         ("send", {"route": ("to",)}, "sizes or route name 'to', which is no operand"),
