@@ -48,17 +48,16 @@ class FastEngine:
         self._reference = ReferenceEngine(numerics)
         self._lanes = LaneKernels(numerics.saturate)
         self._mac = MacKernels(numerics.accumulator == "fp16")
-        windows = WindowKernels(numerics.saturate)
-        sums = SumKernels(self._reference, numerics.saturate)
+        holders = (WindowKernels(numerics.saturate), SumKernels(self._reference, numerics.saturate))
         self._run = {
-            "pool": windows.pool,
-            "poolgrad": windows.poolgrad,
-            "transpose": windows.transpose,
-            "colsum": sums.colsum,
-            "rowred": sums.rowred,
+            name: getattr(holder, name)
+            for name in MNEMONICS - MAC_MNEMONICS - LANE_MNEMONICS
+            for holder in holders
+            if hasattr(holder, name)
         }
-        known = MAC_MNEMONICS | LANE_MNEMONICS | set(self._run)
-        assert known == MNEMONICS, f"no kernel, or no row: {sorted(known ^ MNEMONICS)}"
+        """What is neither accumulation nor lanes: methods of the name of the instruction."""
+        missing = MNEMONICS - MAC_MNEMONICS - LANE_MNEMONICS - set(self._run)
+        assert not missing, f"no kernel for {', '.join(sorted(missing))}"
 
     def execute(self, op: Resolved, sram: Sram) -> Activity:
         """Execute one instruction; see :class:`snncc.isasim.engines.base.Engine`."""
