@@ -145,8 +145,8 @@ class Memory:
             if len(self.rows) > 1:
                 text += f" at {self.address}{strides}"
         if self.turned:
-            extent, _ = self.rows[0]
-            text += f" ({self.row} rows of {_row_text(self.element, extent)} when {self.turned})"
+            turned = " x ".join(_row_text(self.element, extent) for extent, _ in self.rows)
+            text += f" ({self.row} rows of {turned} when {self.turned})"
         if self.when:
             text += f" when {' and '.join(c.replace('=', ' is ') for c in self.when)}"
         return text

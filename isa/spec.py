@@ -9,10 +9,9 @@ manual, JSON export, operand checks and the random-program generator are all der
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snncc.isa.roles import ACCUMULATING, Family, Memory
 
@@ -230,12 +229,12 @@ class Insn:
     ``family`` and ``memory`` say what the instruction is and touches (:mod:`snncc.isa.roles`),
     ``sizes`` the operands that are dimensions, in the order in which they are checked.  ``fixed``
     gives the value of operands of its family that it has no field for, ``illegal`` conditions
-    under which it traps, ``route`` the operands that name other cores.  ``meaning`` computes it
-    over any memory (:mod:`snncc.isa.semantics`; only what an engine executes has one).  ``syntax``
-    is the operand part of the assembly line with ``<name>`` for each operand; an empty syntax lists
-    the operands separated by commas.  ``group`` names the extension that a machine must enable
-    (``base`` is always there).  ``action`` is one line of meaning in pseudo-code, ``traps`` the
-    trap kinds beyond the ones every instruction can raise.
+    under which it traps, ``route`` the operands that name other cores.  ``meaning`` names the
+    function that computes it over any memory (:mod:`snncc.isa.semantics.meaning`; only what an
+    engine executes has one).  ``syntax`` is the operand part of the assembly line with ``<name>``
+    for each operand; an empty syntax lists the operands separated by commas.  ``group`` names the
+    extension that a machine must enable (``base`` is always there).  ``action`` is one line of
+    meaning in pseudo-code, ``traps`` the trap kinds beyond the ones every instruction can raise.
     """
 
     mnemonic: str
@@ -252,7 +251,7 @@ class Insn:
     fixed: tuple[tuple[str, int], ...] = ()
     illegal: tuple[str, ...] = ()
     route: tuple[str, ...] = ()
-    meaning: Callable[[Any], Any] | None = field(default=None, compare=False, repr=False)
+    meaning: str = ""
     group: str = "base"
     text: str = field(init=False, default="")
     windowed: bool = field(init=False, default=False)

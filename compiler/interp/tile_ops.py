@@ -18,6 +18,7 @@ from snncc.isa.instructions.operands import OPERANDS
 from snncc.isa.numbers import fp16
 from snncc.isa.roles import FORMATS, Family, condition
 from snncc.isa.semantics.call import Bits, Call, Dims, Floats, Ints, Shorts
+from snncc.isa.semantics.meaning import compute
 from snncc.isa.spec import EnumKind, Field, Insn, Operands
 from snncc.isa.window import Window
 
@@ -113,9 +114,8 @@ def _compute(op: Op, row: Insn, places: Mapping[str, Place]) -> None:
             raise TileError(f"{name} {word} is illegal")
     if row.family is Family.TRANSPOSE and place("src").memory is place("dst").memory:
         raise TileError("transposes within one buffer")
-    assert row.meaning is not None, "a row of an engine has a meaning"
     windows = (_window(op),) if row.windowed else ()
-    row.meaning(Call(row, operands_of(op, row), place, windows=windows))
+    compute(Call(row, operands_of(op, row), place, windows=windows))
 
 
 def _copy(op: Op, row: Insn, places: Mapping[str, Place]) -> None:
@@ -143,6 +143,6 @@ def run(op: Op, places: Mapping[str, Place]) -> None:
     """Execute an operation; ``places``: where its address operands point now."""
     row = BY_MNEMONIC.get(op.name.partition(".")[2])
     move = _MOVES.get(row.mnemonic) if row else None
-    if row is None or (move is None and row.meaning is None):
+    if row is None or (move is None and not row.meaning):
         raise TileError("there is no such operation")
     (move or _compute)(op, row, places)

@@ -62,7 +62,7 @@ def problems(row: Insn) -> Iterator[str]:
         return
     if not row.memory and row.family is not Family.LANES:
         yield "it says nothing of the memory that it touches (memory=...)"
-    if row.unit not in (Unit.DMA, Unit.NOC) and row.meaning is None:
+    if row.unit not in (Unit.DMA, Unit.NOC) and not row.meaning:
         yield "an engine executes it, but no function says what it computes (meaning=...)"
     for memory in row.memory:
         for sentence in _memory_problems(row, memory):

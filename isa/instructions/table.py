@@ -33,7 +33,6 @@ from __future__ import annotations
 
 from snncc.isa.instructions.windows import POOLING, WINDOW_SETUP, WINDOWED
 from snncc.isa.roles import Family, Memory
-from snncc.isa.semantics import accumulate, lanes, reduce
 from snncc.isa.spec import (
     COUNT,
     ELEMENT,
@@ -246,7 +245,7 @@ ENGINES: tuple[Insn, ...] = (
         "acc[r,j] = init; for k ascending: if a[r,k]: acc[r,j] = RN32(acc[r,j] + w[k,j])",
         _MAC_SYNTAX,
         Family.MAC, (_SPIKES_IN, _WEIGHTS, _BIAS, _SUMS), _SIZES, ("bounds",), _GATED,
-        meaning=accumulate.mac,
+        meaning="accumulate.mac",
     ),
     Insn(
         "mac", 0x41, Unit.FP,
@@ -257,14 +256,14 @@ ENGINES: tuple[Insn, ...] = (
         "acc[r,j] = init; for k ascending: acc[r,j] = RN32(acc[r,j] + a[r,k]*w[k,j])",
         _MAC_SYNTAX + ", skip=<skip>, trans=<trans>",
         Family.MAC, (_HALVES_IN, _TURNED_WEIGHTS, _BIAS, _SUMS), _SIZES, ("bounds",), _NO_MASK,
-        meaning=accumulate.mac,
+        meaning="accumulate.mac",
     ),
     Insn(
         "neuron", 0x48, Unit.FP, pack(*_LANES),
         "Neuron stage of the FP engine: run a microprogram over steps x rows x cols, carrying "
         "its state from step to step.",
         _LANES_ACTION, _LANES_SYNTAX, Family.LANES, (), _LANES_SIZES, ("bounds", "microprogram"),
-        meaning=lanes.run,
+        meaning="lanes.run",
     ),
     Insn(
         "bmac", 0x50, Unit.BP,
@@ -276,13 +275,13 @@ ENGINES: tuple[Insn, ...] = (
         _MAC_SYNTAX
         + ", skip=<skip>, trans=<trans>, masked=<masked>, mask=[<mask>:<mask_stride>]",
         Family.MAC, (_HALVES_IN, _TURNED_WEIGHTS, _MASK, _BIAS, _SUMS), _SIZES, ("bounds",),
-        meaning=accumulate.mac,
+        meaning="accumulate.mac",
     ),
     Insn(
         "ngrad", 0x58, Unit.BP, pack(*_LANES),
         "Gradient stage of the BP engine: as neuron, for surrogate gradients through time.",
         _LANES_ACTION, _LANES_SYNTAX, Family.LANES, (), _LANES_SIZES, ("bounds", "microprogram"),
-        meaning=lanes.run,
+        meaning="lanes.run",
     ),
     Insn(
         "gouter", 0x60, Unit.WG, pack(*_ACC, *_A, *_G, *_ROWS_KN, ("init", INIT)),
@@ -293,7 +292,7 @@ ENGINES: tuple[Insn, ...] = (
         "init=<init>",
         Family.OUTER, (_PRODUCTS, _SPIKES_IN, _GRADIENTS), _SIZES, ("bounds", "operand"),
         (("skip", 1),), ("init=bias",),
-        meaning=accumulate.outer,
+        meaning="accumulate.outer",
     ),
     Insn(
         "outer", 0x61, Unit.WG,
@@ -304,7 +303,7 @@ ENGINES: tuple[Insn, ...] = (
         "init=<init>, skip=<skip>",
         Family.OUTER, (_PRODUCTS, _HALVES_IN, _GRADIENTS), _SIZES, ("bounds", "operand"),
         illegal=("init=bias",),
-        meaning=accumulate.outer,
+        meaning="accumulate.outer",
     ),
 )
 
@@ -313,7 +312,7 @@ VECTOR: tuple[Insn, ...] = (
         "ew", 0x70, Unit.VPU, pack(*_LANES),
         "Element-wise stage of the vector unit: optimizers, losses, residuals, dropout.",
         _LANES_ACTION, _LANES_SYNTAX, Family.LANES, (), _LANES_SIZES, ("bounds", "microprogram"),
-        meaning=lanes.run,
+        meaning="lanes.run",
     ),
     Insn(
         "rowred", 0x71, Unit.VPU,
@@ -327,7 +326,7 @@ VECTOR: tuple[Insn, ...] = (
         (_ELEMENTS, Memory("dst", "out", (("op=sum32", "f32"), ("", "f16")), "1",
                            (("rows", "dst_stride"),))),
         ("rows", "n"), ("bounds", "operand"),
-        meaning=reduce.rowred,
+        meaning="reduce.rowred",
     ),
     Insn(
         "colsum", 0x72, Unit.VPU,
@@ -340,7 +339,7 @@ VECTOR: tuple[Insn, ...] = (
         Family.REDUCTION,
         (Memory("acc", "inout", "f32", "n", read_when=("init=keep",)), _ELEMENTS),
         ("rows", "n"), ("bounds", "operand"), illegal=("init=bias",),
-        meaning=reduce.colsum,
+        meaning="reduce.colsum",
     ),
 )
 

@@ -6,7 +6,6 @@ Part of :mod:`snncc.isa.instructions.table`, which has the conventions.
 from __future__ import annotations
 
 from snncc.isa.roles import Family, Memory
-from snncc.isa.semantics import accumulate, reduce
 from snncc.isa.spec import (
     ELEMENT,
     EXTENT,
@@ -96,7 +95,7 @@ WINDOWED: tuple[Insn, ...] = (
         "w[k,j])",
         _MAC_SYNTAX,
         Family.MAC, (_SPIKES_IN, _WEIGHTS, _BIAS, _SUMS), _MAC_SIZES, _TRAPS, _GATED,
-        meaning=accumulate.mac,
+        meaning="accumulate.mac",
     ),
     Insn(
         "macw", 0x43, Unit.FP, _MAC_FIELDS,
@@ -104,7 +103,7 @@ WINDOWED: tuple[Insn, ...] = (
         "acc[r,j] = init; for k ascending, tap inside: acc[r,j] = RN32(acc[r,j] + a[r,k]*w[k,j])",
         _MAC_SYNTAX + ", skip=<skip>, trans=<trans>",
         Family.MAC, (_HALVES_IN, _TURNED_WEIGHTS, _BIAS, _SUMS), _MAC_SIZES, _TRAPS, _NO_MASK,
-        meaning=accumulate.mac,
+        meaning="accumulate.mac",
     ),
     Insn(
         "bmacw", 0x51, Unit.BP, _MAC_FIELDS,
@@ -113,7 +112,7 @@ WINDOWED: tuple[Insn, ...] = (
         "as macw",
         _MAC_SYNTAX + ", skip=<skip>, trans=<trans>",
         Family.MAC, (_HALVES_IN, _TURNED_WEIGHTS, _BIAS, _SUMS), _MAC_SIZES, _TRAPS, _NO_MASK,
-        meaning=accumulate.mac,
+        meaning="accumulate.mac",
     ),
     Insn(
         "gouterw", 0x62, Unit.WG, pack(*_ACC, *_A, *_G, *_SIZES, *_WIN, ("init", INIT)),
@@ -124,7 +123,7 @@ WINDOWED: tuple[Insn, ...] = (
         _OUTER_SYNTAX,
         Family.OUTER, (_PRODUCTS, _SPIKES_IN, _GRADIENTS), _MAC_SIZES, _TRAPS, (("skip", 1),),
         ("init=bias",),
-        meaning=accumulate.outer,
+        meaning="accumulate.outer",
     ),
     Insn(
         "outerw", 0x63, Unit.WG,
@@ -135,7 +134,7 @@ WINDOWED: tuple[Insn, ...] = (
         _OUTER_SYNTAX + ", skip=<skip>",
         Family.OUTER, (_PRODUCTS, _HALVES_IN, _GRADIENTS), _MAC_SIZES, _TRAPS,
         illegal=("init=bias",),
-        meaning=accumulate.outer,
+        meaning="accumulate.outer",
     ),
 )
 
@@ -155,7 +154,7 @@ POOLING: tuple[Insn, ...] = (
         Family.POOLING,
         (_X_STACK, Memory("dst", "out", _POOLED, "channels", ((_ROWS, "dst_stride"),))),
         ("images",), _TRAPS,
-        meaning=reduce.pool,
+        meaning="reduce.pool",
     ),
     Insn(
         "poolgrad", 0x74, Unit.VPU,
@@ -174,7 +173,7 @@ POOLING: tuple[Insn, ...] = (
          Memory("dst", "out", "f16", "channels",
                 (("images", "dst_image"), ("inputs", "dst_stride")))),
         ("images", "inputs"), _TRAPS, illegal=("type=f32",),
-        meaning=reduce.poolgrad,
+        meaning="reduce.poolgrad",
     ),
     Insn(
         "transpose", 0x75, Unit.VPU,
@@ -188,7 +187,7 @@ POOLING: tuple[Insn, ...] = (
         (Memory("src", "in", "f16", "cols", (("rows", "src_stride"),)),
          Memory("dst", "out", "f16", "rows", (("cols", "dst_stride"),))),
         ("rows", "cols"), ("bounds", "overlap"),
-        meaning=reduce.transpose,
+        meaning="reduce.transpose",
     ),
 )
 # fmt: on

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from snncc.isa.numbers import fp16
+from snncc.isa.semantics.activity import NOTHING, Activity
 from snncc.isa.semantics.call import (
-    NOTHING,
-    Activity,
     Bits,
     Call,
     Floats,

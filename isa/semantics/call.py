@@ -9,18 +9,18 @@ checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.microprograms.table import MicroInst
 from snncc.isa.numbers import fp16
-from snncc.isa.numbers.fp16 import Accumulator
 from snncc.isa.roles import alternatives, condition
-from snncc.isa.spec import ELEMENT, INIT, EnumKind, Insn, Operands
+from snncc.isa.semantics.activity import BLOCK, FP32, Numerics
+from snncc.isa.spec import ELEMENT, INIT, EnumKind, Insn, Kind, Operands
 from snncc.isa.window import Window
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -33,48 +33,6 @@ Dims: TypeAlias = Sequence[tuple[int, int]]
 """(count, distance in bytes) of each axis of an access, outermost first."""
 
 KEEP, BIAS = INIT.words.index("keep"), INIT.words.index("bias")
-BLOCK = 16
-"""How many neighbouring inputs or outputs are counted together; arrays of other sizes are priced
-with the expected number of blocks."""
-
-
-class Activity(NamedTuple):
-    """What an instruction really did; the cost model turns it into cycles and energy.
-
-    ``dense``: multiply-accumulates (or lane elements, or reduced terms) without any gating;
-    ``performed``: those that were carried out; ``spikes``: set bits among the packed spikes read
-    by gacc, gouter, rowred and colsum (with a window: once per tap), or stored by a lane
-    instruction; ``outputs``: outputs that a masked bmac computes, -1 where there is no mask;
-    ``blocks``: groups of ``BLOCK`` inputs of one row (and tap) with an active one, ``out_blocks``:
-    groups of ``BLOCK`` outputs of one row that a mask does not leave out all; -1: not counted,
-    then all of them.
-    """
-
-    dense: int
-    performed: int
-    spikes: int = 0
-    outputs: int = -1
-    blocks: int = -1
-    out_blocks: int = -1
-
-
-NOTHING = Activity(0, 0)
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """The choices the numeric contract leaves to a machine.
-
-    ``accumulator`` concerns the MAC arrays (gacc, mac, bmac, gouter, outer): ``fp16`` rounds each
-    product and each sum to binary16.  The reductions of the vector unit stay binary32.
-    ``saturate`` clamps the result of every rounding to binary16 to +-65504.
-    """
-
-    accumulator: Accumulator = "fp32"
-    saturate: bool = False
-
-
-FP32 = Numerics()
 
 
 class Place(Protocol):
@@ -152,20 +110,17 @@ class Call:
 
     def format(self, address: str) -> str:
         """Return the element format of a memory operand, now that the operands are known."""
-        kinds = {f.name: f.kind for f in self.row.operands}
+        kinds: Mapping[str, Kind] = {f.name: f.kind for f in self.row.operands}
         for conditions, name in alternatives(self.row.at(address).element):
             if all(self._holds(kinds, text) for text in conditions):
                 return ELEMENT.words[getattr(self.operands, name)] if name in kinds else name
         raise AssertionError(f"{self.row.mnemonic}: no format of {address} applies")
 
-    def _holds(self, kinds: dict[str, Any], text: str) -> bool:
+    def _holds(self, kinds: Mapping[str, Kind], text: str) -> bool:
         name, word = condition(text)
         value: int = getattr(self.operands, name)
         kind = kinds[name]
         return kind.words[value] == word if isinstance(kind, EnumKind) else bool(value)
-
-
-Meaning: TypeAlias = Callable[[Call], Activity]
 
 
 def numbers(c: Call, address: str, dims: Dims, n: int) -> tuple[Floats, int]:

@@ -8,7 +8,8 @@ from snncc.isa.microprograms.code import is_state, is_store
 from snncc.isa.microprograms.meaning import WRAP
 from snncc.isa.microprograms.table import MicroInst
 from snncc.isa.numbers import fp16
-from snncc.isa.semantics.call import NOTHING, Activity, Call, Lane, Streams
+from snncc.isa.semantics.activity import NOTHING, Activity
+from snncc.isa.semantics.call import Call, Lane, Streams
 
 
 def run(c: Call) -> Activity:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from snncc.isa.numbers import fp16
+from snncc.isa.semantics.activity import NOTHING, Activity
 from snncc.isa.semantics.call import (
-    NOTHING,
-    Activity,
     Call,
     Floats,
     numbers,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from snncc.isa.instructions.operands import OPERANDS, of_family
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.roles import ACCUMULATING, Family
-from snncc.isa.semantics.call import BLOCK, FP32, Activity, Numerics
+from snncc.isa.semantics.activity import BLOCK, FP32, Activity, Numerics
 from snncc.isa.spec import Operands, Unit
 from snncc.isa.window import Window
 from snncc.isasim.engines.lanes import LaneProgram

@@ -84,7 +84,7 @@ INSTRUCTION = """    Insn(
         "The largest element of each column.", "dst[j] = max of x[r,j]",
         "[<dst>], [<x>:<x_stride>], rows=<rows>, n=<n>, type=<type>",
         Family.REDUCTION, (_ELEMENTS, Memory("dst", "out", "f16", "n")), ("rows", "n"),
-        ("bounds", "operand"), meaning=reduce.colmax,
+        ("bounds", "operand"), meaning="reduce.colmax",
     ),
 """
 MEANING = '''
@@ -178,7 +178,7 @@ assert out == [0x4200, 0x8000, 0x7C00, 0x7E00], out
 
 def test_a_row_without_its_meaning_is_refused(tmp_path: Path) -> None:
     copy = Copy(tmp_path)
-    row = INSTRUCTION.replace(", meaning=reduce.colmax", "")
+    row = INSTRUCTION.replace(', meaning="reduce.colmax"', "")
     copy.edit("isa/instructions/table.py", '    Insn(\n        "colsum",', row)
     script = (
         "try:\n    import snncc.isa.instructions.encoding\n"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.semantics.call import Call
+from snncc.isa.semantics.meaning import compute
 from snncc.isasim.engines.base import FP32, MNEMONICS, Activity, Numerics, Resolved, Sram
 from snncc.isasim.engines.base import operands_error as _unknown
 from snncc.isasim.engines.footprint.checks import check
@@ -27,13 +28,12 @@ class ReferenceEngine:
         if op.mnemonic not in MNEMONICS:
             raise _unknown(op)
         row, o = BY_MNEMONIC[op.mnemonic], op.operands
-        assert row.meaning is not None, "a row of an engine has a meaning"
 
         def place(name: str) -> SramPlace:
             return SramPlace(sram, getattr(o, name))
 
         micro = op.micro
-        found: Activity = row.meaning(
+        return compute(
             Call(
                 row,
                 o,
@@ -44,4 +44,3 @@ class ReferenceEngine:
                 streams=SramStreams(op, micro, sram) if micro else None,
             )
         )
-        return found

@@ -11,6 +11,7 @@ from snncc.isa.instructions.operands import OPERANDS, amounts, of_family, ordere
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import load_machine
 from snncc.isa.roles import ACCUMULATING, Family, Memory
+from snncc.isa.semantics.meaning import meaning_of
 from snncc.isa.spec import Insn, Unit
 from snncc.isa.window import Window
 
@@ -68,6 +69,15 @@ def test_a_price_needs_the_amounts_and_changes_with_each_dimension(row: Insn) ->
     assert set(COSTS) == {r.mnemonic for r in TABLE}
 
 
+def test_every_engine_instruction_has_a_function_that_computes_it() -> None:
+    engines = [r for r in TABLE if r.unit in (Unit.FP, Unit.BP, Unit.WG, Unit.VPU)]
+    assert engines == [r for r in TABLE if r.meaning]
+    for row in engines:
+        assert meaning_of(row).__doc__, row.mnemonic
+    with pytest.raises(AttributeError):
+        meaning_of(changed("mac", meaning="accumulate.unknown"))
+
+
 def test_code_that_relies_on_an_order_is_refused_when_the_row_has_another() -> None:
     ordered("ld st copy", "dst src n0 n1 bytes dst0 dst1 src0 src1")
     with pytest.raises(TableMistake, match="fill: code relies on the operands dst n0"):
@@ -114,7 +124,7 @@ def memory(mnemonic: str, place: str, /, **changes: Any) -> dict[str, Any]:
         ("outer", {"illegal": ("start=bias",)}, "names 'start', which is no operand"),
         ("outer", {"fixed": (("skip", 1),)}, "'skip' is an operand and has a fixed value"),
         ("gouter", {"fixed": ()}, "family outer has 'skip': it needs that operand or a fixed"),
-        ("mac", {"meaning": None}, "an engine executes it, but no function says what it computes"),
+        ("mac", {"meaning": ""}, "an engine executes it, but no function says what it computes"),
         ("ew", {"sizes": ("steps", "rows")}, "nothing says what operand 'cols' is for"),
         ("send", {"route": ()}, "nothing says what operand 'core' is for"),
         ("send", {"route": ("to",)}, "sizes or route name 'to', which is no operand"),
