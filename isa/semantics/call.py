@@ -113,7 +113,8 @@ class Call:
         kinds: Mapping[str, Kind] = {f.name: f.kind for f in self.row.operands}
         for conditions, name in alternatives(self.row.at(address).element):
             if all(self._holds(kinds, text) for text in conditions):
-                return ELEMENT.words[getattr(self.operands, name)] if name in kinds else name
+                number: int = getattr(self.operands, name) if name in kinds else -1
+                return ELEMENT.words[number] if number >= 0 else name
         raise AssertionError(f"{self.row.mnemonic}: no format of {address} applies")
 
     def _holds(self, kinds: Mapping[str, Kind], text: str) -> bool:
