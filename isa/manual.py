@@ -15,6 +15,7 @@ from snncc.isa.microprograms.table import MICRO_OPS
 from snncc.isa.microprograms.text import micro_usage
 from snncc.isa.numbers.tables import UNARY_NAMES
 from snncc.isa.random_programs.instructions import bounds
+from snncc.isa.roles import MemoryRole
 from snncc.isa.spec import (
     LOOP_DEPTH,
     OPCODE_BITS,
@@ -23,7 +24,6 @@ from snncc.isa.spec import (
     STREAMS,
     WINDOWS,
     WORD_BITS,
-    Access,
     EnumKind,
     Insn,
     Kind,
@@ -83,14 +83,14 @@ def _instruction_facts(row: Insn) -> dict[str, object]:
             {"name": f.name, "low": f.low, "kind": encoding.kind_facts(f.kind)}
             for f in row.operands
         ],
-        "reads": [_access_facts(a) for a in row.reads],
-        "writes": [_access_facts(a) for a in row.writes],
+        "reads": [_memory_facts(m) for m in row.memory if m.reads],
+        "writes": [_memory_facts(m) for m in row.memory if m.writes],
         "traps": list(row.traps),
     }
 
 
-def _access_facts(access: Access) -> dict[str, str]:
-    return {"space": access.space, "address": access.address, "shape": access.shape}
+def _memory_facts(memory: MemoryRole) -> dict[str, str]:
+    return {"space": memory.space, "address": memory.address, "shape": memory.shape()}
 
 
 def manual() -> str:
@@ -188,15 +188,23 @@ def _instruction(row: Insn) -> str:
         bits = f"{high}..{operand.low}" if high > operand.low else str(high)
         fields.append((f"`{operand.name}`", bits, operand.kind.name))
     facts.append(_rows(("operand", "bits", "kind"), fields))
-    for word, accesses in (("Reads", row.reads), ("Writes", row.writes)):
-        if accesses:
-            listed = "; ".join(f"{a.space} at `{a.address}`: {a.shape}" for a in accesses)
+    read = [_sentence(m, m.read_when) for m in row.memory if m.reads]
+    written = [_sentence(m) for m in row.memory if m.writes]
+    for word, sentences in (("Reads", read), ("Writes", written)):
+        if sentences:
+            listed = "; ".join(sentences)
             facts.append(f"{word}: {listed}.")
     if row.traps:
         facts.append(f"Traps: {', '.join(row.traps)}.")
     if row.group != "base":
         facts.append(f"Extension: {row.group}.")
     return "\n\n".join(facts)
+
+
+def _sentence(memory: MemoryRole, conditions: Sequence[str] = ()) -> str:
+    words = " and ".join(condition.replace("=", " is ") for condition in conditions)
+    text = f"{memory.space} at `{memory.address}`: {memory.shape()}"
+    return f"{text} when {words}" if words else text
 
 
 def _micro_operations() -> str:

@@ -11,6 +11,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
+
+from snncc.isa.roles import ACCUMULATING, Family, MemoryRole
 
 WORD_BITS = 128
 WORD_BYTES = WORD_BITS // 8
@@ -209,27 +212,29 @@ class Field:
         return ((1 << self.kind.width) - 1) << self.low
 
 
-@dataclass(frozen=True)
-class Access:
-    """A memory region an instruction touches, for documentation and hazard derivation.
+class Operands(tuple[int, ...]):
+    """Values of operands; the attributes are the names of the row's operands."""
 
-    ``space`` is ``sram`` or ``dram``; ``address`` names the operand that holds the base.
-    ``shape`` is a human-readable formula of the bytes covered.
-    """
+    __slots__ = ()
 
-    space: str
-    address: str
-    shape: str
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> int: ...
 
 
 @dataclass(frozen=True)
 class Insn:
     """One row of the instruction table.
 
-    ``syntax`` is the operand part of the assembly line with ``<name>`` for each operand; an
-    empty syntax lists the operands separated by commas.  ``group`` names the extension that a
-    machine must enable (``base`` is always there).  ``action`` is one line of meaning in
-    pseudo-code, ``traps`` the trap kinds beyond the ones every instruction can raise.
+    ``family`` and ``memory`` say what the instruction is and touches (:mod:`snncc.isa.roles`),
+    ``sizes`` the operands that are dimensions, in the order in which they are checked.  ``fixed``
+    gives the value of operands of its family that it has no field for, ``illegal`` conditions
+    under which it traps, ``route`` the operands that name other cores.  ``meaning`` names the
+    function that computes it over any memory (:mod:`snncc.isa.semantics.meaning`; only what an
+    engine executes has one).  ``syntax`` is the operand part of the assembly line with ``<name>``
+    for each operand; an empty syntax lists the operands separated by commas.  ``group`` names the
+    extension that a machine must enable (``base`` is always there).  ``action`` is one line of
+    meaning in pseudo-code, ``traps`` the trap kinds beyond the ones every instruction can raise.
     """
 
     mnemonic: str
@@ -239,16 +244,38 @@ class Insn:
     doc: str
     action: str
     syntax: str = ""
-    reads: tuple[Access, ...] = ()
-    writes: tuple[Access, ...] = ()
+    family: Family = Family.CONTROL
+    memory: tuple[MemoryRole, ...] = ()
+    sizes: tuple[str, ...] = ()
     traps: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, int], ...] = ()
+    illegal: tuple[str, ...] = ()
+    route: tuple[str, ...] = ()
+    meaning: str = ""
     group: str = "base"
     text: str = field(init=False, default="")
+    windowed: bool = field(init=False, default=False)
+    """Whether it reads an image stack through a window."""
+    gated: bool = field(init=False, default=False)
+    """Whether spikes select the terms that it accumulates."""
 
     def __post_init__(self) -> None:
-        """Derive the syntax when none is given."""
+        """Derive the syntax when none is given, and what is asked often."""
         text = self.syntax or ", ".join(f"<{f.name}>" for f in self.operands)
+        window = any(f.kind is WINDOW for f in self.operands)
+        spikes = any(m.address == "a" and m.element == "bit" for m in self.memory)
         object.__setattr__(self, "text", text)
+        object.__setattr__(self, "windowed", window and self.family is not Family.CONTROL)
+        object.__setattr__(self, "gated", spikes and self.family in ACCUMULATING)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the operands, in the row's order."""
+        return tuple(f.name for f in self.operands)
+
+    def at(self, address: str) -> MemoryRole:
+        """Return what lies at an address operand."""
+        return next(m for m in self.memory if m.address == address)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.microprograms.code import meaning_of
 from snncc.isa.numbers import accumulators, fp16, tables
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -133,21 +134,9 @@ class Native(Numerics):
         return np.asarray(np.sum(self.number(x), axis=0))
 
 
-_HALF: Mapping[str, Callable[[Any, Any], Any]] = {
-    "add": fp16.add,
-    "sub": fp16.sub,
-    "mul": fp16.mul,
-    "div": fp16.div,
-    "min": fp16.minimum,
-    "max": fp16.maximum,
-}
-_HALF_UNARY: Mapping[str, Callable[[Any], Any]] = {
-    "neg": fp16.neg,
-    "abs": fp16.absolute,
-    "sqrt": fp16.sqrt,
-    "trunc": np.trunc,
-    "floor": np.floor,
-}
+def _contract(name: str, dtype: str) -> Callable[..., Array]:
+    """Return what the micro-operation of an element-wise op computes (f16: ``.h``, f32: ``.f``)."""
+    return meaning_of(f"{name}.{'h' if dtype == 'f16' else 'f'}")
 
 
 class Fp16(Numerics):
@@ -167,15 +156,11 @@ class Fp16(Numerics):
 
     def binary(self, name: str, a: Array, b: Array, dtype: str) -> Array:
         """Round once to the result type."""
-        if dtype == "f16":
-            return np.asarray(_HALF[name](a, b))
-        return fp16.canonical_f32(np.asarray(_BINARY[name](a, b), np.float32))
+        return np.asarray(_contract(name, dtype)(a, b))
 
     def unary(self, name: str, a: Array, dtype: str) -> Array:
         """Round once to the result type."""
-        if dtype == "f16":
-            return np.asarray(_HALF_UNARY[name](a))
-        return fp16.canonical_f32(np.asarray(_UNARY[name](a), np.float32))
+        return np.asarray(_contract(name, dtype)(a))
 
     def table(self, fn: str, a: Array) -> Array:
         """Look up the correctly rounded function."""

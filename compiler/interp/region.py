@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from snncc.compiler.interp.numerics import Array, Fp16, Numerics
 from snncc.compiler.ir.build import integer, number, text
 from snncc.compiler.ir.core import Op, Type, Value
+from snncc.isa.microprograms.code import meaning_of
 from snncc.isa.numbers import fp16, rng
 
-_COMPARE: Mapping[str, Callable[[Array, Array], Array]] = {
-    "gt": np.greater,
-    "ge": np.greater_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "eq": np.equal,
-}
-_BITS: Mapping[str, Callable[..., Array]] = {
-    "and": np.logical_and,
-    "or": np.logical_or,
-    "not": np.logical_not,
-}
+_COMPARE = frozenset(("gt", "ge", "lt", "le", "eq"))
+_BITS = frozenset(("and", "or", "not"))
 _BINARY = frozenset(("add", "sub", "mul", "div", "min", "max"))
 _UNARY = frozenset(("neg", "abs", "sqrt", "trunc", "floor"))
 
@@ -43,9 +34,9 @@ class Elementwise:
             return self.num.binary(name, args[0], args[1], out.dtype)
         if name in _COMPARE:
             with np.errstate(invalid="ignore"):
-                return _COMPARE[name](args[0], args[1])
+                return np.asarray(meaning_of(name)(args[0], args[1]))
         if name in _BITS:
-            return np.asarray(_BITS[name](*args))
+            return np.asarray(meaning_of(name)(*args))
         if name in _UNARY:
             return self.num.unary(name, args[0], out.dtype)
         return self.other(name, op, args, step, out)

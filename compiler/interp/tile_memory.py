@@ -8,16 +8,15 @@ loop) that touch one place without an order between them, one of them writing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.semantics.call import Dims
+
 Halves: TypeAlias = npt.NDArray[np.uint16]
-Dims: TypeAlias = Sequence[tuple[int, int]]
-"""(count, distance in bytes) of each axis of an access, outermost first."""
 
 POISON = 0x7E7E
 NOBODY = -1

@@ -1,6 +1,7 @@
 """The interpreter of the stages ``tiled`` and ``mapped``: tasks and tile operations on bytes.
 
-The arithmetic is the numeric contract; nothing is taken from the simulator.  It is strict: see
+What instructions compute is :mod:`snncc.isa.semantics`, which the simulator's reference engine uses
+as well; nothing is taken from the simulator itself.  Memory is strict: see
 :mod:`snncc.compiler.interp.tile_memory`.  ``tiled``: the iterations of a parallel loop run in a
 random order and begin with empty buffers, for each may run on another core.  ``mapped``: between
 two barriers the cores run one after another, task by task, in a random order.
@@ -16,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.interp.numerics import Array, Fp16
-from snncc.compiler.interp.tile_lanes import LaneCall, Stream, run_lanes
+from snncc.compiler.interp.tile_lanes import Stream, run_lanes
 from snncc.compiler.interp.tile_memory import Actors, Memory, TileError
-from snncc.compiler.interp.tile_ops import OPS, Call, Place
-from snncc.compiler.interp.tile_windows import WINDOW_OPS
+from snncc.compiler.interp.tile_ops import Place, run
 from snncc.compiler.ir.core import Block, Module, Op, Value
 from snncc.compiler.ir.microprograms import microprograms
 from snncc.compiler.ir.tensor_table import export_entry, initial_data, tensor_entry
@@ -27,7 +27,6 @@ from snncc.isa.program.layout import TensorEntry, read_tensor, write_tensor
 
 Affine = tuple[int, ...]
 LOOPS = {"tile.loop", "tile.parallel"}
-ALL_OPS = {**OPS, **WINDOW_OPS}
 
 
 class TiledMachine:
@@ -225,15 +224,13 @@ class TiledMachine:
         try:
             if "streams" in op.attrs:
                 self._lanes(op)
-            elif mnemonic in ALL_OPS:
+            else:
                 places = self._places(op)
                 if mnemonic not in {"ld", "st"} and any(
                     p.memory.space == "dram" for p in places.values()
                 ):
                     raise TileError("works on DRAM")
-                ALL_OPS[mnemonic](Call(op, places))
-            else:
-                raise TileError("there is no such operation")
+                run(op, places)
         except TileError as error:
             raise TileError(f"{mnemonic} at {op.loc}, loops {self.indices}: {error}") from error
 
@@ -259,14 +256,13 @@ class TiledMachine:
                 raise TileError(f"a stream over {place.memory.name}")
             streams.append(Stream(place, base, step, row))
         run_lanes(
-            LaneCall(
-                self.programs[op.str_attr("prog")],
-                streams,
-                op.int_attr("steps"),
-                op.int_attr("rows"),
-                op.int_attr("cols"),
-                self.seed,
-            )
+            op.name.partition(".")[2],
+            self.programs[op.str_attr("prog")],
+            streams,
+            steps=op.int_attr("steps"),
+            rows=op.int_attr("rows"),
+            cols=op.int_attr("cols"),
+            seed=self.seed,
         )
 
 

@@ -12,10 +12,12 @@ from collections.abc import Iterable
 
 from snncc.compiler.ir.core import Op
 from snncc.compiler.ir.opdef import AttrDef, OpDef, dialect, register
+from snncc.isa.instructions.operands import of_family
 from snncc.isa.instructions.table import TABLE
+from snncc.isa.roles import Family
 from snncc.isa.spec import EnumKind, Insn, Unit
 
-LANE_OPS = ("neuron", "ngrad", "ew")
+LANE_OPS = of_family(Family.LANES)
 
 dialect("tile", "Tasks over DRAM tensors and scratchpad buffers.", ("tiled", "mapped"))
 _ALL = ("tiled", "mapped", "core")
@@ -23,7 +25,7 @@ _ALL = ("tiled", "mapped", "core")
 
 def address_operands(insn: Insn) -> tuple[str, ...]:
     """Return the operands of an instruction that are addresses, in the table's order."""
-    named = {a.address for a in (*insn.reads, *insn.writes)}
+    named = {memory.address for memory in insn.memory}
     return tuple(f.name for f in insn.operands if f.name in named)
 
 

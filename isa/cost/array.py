@@ -84,7 +84,7 @@ class _Shape(NamedTuple):
 
 def _shape(operands: Mapping[str, int]) -> _Shape:
     n = operands["n"]
-    if "win" not in operands:
+    if "images" not in operands:
         rows, k = operands["rows"], operands["k"]
         return _Shape(rows, k, n, 1, k, rows)
     window, images = Window(*(operands[name] for name in Window._fields)), operands["images"]

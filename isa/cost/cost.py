@@ -31,10 +31,11 @@ from snncc.isa.cost import lanes as cost_lanes
 from snncc.isa.cost import pool as cost_pool
 from snncc.isa.cost.types import DENSE, ENERGY_CATEGORIES, CostActivity, InstructionCost
 from snncc.isa.instructions.table import TABLE
-from snncc.isa.machine.machine import Machine
+from snncc.isa.machine.machine import Array, Machine
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.numbers.integers import ceil_div
-from snncc.isa.spec import WORD_BYTES, Unit
+from snncc.isa.roles import Family
+from snncc.isa.spec import WORD_BYTES, Insn, Unit
 
 __all__ = [
     "COSTS",
@@ -64,7 +65,9 @@ def cost(
     """Return what one execution of an instruction costs.
 
     ``operands`` maps the operand names of the instruction's row to their values, registers
-    replaced by what they hold; with an operand ``win`` also the fields of that window
+    replaced by what they hold; those that are no amount
+    (:func:`snncc.isa.instructions.operands.amounts`) are not looked at and may be missing, except
+    the ``mask`` of a multicast whose hops are not known.  With a window there are also its fields
     (:class:`snncc.isa.window.Window`).  ``micro`` is the program of a lane instruction.
     """
     return COSTS[mnemonic](machine, operands, activity, micro)
@@ -197,8 +200,9 @@ def _send(
 def _mcast(
     machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
 ) -> InstructionCost:
-    receivers = (ops["mask"] & (1 << machine.cores) - 1).bit_count()
-    hops = act.hops if act.hops >= 0 else float(receivers)
+    hops = act.hops
+    if hops < 0:
+        hops = float((ops["mask"] & (1 << machine.cores) - 1).bit_count())
     diameter = machine.mesh.rows + machine.mesh.cols - 2
     return _transmit(machine, ops["bytes"], hops, min(hops, diameter))
 
@@ -222,61 +226,35 @@ def _recvadd(
     return _sram(machine, rows=_flits(machine, size), read=size, write=size) + adds
 
 
-def _gacc(
-    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
-) -> InstructionCost:
-    return cost_array.weight_stationary(machine, machine.fp, ops, act, spikes=True)
+def _accumulate(row: Insn) -> Formula:
+    """Return the formula of an accumulating instruction: its unit's array, its family's flow."""
+    flow = cost_array.output_stationary
+    if row.family is Family.MAC:
+        flow = cost_array.weight_stationary
+    name, spikes = row.unit.value, row.gated
+
+    def found(
+        machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+    ) -> InstructionCost:
+        array: Array = getattr(machine, name)
+        return flow(machine, array, ops, act, spikes=spikes)
+
+    return found
 
 
-def _mac(
-    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
-) -> InstructionCost:
-    return cost_array.weight_stationary(machine, machine.fp, ops, act, spikes=False)
+def _lanes(row: Insn) -> Formula:
+    """Return the formula of a lane instruction: the stage of its unit."""
+    unit = row.unit
 
+    def found(
+        machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
+    ) -> InstructionCost:
+        if micro is None:
+            raise ValueError("the cost of a lane instruction needs its microprogram")
+        stage = {Unit.FP: machine.fp.stage, Unit.BP: machine.bp.stage, Unit.VPU: machine.vpu}[unit]
+        return cost_lanes.lanes(machine, stage, ops, micro)
 
-def _bmac(
-    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
-) -> InstructionCost:
-    return cost_array.weight_stationary(machine, machine.bp, ops, act, spikes=False)
-
-
-def _gouter(
-    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
-) -> InstructionCost:
-    return cost_array.output_stationary(machine, machine.wg, ops, act, spikes=True)
-
-
-def _outer(
-    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
-) -> InstructionCost:
-    return cost_array.output_stationary(machine, machine.wg, ops, act, spikes=False)
-
-
-def _lanes(
-    machine: Machine, ops: Operands, micro: MicroProgram | None, unit: Unit
-) -> InstructionCost:
-    if micro is None:
-        raise ValueError("the cost of a lane instruction needs its microprogram")
-    stage = {Unit.FP: machine.fp.stage, Unit.BP: machine.bp.stage, Unit.VPU: machine.vpu}[unit]
-    return cost_lanes.lanes(machine, stage, ops, micro)
-
-
-def _neuron(
-    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
-) -> InstructionCost:
-    return _lanes(machine, ops, micro, Unit.FP)
-
-
-def _ngrad(
-    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
-) -> InstructionCost:
-    return _lanes(machine, ops, micro, Unit.BP)
-
-
-def _ew(
-    machine: Machine, ops: Operands, act: CostActivity, micro: MicroProgram | None
-) -> InstructionCost:
-    return _lanes(machine, ops, micro, Unit.VPU)
+    return found
 
 
 def _rowred(
@@ -309,13 +287,17 @@ def _transpose(
     return cost_pool.transpose(machine, ops)
 
 
-_ONE_CYCLE: Final = (
-    "nop", "halt", "li", "add", "addi", "sub", "mul", "loop", "loopi", "stream", "winsize",
-    "winmap", "wait", "post",
-)  # fmt: skip
-
-COSTS: Final[Mapping[str, Formula]] = {
-    **dict.fromkeys(_ONE_CYCLE, _one_cycle),
+_BY_FAMILY: Final[Mapping[Family, Callable[[Insn], Formula]]] = {
+    Family.CONTROL: lambda _: _one_cycle,
+    Family.MAC: _accumulate,
+    Family.OUTER: _accumulate,
+    Family.LANES: _lanes,
+    Family.REDUCTION: lambda _: _colsum,
+    Family.POOLING: lambda _: _pool,
+    Family.POOL_GRADIENT: lambda _: _poolgrad,
+    Family.TRANSPOSE: lambda _: _transpose,
+}
+_BY_NAME: Final[Mapping[str, Formula]] = {
     "ld": _ld,
     "st": _st,
     "copy": _copy,
@@ -324,29 +306,20 @@ COSTS: Final[Mapping[str, Formula]] = {
     "mcast": _mcast,
     "recv": _recv,
     "recvadd": _recvadd,
-    "gacc": _gacc,
-    "gaccw": _gacc,
-    "mac": _mac,
-    "macw": _mac,
-    "neuron": _neuron,
-    "bmac": _bmac,
-    "bmacw": _bmac,
-    "ngrad": _ngrad,
-    "gouter": _gouter,
-    "gouterw": _gouter,
-    "outer": _outer,
-    "outerw": _outer,
-    "ew": _ew,
     "rowred": _rowred,
-    "colsum": _colsum,
-    "pool": _pool,
-    "poolgrad": _poolgrad,
-    "transpose": _transpose,
 }
-"""The formula of every instruction."""
+"""Instructions that differ from their family."""
 
-if set(COSTS) != {row.mnemonic for row in TABLE}:
-    raise AssertionError(
-        f"cost formulas and instruction table differ: "
-        f"{sorted(set(COSTS) ^ {row.mnemonic for row in TABLE})}"
-    )
+
+def _formula(row: Insn) -> Formula:
+    if row.mnemonic in _BY_NAME:
+        return _BY_NAME[row.mnemonic]
+    if row.family not in _BY_FAMILY:
+        raise AssertionError(
+            f"{row.mnemonic}: family {row.family.value} has no common cost formula"
+        )
+    return _BY_FAMILY[row.family](row)
+
+
+COSTS: Final[Mapping[str, Formula]] = {row.mnemonic: _formula(row) for row in TABLE}
+"""The formula of every instruction."""

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from snncc.isa.cost.cost import CostActivity, InstructionCost, cost, fetch_cost
-from snncc.isa.cost.expected import DEFAULT_DENSITY, LANES, MAC_MNEMONICS, expect
+from snncc.isa.cost.expected import DEFAULT_DENSITY, expect
 from snncc.isa.cost.trips import CoreReader, UnknownSize
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.program.model import CoreProgram, SourceLine
+from snncc.isa.roles import ACCUMULATING, Family
 from snncc.isa.spec import (
     WORD_BYTES,
     Insn,
@@ -91,14 +92,14 @@ class _Prices:
             found = self._known[key] = len(self.costs)
             self.costs.append(self._cost(core, row, values, window, density))
             self.units.append(row.unit.value)
-            self.terms.append(row.mnemonic in MAC_MNEMONICS)
+            self.terms.append(row.family in ACCUMULATING)
         return found
 
     def _cost(
         self, core: int, row: Insn, values: tuple[int, ...], window: Window | None, density: float
     ) -> InstructionCost:
         operands = dict(zip((f.name for f in row.operands), values, strict=True))
-        micro = self.micro[operands["prog"]] if row.mnemonic in LANES else None
+        micro = self.micro[operands["prog"]] if row.family is Family.LANES else None
         if window is not None:
             operands |= window._asdict()
         activity = CostActivity()

@@ -7,25 +7,19 @@ compiler's estimate and runs without values ask here, so both expect the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from typing import Final, NamedTuple
 
-from snncc.isa.instructions.table import TABLE
-from snncc.isa.spec import ELEMENT
+from snncc.isa.instructions.encoding import BY_MNEMONIC
+from snncc.isa.instructions.operands import OPERANDS
+from snncc.isa.roles import ACCUMULATING, Family
+from snncc.isa.spec import ELEMENT, Insn, Operands
 from snncc.isa.window import Window
 
-MAC_MNEMONICS: Final = frozenset(
-    {"gacc", "mac", "bmac", "gouter", "outer", "gaccw", "macw", "bmacw", "gouterw", "outerw"}
-)
-"""Instructions whose terms are multiply-accumulates."""
-LANES: Final = frozenset({"neuron", "ngrad", "ew"})
 DEFAULT_DENSITY: Final = 0.1
 """What is expected where nobody says otherwise."""
 
 _BIT: Final = ELEMENT.words.index("bit")
-_PLACES: Final[Mapping[str, Mapping[str, int]]] = {
-    row.mnemonic: {f.name: i for i, f in enumerate(row.operands)} for row in TABLE
-}
 
 
 class Expectation(NamedTuple):
@@ -44,42 +38,33 @@ def expect(
 
     ``values``: its operands in the order of its row, registers replaced by what they hold.
     """
-    at = _PLACES[mnemonic]
-    if mnemonic in LANES:
-        elements = values[at["steps"]] * values[at["rows"]] * values[at["cols"]]
-        return Expectation(elements, elements)
-    if mnemonic in MAC_MNEMONICS:
-        gated = mnemonic.startswith("g")
-        skip = gated or bool(values[at["skip"]])
-        n = values[at["n"]]
-        if window is not None:
-            return _windowed(values[at["images"]], n, density, skip, gated, window)
-        rows, k = values[at["rows"]], values[at["k"]]
-        if mnemonic == "bmac" and values[at["masked"]]:
-            outputs = round(density * rows * n)
-            return Expectation(rows * k * n, outputs * k, 0, outputs)
-        inputs = round(density * rows * k) if skip else rows * k
-        return Expectation(rows * k * n, inputs * n, inputs if gated else 0)
-    if mnemonic == "transpose":
-        elements = values[at["rows"]] * values[at["cols"]]
-        return Expectation(elements, elements)
-    if mnemonic in ("pool", "poolgrad"):
-        assert window is not None, "these instructions have a window"
-        images = values[at["images"]]
-        if mnemonic == "poolgrad":
-            dense = images * window.positions * window.depth
-            return Expectation(dense, images * window.positions * window.channels)
-        terms = images * window.terms() * window.channels
-        dense = images * window.positions * window.depth
-        if values[at["type"]] != _BIT:
-            return Expectation(dense, terms)
-        ones = round(density * terms)
-        return Expectation(dense, ones, ones)
-    terms = values[at["rows"]] * values[at["n"]]
-    if values[at["type"]] != _BIT:
-        return Expectation(terms, terms)
+    row, o = BY_MNEMONIC[mnemonic], OPERANDS[mnemonic](values)
+    if row.family in ACCUMULATING:
+        return _accumulating(row, o, window, density)
+    if row.family is Family.POOL_GRADIENT:
+        assert window is not None, "it reads through a window"
+        positions = o.images * window.positions
+        return Expectation(positions * window.depth, positions * window.channels)
+    if window is not None:
+        dense = o.images * window.positions * window.depth
+        terms = o.images * window.terms() * window.channels
+    else:
+        dense = terms = math.prod(getattr(o, name) for name in row.sizes)
+    if "type" not in row.names or o.type != _BIT:
+        return Expectation(dense, terms)
     ones = round(density * terms)
-    return Expectation(terms, ones, ones)
+    return Expectation(dense, ones, ones)
+
+
+def _accumulating(row: Insn, o: Operands, window: Window | None, density: float) -> Expectation:
+    if window is not None:
+        return _windowed(o.images, o.n, density, bool(o.skip), row.gated, window)
+    dense = o.rows * o.k * o.n
+    if row.family is Family.MAC and o.masked:
+        outputs = round(density * o.rows * o.n)
+        return Expectation(dense, outputs * o.k, 0, outputs)
+    inputs = round(density * o.rows * o.k) if o.skip else o.rows * o.k
+    return Expectation(dense, inputs * o.n, inputs if row.gated else 0)
 
 
 def _windowed(

@@ -216,14 +216,14 @@ def rowred(machine: Machine, operands: Mapping[str, int]) -> InstructionCost:
 def colsum(
     machine: Machine, operands: Mapping[str, int], activity: CostActivity
 ) -> InstructionCost:
-    """Return the cost of colsum: a lane per column; spikes that are 0 are not added."""
+    """Return the cost of reducing columns, a lane each; spikes that are 0 are not added."""
     rows, n = operands["rows"], operands["n"]
     element = ELEMENT.words[operands["type"]]
     terms = rows * n
     if element == "bit" and activity.active >= 0:
         terms = min(terms, activity.active)
     read = matrix_bytes(rows, n, element)
-    keep = operands["init"] == _KEEP
+    keep = operands.get("init") == _KEEP
     wide = element == "f32"
     return vector_cost(
         machine,

@@ -9,40 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from snncc.isa.instructions.operands import registers
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.program.model import CoreProgram
+from snncc.isa.roles import AMOUNTS, Purpose
 from snncc.isa.spec import (
-    REG,
     REGISTERS,
     SEED_REGISTER,
     WINDOW,
-    Insn,
     Inst,
     Unit,
 )
 from snncc.isa.window import Window
-
-_PLACES: Final = frozenset(
-    {"acc", "a", "w", "g", "bias", "mask", "dst", "src", "x", "y", "seed", "tag"}
-)
-"""Operands of units that say where, not how much; ``mask`` of mcast says to whom."""
 
 
 class UnknownSize(Exception):
     """A size or a trip count is not known before the run."""
 
 
-def _sizes(row: Insn) -> tuple[tuple[int, bool], ...]:
-    """Return the operands in registers: their places, and whether they say how much."""
-    places = _PLACES - {"mask"} if row.mnemonic == "mcast" else _PLACES
-    return tuple(
-        (i, operand.name not in places and not operand.name.endswith(("_stride", "_image")))
-        for i, operand in enumerate(row.operands)
-        if operand.kind is REG
-    )
-
-
-_SIZES_AT: Final = {row.mnemonic: _sizes(row) for row in TABLE}
+_NEEDED: Final = AMOUNTS | {Purpose.ROUTE}
+"""Operands that must be known: prices depend on them, or the way of a message."""
+_SIZES_AT: Final = {
+    row.mnemonic: tuple((i, purpose in _NEEDED) for i, purpose in registers(row)) for row in TABLE
+}
+"""The operands in registers: their places, and whether they are needed."""
 _WINDOW_AT: Final = {
     row.mnemonic: next((i for i, f in enumerate(row.operands) if f.kind is WINDOW), -1)
     for row in TABLE

@@ -15,7 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from snncc.isa.instructions.complete import problems
 from snncc.isa.instructions.table import RETIRED, TABLE
+from snncc.isa.microprograms.code import is_state, is_store
 from snncc.isa.microprograms.table import MICRO_OPS, MicroOp
 from snncc.isa.numbers.tables import UNARY_NAMES
 from snncc.isa.spec import (
@@ -80,11 +82,8 @@ def _check_fields(row: Insn) -> None:
         raise TableMistake(f"{row.mnemonic}: an operand is declared twice")
     if sorted(syntax_operands(row.text)) != sorted(names):
         raise TableMistake(f"{row.mnemonic}: the syntax '{row.text}' does not show {names} once")
-    for access in row.reads + row.writes:
-        if access.space not in ("sram", "dram"):
-            raise TableMistake(f"{row.mnemonic}: there is no memory '{access.space}'")
-        if access.address not in names:
-            raise TableMistake(f"{row.mnemonic}: access by unknown operand {access.address}")
+    for sentence in problems(row):
+        raise TableMistake(f"{row.mnemonic}: {sentence}")
 
 
 def check_micro_table(table: Sequence[MicroOp]) -> None:
@@ -106,6 +105,11 @@ def check_micro_table(table: Sequence[MicroOp]) -> None:
         )
         if not sound:
             raise TableMistake(f"micro-operation {op.name}: bad row")
+        moves = op.name == "next" or is_store(op) or is_state(op)
+        if op.meaning is None and not moves:
+            raise TableMistake(f"micro-operation {op.name}: no function says what it computes")
+        if op.source not in ("", "immediate", "counter", "h", "f", "m"):
+            raise TableMistake(f"micro-operation {op.name}: there is no source '{op.source}'")
 
 
 check_table(TABLE, RETIRED)

@@ -22,7 +22,8 @@ Conventions used by every row
   of ``w`` (of ``acc`` in gouterw, outerw; columns of ``w`` when transposed) lie in that order.
   Convolution: mul = stride, base = -padding, step = dilation, div = 1.  Its input gradient:
   mul = 1, base = padding, step = -dilation, div = stride.  A window whose sizes, ``k`` or ``div``
-  hold a 0 is illegal where it is used.  Positions that no tap reads need not exist.
+  hold a 0 is illegal where it is used.  Positions that no tap reads need not exist.  Below,
+  ``positions`` is out_h*out_w, ``inputs`` in_h*in_w and ``depth`` k_h*k_w*channels.
 * **Average pooling** is ``pool`` with sum32, one binary32 division by the count in a lane
   instruction, one rounding.  Its gradient divides first: f32 quotients of the gradient by the
   count, then ``pool`` with type f32 and sum through the window of the input gradient.
@@ -31,6 +32,7 @@ Conventions used by every row
 from __future__ import annotations
 
 from snncc.isa.instructions.windows import POOLING, WINDOW_SETUP, WINDOWED
+from snncc.isa.roles import Family, MemoryRole
 from snncc.isa.spec import (
     COUNT,
     ELEMENT,
@@ -47,7 +49,6 @@ from snncc.isa.spec import (
     TARGET,
     TRIPS,
     UNIT,
-    Access,
     Insn,
     Kind,
     Unit,
@@ -73,8 +74,16 @@ _COPY = (
     ("src1", REG),
 )
 _COPY_SYNTAX = "[<dst>:<dst0>:<dst1>], [<src>:<src0>:<src1>], n0=<n0>, n1=<n1>, bytes=<bytes>"
-_COPY_SHAPE = "n0 x n1 rows of bytes at base + i*stride0 + j*stride1"
+_COPY_SIZES = ("n0", "n1", "bytes")
+
+
+def _copied(name: str, role: str, space: str = "sram") -> MemoryRole:
+    """Return one side of a copy."""
+    return MemoryRole(name, role, "byte", "bytes", (("n0", f"{name}0"), ("n1", f"{name}1")), space)
+
+
 _LANES = (("prog", MICRO), ("steps", REG), ("rows", REG), ("cols", REG), ("seed", REG))
+_LANES_SIZES = ("steps", "rows", "cols")
 _LANES_SYNTAX = "<prog>, steps=<steps>, rows=<rows>, cols=<cols>, seed=<seed>"
 _LANES_ACTION = "for t<steps: for r<rows, c<cols: run microprogram prog over its streams"
 
@@ -142,14 +151,14 @@ DMA: tuple[Insn, ...] = (
         "ld", 0x20, Unit.DMA, pack(*_COPY),
         "Copy rows from DRAM to SRAM.", "SRAM[dst+i*dst0+j*dst1][:bytes] = DRAM[src+i*src0+j*src1]",
         _COPY_SYNTAX,
-        (Access("dram", "src", _COPY_SHAPE),), (Access("sram", "dst", _COPY_SHAPE),),
+        Family.COPY, (_copied("src", "in", "dram"), _copied("dst", "out")), _COPY_SIZES,
         ("bounds",),
     ),
     Insn(
         "st", 0x21, Unit.DMA, pack(*_COPY),
         "Copy rows from SRAM to DRAM.", "DRAM[dst+i*dst0+j*dst1][:bytes] = SRAM[src+i*src0+j*src1]",
         _COPY_SYNTAX,
-        (Access("sram", "src", _COPY_SHAPE),), (Access("dram", "dst", _COPY_SHAPE),),
+        Family.COPY, (_copied("src", "in"), _copied("dst", "out", "dram")), _COPY_SIZES,
         ("bounds",),
     ),
     Insn(
@@ -157,7 +166,7 @@ DMA: tuple[Insn, ...] = (
         "Copy rows within SRAM; source and destination must not overlap.",
         "SRAM[dst+i*dst0+j*dst1][:bytes] = SRAM[src+i*src0+j*src1]",
         _COPY_SYNTAX,
-        (Access("sram", "src", _COPY_SHAPE),), (Access("sram", "dst", _COPY_SHAPE),),
+        Family.COPY, (_copied("src", "in"), _copied("dst", "out")), _COPY_SIZES,
         ("bounds", "overlap"),
     ),
     Insn(
@@ -166,9 +175,12 @@ DMA: tuple[Insn, ...] = (
         "Fill rows of SRAM with a 16-bit pattern (bytes is a multiple of 2).",
         "SRAM[dst+i*dst0][:bytes] = pattern, repeated",
         "[<dst>:<dst0>], n0=<n0>, bytes=<bytes>, <pattern>",
-        (), (Access("sram", "dst", "n0 rows of bytes at base + i*dst0"),), ("bounds",),
+        Family.COPY, (MemoryRole("dst", "out", "byte", "bytes", (("n0", "dst0"),), multiple=2),),
+        ("n0", "bytes"), ("bounds",),
     ),
 )
+
+_SENT = MemoryRole("src", "in", "byte", "bytes")
 
 NOC: tuple[Insn, ...] = (
     Insn(
@@ -178,7 +190,7 @@ NOC: tuple[Insn, ...] = (
         "one tag arrive in order.",
         "channel[self -> core, tag].push(SRAM[src][:bytes])",
         "<core>, <tag>, [<src>], bytes=<bytes>",
-        (Access("sram", "src", "bytes"),), (), ("bounds", "core"),
+        Family.MESSAGE, (_SENT,), ("bytes",), ("bounds", "core"), route=("core",),
     ),
     Insn(
         "mcast", 0x31, Unit.NOC,
@@ -186,7 +198,7 @@ NOC: tuple[Insn, ...] = (
         "Send the same bytes to every core whose bit is set in mask (the sender excepted).",
         "for core in mask: channel[self -> core, tag].push(SRAM[src][:bytes])",
         "<mask>, <tag>, [<src>], bytes=<bytes>",
-        (Access("sram", "src", "bytes"),), (), ("bounds", "core"),
+        Family.MESSAGE, (_SENT,), ("bytes",), ("bounds", "core"), route=("mask",),
     ),
     Insn(
         "recv", 0x32, Unit.NOC,
@@ -194,7 +206,8 @@ NOC: tuple[Insn, ...] = (
         "Wait for a message from a core and store it; its length must equal bytes.",
         "SRAM[dst][:bytes] = channel[core -> self, tag].pop()",
         "<core>, <tag>, [<dst>], bytes=<bytes>",
-        (), (Access("sram", "dst", "bytes"),), ("bounds", "core", "length"),
+        Family.MESSAGE, (MemoryRole("dst", "out", "byte", "bytes"),), ("bytes",),
+        ("bounds", "core", "length"), route=("core",),
     ),
     Insn(
         "recvadd", 0x33, Unit.NOC,
@@ -202,17 +215,24 @@ NOC: tuple[Insn, ...] = (
         "Wait for a message of binary32 partial sums and add it element by element.",
         "f32 SRAM[dst][:count] = RN32(SRAM[dst] + channel[core -> self, tag].pop())",
         "<core>, <tag>, [<dst>], count=<count>",
-        (Access("sram", "dst", "4*count"),), (Access("sram", "dst", "4*count"),),
-        ("bounds", "core", "length"),
+        Family.MESSAGE, (MemoryRole("dst", "inout", "f32", "count"),), ("count",),
+        ("bounds", "core", "length"), route=("core",),
     ),
 )
 
-_ACC_ACCESS = Access("sram", "acc", "rows rows of 4*n bytes")
-_BITS_ACCESS = Access("sram", "a", "rows rows of 2*ceil(k/16) bytes")
-_A_ACCESS = Access("sram", "a", "rows rows of 2*k bytes")
-_W_ACCESS = Access("sram", "w", "k rows of 2*n bytes (n rows of 2*k when transposed)")
-_BIAS_ACCESS = Access("sram", "bias", "2*n bytes when init is bias")
-_MASK_ACCESS = Access("sram", "mask", "rows rows of 2*ceil(n/16) bytes when masked")
+_SIZES = ("rows", "k", "n")
+_SPIKES_IN = MemoryRole("a", "in", "bit", "k", (("rows", "a_stride"),))
+_HALVES_IN = MemoryRole("a", "in", "f16", "k", (("rows", "a_stride"),))
+_WEIGHTS = MemoryRole("w", "in", "f16", "n", (("k", "w_stride"),))
+_TURNED_WEIGHTS = MemoryRole("w", "in", "f16", "n", (("k", "w_stride"),), turned="trans")
+_BIAS = MemoryRole("bias", "in", "f16", "n", when=("init=bias",))
+_MASK = MemoryRole("mask", "in", "bit", "n", (("rows", "mask_stride"),), when=("masked", "k"))
+_SUMS = MemoryRole("acc", "inout", "f32", "n", (("rows", "acc_stride"),), read_when=("init=keep",))
+_PRODUCTS = MemoryRole("acc", "inout", "f32", "n", (("k", "acc_stride"),), read_when=("init=keep",))
+_GRADIENTS = MemoryRole("g", "in", "f16", "n", (("rows", "g_stride"),))
+_ELEMENTS = MemoryRole("x", "in", "type", "n", (("rows", "x_stride"),))
+_NO_MASK = (("masked", 0), ("mask", 0), ("mask_stride", 0))
+_GATED = (("skip", 1), ("trans", 0), *_NO_MASK)
 _MAC_SYNTAX = (
     "[<acc>:<acc_stride>], [<a>:<a_stride>], [<w>:<w_stride>], rows=<rows>, k=<k>, n=<n>, "
     "init=<init>, bias=[<bias>]"
@@ -224,7 +244,8 @@ ENGINES: tuple[Insn, ...] = (
         "Spike-gated accumulate of a dense layer: add the weight rows whose spike is 1.",
         "acc[r,j] = init; for k ascending: if a[r,k]: acc[r,j] = RN32(acc[r,j] + w[k,j])",
         _MAC_SYNTAX,
-        (_BITS_ACCESS, _W_ACCESS, _BIAS_ACCESS, _ACC_ACCESS), (_ACC_ACCESS,), ("bounds",),
+        Family.MAC, (_SPIKES_IN, _WEIGHTS, _BIAS, _SUMS), _SIZES, ("bounds",), _GATED,
+        meaning="accumulate.mac",
     ),
     Insn(
         "mac", 0x41, Unit.FP,
@@ -234,13 +255,15 @@ ENGINES: tuple[Insn, ...] = (
         "or -0 selects nothing.  trans=1: w is stored [n][k].",
         "acc[r,j] = init; for k ascending: acc[r,j] = RN32(acc[r,j] + a[r,k]*w[k,j])",
         _MAC_SYNTAX + ", skip=<skip>, trans=<trans>",
-        (_A_ACCESS, _W_ACCESS, _BIAS_ACCESS, _ACC_ACCESS), (_ACC_ACCESS,), ("bounds",),
+        Family.MAC, (_HALVES_IN, _TURNED_WEIGHTS, _BIAS, _SUMS), _SIZES, ("bounds",), _NO_MASK,
+        meaning="accumulate.mac",
     ),
     Insn(
         "neuron", 0x48, Unit.FP, pack(*_LANES),
         "Neuron stage of the FP engine: run a microprogram over steps x rows x cols, carrying "
         "its state from step to step.",
-        _LANES_ACTION, _LANES_SYNTAX, (), (), ("bounds", "microprogram"),
+        _LANES_ACTION, _LANES_SYNTAX, Family.LANES, (), _LANES_SIZES, ("bounds", "microprogram"),
+        meaning="lanes.run",
     ),
     Insn(
         "bmac", 0x50, Unit.BP,
@@ -251,13 +274,14 @@ ENGINES: tuple[Insn, ...] = (
         "as mac, for (r,j) with mask[r,j]",
         _MAC_SYNTAX
         + ", skip=<skip>, trans=<trans>, masked=<masked>, mask=[<mask>:<mask_stride>]",
-        (_A_ACCESS, _W_ACCESS, _BIAS_ACCESS, _MASK_ACCESS, _ACC_ACCESS), (_ACC_ACCESS,),
-        ("bounds",),
+        Family.MAC, (_HALVES_IN, _TURNED_WEIGHTS, _MASK, _BIAS, _SUMS), _SIZES, ("bounds",),
+        meaning="accumulate.mac",
     ),
     Insn(
         "ngrad", 0x58, Unit.BP, pack(*_LANES),
         "Gradient stage of the BP engine: as neuron, for surrogate gradients through time.",
-        _LANES_ACTION, _LANES_SYNTAX, (), (), ("bounds", "microprogram"),
+        _LANES_ACTION, _LANES_SYNTAX, Family.LANES, (), _LANES_SIZES, ("bounds", "microprogram"),
+        meaning="lanes.run",
     ),
     Insn(
         "gouter", 0x60, Unit.WG, pack(*_ACC, *_A, *_G, *_ROWS_KN, ("init", INIT)),
@@ -266,9 +290,9 @@ ENGINES: tuple[Insn, ...] = (
         "acc[k,j] = init; for r ascending: if a[r,k]: acc[k,j] = RN32(acc[k,j] + g[r,j])",
         "[<acc>:<acc_stride>], [<a>:<a_stride>], [<g>:<g_stride>], rows=<rows>, k=<k>, n=<n>, "
         "init=<init>",
-        (_BITS_ACCESS, Access("sram", "g", "rows rows of 2*n bytes"),
-         Access("sram", "acc", "k rows of 4*n bytes")),
-        (Access("sram", "acc", "k rows of 4*n bytes"),), ("bounds", "operand"),
+        Family.OUTER, (_PRODUCTS, _SPIKES_IN, _GRADIENTS), _SIZES, ("bounds", "operand"),
+        (("skip", 1),), ("init=bias",),
+        meaning="accumulate.outer",
     ),
     Insn(
         "outer", 0x61, Unit.WG,
@@ -277,9 +301,9 @@ ENGINES: tuple[Insn, ...] = (
         "acc[k,j] = init; for r ascending: acc[k,j] = RN32(acc[k,j] + a[r,k]*g[r,j])",
         "[<acc>:<acc_stride>], [<a>:<a_stride>], [<g>:<g_stride>], rows=<rows>, k=<k>, n=<n>, "
         "init=<init>, skip=<skip>",
-        (_A_ACCESS, Access("sram", "g", "rows rows of 2*n bytes"),
-         Access("sram", "acc", "k rows of 4*n bytes")),
-        (Access("sram", "acc", "k rows of 4*n bytes"),), ("bounds", "operand"),
+        Family.OUTER, (_PRODUCTS, _HALVES_IN, _GRADIENTS), _SIZES, ("bounds", "operand"),
+        illegal=("init=bias",),
+        meaning="accumulate.outer",
     ),
 )
 
@@ -287,7 +311,8 @@ VECTOR: tuple[Insn, ...] = (
     Insn(
         "ew", 0x70, Unit.VPU, pack(*_LANES),
         "Element-wise stage of the vector unit: optimizers, losses, residuals, dropout.",
-        _LANES_ACTION, _LANES_SYNTAX, (), (), ("bounds", "microprogram"),
+        _LANES_ACTION, _LANES_SYNTAX, Family.LANES, (), _LANES_SIZES, ("bounds", "microprogram"),
+        meaning="lanes.run",
     ),
     Insn(
         "rowred", 0x71, Unit.VPU,
@@ -297,8 +322,11 @@ VECTOR: tuple[Insn, ...] = (
         "binary16 at the end, sum32 writes binary32, max writes binary16 (NaN if any NaN).",
         "dst[r] = op(x[r,0], x[r,1], ...)",
         "[<dst>:<dst_stride>], [<x>:<x_stride>], rows=<rows>, n=<n>, type=<type>, op=<op>",
-        (Access("sram", "x", "rows rows of n elements"),),
-        (Access("sram", "dst", "rows rows of one result"),), ("bounds", "operand"),
+        Family.REDUCTION,
+        (_ELEMENTS, MemoryRole("dst", "out", (("op=sum32", "f32"), ("", "f16")), "1",
+                           (("rows", "dst_stride"),))),
+        ("rows", "n"), ("bounds", "operand"),
+        meaning="reduce.rowred",
     ),
     Insn(
         "colsum", 0x72, Unit.VPU,
@@ -308,8 +336,10 @@ VECTOR: tuple[Insn, ...] = (
         "readouts; init bias is illegal).",
         "acc[j] = init; for r ascending: acc[j] = RN32(acc[j] + x[r,j])",
         "[<acc>], [<x>:<x_stride>], rows=<rows>, n=<n>, type=<type>, init=<init>",
-        (Access("sram", "x", "rows rows of n elements"), Access("sram", "acc", "4*n")),
-        (Access("sram", "acc", "4*n"),), ("bounds", "operand"),
+        Family.REDUCTION,
+        (MemoryRole("acc", "inout", "f32", "n", read_when=("init=keep",)), _ELEMENTS),
+        ("rows", "n"), ("bounds", "operand"), illegal=("init=bias",),
+        meaning="reduce.colsum",
     ),
 )
 

@@ -5,6 +5,7 @@ Part of :mod:`snncc.isa.instructions.table`, which has the conventions.
 
 from __future__ import annotations
 
+from snncc.isa.roles import Family, MemoryRole
 from snncc.isa.spec import (
     ELEMENT,
     EXTENT,
@@ -15,7 +16,6 @@ from snncc.isa.spec import (
     REG,
     STEP,
     WINDOW,
-    Access,
     Insn,
     Kind,
     Unit,
@@ -31,17 +31,24 @@ _X = ("x", REG), ("x_stride", REG), ("x_image", REG)
 _SIZES = ("images", REG), ("n", REG)
 _WIN = (("win", WINDOW),)
 
-_OUT_ROWS = "images*out_h*out_w rows"
-_STACK = "the positions that the window reaches, rows of channels"
-_READS_A = {
-    "bit": Access("sram", "a", f"{_STACK} bits"),
-    "f16": Access("sram", "a", f"{_STACK} binary16 elements"),
-}
-_READS_W = Access("sram", "w", "k rows of 2*n bytes (n rows of 2*k when transposed)")
-_BIAS = Access("sram", "bias", "2*n bytes when init is bias")
-_ACC_ROWS = Access("sram", "acc", f"{_OUT_ROWS} of 4*n bytes")
-_ACC_K = Access("sram", "acc", "k rows of 4*n bytes")
-_READS_G = Access("sram", "g", f"{_OUT_ROWS} of 2*n bytes")
+_ROWS = "images*positions"
+_STACK = (("images", "a_image"), ("inputs", "a_stride"))
+_SPIKES_IN = MemoryRole("a", "in", "bit", "channels", _STACK, reached=True)
+_HALVES_IN = MemoryRole("a", "in", "f16", "channels", _STACK, reached=True)
+_X_STACK = MemoryRole(
+    "x", "in", "type", "channels", (("images", "x_image"), ("inputs", "x_stride")), reached=True
+)
+_WEIGHTS = MemoryRole("w", "in", "f16", "n", (("depth", "w_stride"),))
+_TURNED_WEIGHTS = MemoryRole("w", "in", "f16", "n", (("depth", "w_stride"),), turned="trans")
+_BIAS = MemoryRole("bias", "in", "f16", "n", when=("init=bias",))
+_SUMS = MemoryRole("acc", "inout", "f32", "n", ((_ROWS, "acc_stride"),), read_when=("init=keep",))
+_PRODUCTS = MemoryRole(
+    "acc", "inout", "f32", "n", (("depth", "acc_stride"),), read_when=("init=keep",)
+)
+_GRADIENTS = MemoryRole("g", "in", "f16", "n", ((_ROWS, "g_stride"),))
+_NO_MASK = (("masked", 0), ("mask", 0), ("mask_stride", 0))
+_GATED = (("skip", 1), ("trans", 0), *_NO_MASK)
+_MAC_SIZES = ("images", "n")
 _TRAPS = ("bounds", "operand", "window")
 
 _STACK_SYNTAX = "[<a>:<a_stride>:<a_image>]"
@@ -88,14 +95,17 @@ WINDOWED: tuple[Insn, ...] = (
         "Spike-gated convolution: gacc whose spikes are read through a window.",
         "acc[r,j] = init; for k ascending, tap inside: if a[r,k]: acc[r,j] = RN32(acc[r,j] + "
         "w[k,j])",
-        _MAC_SYNTAX, (_READS_A["bit"], _READS_W, _BIAS, _ACC_ROWS), (_ACC_ROWS,), _TRAPS,
+        _MAC_SYNTAX,
+        Family.MAC, (_SPIKES_IN, _WEIGHTS, _BIAS, _SUMS), _MAC_SIZES, _TRAPS, _GATED,
+        meaning="accumulate.mac",
     ),
     Insn(
         "macw", 0x43, Unit.FP, _MAC_FIELDS,
         "Convolution of binary16 inputs: mac whose inputs are read through a window.",
         "acc[r,j] = init; for k ascending, tap inside: acc[r,j] = RN32(acc[r,j] + a[r,k]*w[k,j])",
         _MAC_SYNTAX + ", skip=<skip>, trans=<trans>",
-        (_READS_A["f16"], _READS_W, _BIAS, _ACC_ROWS), (_ACC_ROWS,), _TRAPS,
+        Family.MAC, (_HALVES_IN, _TURNED_WEIGHTS, _BIAS, _SUMS), _MAC_SIZES, _TRAPS, _NO_MASK,
+        meaning="accumulate.mac",
     ),
     Insn(
         "bmacw", 0x51, Unit.BP, _MAC_FIELDS,
@@ -103,7 +113,8 @@ WINDOWED: tuple[Insn, ...] = (
         "without a mask.",
         "as macw",
         _MAC_SYNTAX + ", skip=<skip>, trans=<trans>",
-        (_READS_A["f16"], _READS_W, _BIAS, _ACC_ROWS), (_ACC_ROWS,), _TRAPS,
+        Family.MAC, (_HALVES_IN, _TURNED_WEIGHTS, _BIAS, _SUMS), _MAC_SIZES, _TRAPS, _NO_MASK,
+        meaning="accumulate.mac",
     ),
     Insn(
         "gouterw", 0x62, Unit.WG, pack(*_ACC, *_A, *_G, *_SIZES, *_WIN, ("init", INIT)),
@@ -111,7 +122,10 @@ WINDOWED: tuple[Insn, ...] = (
         "window (init bias is illegal).",
         "acc[k,j] = init; for r ascending: if tap inside and a[r,k]: acc[k,j] = RN32(acc[k,j] + "
         "g[r,j])",
-        _OUTER_SYNTAX, (_READS_A["bit"], _READS_G, _ACC_K), (_ACC_K,), _TRAPS,
+        _OUTER_SYNTAX,
+        Family.OUTER, (_PRODUCTS, _SPIKES_IN, _GRADIENTS), _MAC_SIZES, _TRAPS, (("skip", 1),),
+        ("init=bias",),
+        meaning="accumulate.outer",
     ),
     Insn(
         "outerw", 0x63, Unit.WG,
@@ -120,11 +134,13 @@ WINDOWED: tuple[Insn, ...] = (
         "through a window.",
         "acc[k,j] = init; for r ascending, tap inside: acc[k,j] = RN32(acc[k,j] + a[r,k]*g[r,j])",
         _OUTER_SYNTAX + ", skip=<skip>",
-        (_READS_A["f16"], _READS_G, _ACC_K), (_ACC_K,), _TRAPS,
+        Family.OUTER, (_PRODUCTS, _HALVES_IN, _GRADIENTS), _MAC_SIZES, _TRAPS,
+        illegal=("init=bias",),
+        meaning="accumulate.outer",
     ),
 )
 
-_X_ACCESS = Access("sram", "x", f"{_STACK} elements")
+_POOLED = (("op=sum32", "f32"), ("op=max,type=bit", "bit"), ("", "f16"))
 
 POOLING: tuple[Insn, ...] = (
     Insn(
@@ -137,7 +153,10 @@ POOLING: tuple[Insn, ...] = (
         "dst[r,c] = op over ky, kx ascending of x[r + (ky,kx), c]",
         "[<dst>:<dst_stride>], [<x>:<x_stride>:<x_image>], <win>, images=<images>, type=<type>, "
         "op=<op>",
-        (_X_ACCESS,), (Access("sram", "dst", f"{_OUT_ROWS} of channels results"),), _TRAPS,
+        Family.POOLING,
+        (_X_STACK, MemoryRole("dst", "out", _POOLED, "channels", ((_ROWS, "dst_stride"),))),
+        ("images",), _TRAPS,
+        meaning="reduce.pool",
     ),
     Insn(
         "poolgrad", 0x74, Unit.VPU,
@@ -150,9 +169,13 @@ POOLING: tuple[Insn, ...] = (
         "dst[i,c] = RN16(sum of g[r,c] over the r whose first maximum is at i)",
         "[<dst>:<dst_stride>:<dst_image>], [<g>:<g_stride>], [<x>:<x_stride>:<x_image>], "
         "[<y>:<y_stride>], <win>, images=<images>, type=<type>",
-        (Access("sram", "g", f"{_OUT_ROWS} of channels binary16 elements"), _X_ACCESS,
-         Access("sram", "y", f"{_OUT_ROWS} of channels elements")),
-        (Access("sram", "dst", "images stacks of in_h*in_w rows of 2*channels bytes"),), _TRAPS,
+        Family.POOL_GRADIENT,
+        (MemoryRole("g", "in", "f16", "channels", ((_ROWS, "g_stride"),)), _X_STACK,
+         MemoryRole("y", "in", "type", "channels", ((_ROWS, "y_stride"),)),
+         MemoryRole("dst", "out", "f16", "channels",
+                (("images", "dst_image"), ("inputs", "dst_stride")))),
+        ("images", "inputs"), _TRAPS, illegal=("type=f32",),
+        meaning="reduce.poolgrad",
     ),
     Insn(
         "transpose", 0x75, Unit.VPU,
@@ -162,8 +185,11 @@ POOLING: tuple[Insn, ...] = (
         "destination must not overlap.",
         "dst[j,i] = src[i,j] for i < rows, j < cols",
         "[<dst>:<dst_stride>], [<src>:<src_stride>], rows=<rows>, cols=<cols>",
-        (Access("sram", "src", "rows rows of 2*cols bytes"),),
-        (Access("sram", "dst", "cols rows of 2*rows bytes"),), ("bounds", "overlap"),
+        Family.TRANSPOSE,
+        (MemoryRole("src", "in", "f16", "cols", (("rows", "src_stride"),)),
+         MemoryRole("dst", "out", "f16", "rows", (("cols", "dst_stride"),))),
+        ("rows", "cols"), ("bounds", "overlap"),
+        meaning="reduce.transpose",
     ),
 )
 # fmt: on

@@ -16,9 +16,9 @@ Registers are numbered 0..255 and assigned once.  In canonical programs (what :c
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from snncc.isa.microprograms.table import MICRO_OPS, MicroInst, MicroOp, MicroProgram
 from snncc.isa.numbers.tables import UNARY_NAMES
@@ -63,6 +63,13 @@ def is_load(op: MicroOp) -> bool:
 def is_store(op: MicroOp) -> bool:
     """Whether an operation writes memory each step."""
     return op.name.startswith("st.")
+
+
+def meaning_of(name: str) -> Callable[..., Any]:
+    """Return the function that computes a micro-operation; see :class:`MicroOp`."""
+    meaning = MICRO_BY_NAME[name].meaning
+    assert meaning is not None, f"{name} only moves data"
+    return meaning
 
 
 def imm_problem(op: MicroOp, imm: int) -> str:

@@ -6,12 +6,16 @@ import random
 from dataclasses import dataclass, field
 
 from snncc.isa.instructions.encoding import make
+from snncc.isa.instructions.table import TABLE
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.random_programs.instructions import random_f16, random_micro
-from snncc.isa.spec import ELEMENT, INIT, QUEUED_UNITS, REDUCTION, Inst, Unit
+from snncc.isa.roles import ACCUMULATING, Family
+from snncc.isa.spec import ELEMENT, INIT, QUEUED_UNITS, REDUCTION, Insn, Inst, Unit
 
 _UNITS = tuple(Unit)
+_MACS = tuple(row for row in TABLE if row.family in ACCUMULATING and not row.windowed)
+_LANES = tuple(row for row in TABLE if row.family is Family.LANES)
 _SIZE = {"f16": 2, "f32": 4, "bit": 0}
 _SPAN = 2  # rows that a sliding access needs beside its own: loops run at most three times
 _OFFSET = 62  # register that loops advance
@@ -41,6 +45,13 @@ class RandomRegion:
 def row_bytes(kind: str, cols: int) -> int:
     """Return the bytes of a row of ``cols`` elements."""
     return 2 * ceil_div(cols, 16) if kind == "bit" else cols * _SIZE[kind]
+
+
+def element(row: Insn, address: str) -> str:
+    """Return the element format of a memory operand that has but one."""
+    found = row.at(address).element
+    assert isinstance(found, str), f"{row.mnemonic}: {address} has several formats"
+    return found
 
 
 class RandomCore:
@@ -113,14 +124,13 @@ class RandomCore:
     # --- steps -----------------------------------------------------------------------------------
 
     def macs(self, slide: bool) -> None:
-        """Append one of gacc, mac, bmac, gouter, outer."""
-        name = self.rng.choice(("gacc", "mac", "bmac", "gouter", "outer"))
-        outer = name.endswith("outer")
-        spikes = name.startswith("g")
-        a = self.pick("bit" if spikes else "f16")
+        """Append one of the accumulating instructions without a window."""
+        row = self.rng.choice(_MACS)
+        outer = row.family is Family.OUTER
+        a = self.pick(element(row, "a"))
         b = self.pick("f16")
         acc = self.pick("f32")
-        trans = name in ("mac", "bmac") and self.rng.random() < 0.5
+        trans = "trans" in row.names and self.rng.random() < 0.5
         span = _SPAN if slide else 0
         if outer:
             rows = self.size(a.rows - span, b.rows)
@@ -133,10 +143,10 @@ class RandomCore:
         n = min(n, bias.cols)
         init = self.rng.choice((0, 1) if outer else (0, 1, 2))
         mask = self.pick("bit")
-        masked = name == "bmac" and mask.rows >= rows and mask.cols >= n and self.rng.random() < 0.6
-        unit = Unit.WG if outer else Unit.BP if name == "bmac" else Unit.FP
+        fits = mask.rows >= rows and mask.cols >= n
+        masked = "masked" in row.names and fits and self.rng.random() < 0.6
         extra = ([bias] if init == INIT.words.index("bias") else []) + ([mask] if masked else [])
-        self.access(unit, [a, b, *extra], [acc])
+        self.access(row.unit, [a, b, *extra], [acc])
         operands: dict[str, int] = {}
         b_name, b_rows, acc_rows = ("g", rows, k) if outer else ("w", n if trans else k, rows)
         operands["a"], operands["a_stride"] = self.matrix(a, rows, slide)
@@ -145,14 +155,14 @@ class RandomCore:
         operands.update(rows=self.load(rows), k=self.load(k), n=self.load(n), init=init)
         if not outer:
             operands["bias"] = self.load(bias.address)
-        if name in ("mac", "bmac", "outer"):
+        if "skip" in row.names:
             operands["skip"] = self.rng.getrandbits(1)
-        if name in ("mac", "bmac"):
+        if "trans" in row.names:
             operands["trans"] = int(trans)
-        if name == "bmac":
+        if "masked" in row.names:
             operands["masked"] = int(masked)
             operands["mask"], operands["mask_stride"] = self.matrix(mask, min(rows, mask.rows))
-        self.emit(name, **operands)
+        self.emit(row.mnemonic, **operands)
 
     def size(self, *limits: int) -> int:
         """Return a size within all limits: often the largest, sometimes 0."""
@@ -227,8 +237,8 @@ class RandomCore:
         self.emit(name, n0=one, n1=count, bytes=length, **operands)
 
     def lanes(self, programs: list[MicroProgram]) -> None:
-        """Append neuron, ngrad or ew with a new microprogram."""
-        unit = self.rng.choice((Unit.FP, Unit.BP, Unit.VPU))
+        """Append a lane instruction with a new microprogram."""
+        insn = self.rng.choice(_LANES)
         rows, steps = self.rng.randint(1, 4), self.rng.randint(0, 3)
         deep = max(1, steps) * rows
         fitting = [r for r in self.regions if r.rows >= deep]
@@ -253,14 +263,13 @@ class RandomCore:
         streams += [(self.rng.randrange(1 << 12), rows * cols, cols) for _ in counters]
         streams += [(r.address, 0, r.stride) for r in carried]
         streams += [(r.address, rows * r.stride, r.stride) for r in stored]
-        self.access(unit, [*loaded, *carried], [*carried, *stored])
+        self.access(insn.unit, [*loaded, *carried], [*carried, *stored])
         for number, (base, step, row) in enumerate(streams):
             self.emit(
                 "stream", s=number, base=self.load(base), step=self.load(step), row=self.load(row)
             )
-        name = {Unit.FP: "neuron", Unit.BP: "ngrad", Unit.VPU: "ew"}[unit]
         self.emit(
-            name, prog=len(programs), steps=self.load(steps), rows=self.load(rows),
+            insn.mnemonic, prog=len(programs), steps=self.load(steps), rows=self.load(rows),
             cols=self.load(cols), seed=self.load(self.rng.getrandbits(62)),
         )  # fmt: skip
         programs.append(micro)

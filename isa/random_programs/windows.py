@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snncc.isa.random_programs.core import RandomCore, RandomRegion
-from snncc.isa.spec import ELEMENT, REDUCTION, Unit
+from snncc.isa.instructions.table import TABLE
+from snncc.isa.random_programs.core import RandomCore, RandomRegion, element
+from snncc.isa.roles import Family
+from snncc.isa.spec import ELEMENT, REDUCTION, Insn
 
-WINDOWED = ("gaccw", "macw", "bmacw", "gouterw", "outerw", "pool", "poolgrad", "transpose")
+WINDOWED = tuple(row for row in TABLE if row.windowed or row.family is Family.TRANSPOSE)
 """The instructions that these steps use."""
 
 _TRIES = 20
@@ -44,15 +46,8 @@ class Shape:
 
 def step(core: RandomCore) -> None:
     """Append one of the windowed instructions or a transposition."""
-    name = core.rng.choice(WINDOWED)
-    if name == "transpose":
-        _transpose(core)
-    elif name == "pool":
-        _pool(core)
-    elif name == "poolgrad":
-        _poolgrad(core)
-    else:
-        _macs(core, name)
+    row = core.rng.choice(WINDOWED)
+    _STEPS[row.family](core, row)
 
 
 def _shape(
@@ -108,12 +103,12 @@ def _stack(core: RandomCore, name: str, region: RandomRegion, shape: Shape) -> d
     }
 
 
-def _macs(core: RandomCore, name: str) -> None:
+def _macs(core: RandomCore, row: Insn) -> None:
     rng = core.rng
-    outer = "outer" in name
-    a = core.pick("bit" if name.startswith("g") else "f16")
+    outer = row.family is Family.OUTER
+    a = core.pick(element(row, "a"))
     b, acc, bias = core.pick("f16"), core.pick("f32"), core.pick("f16")
-    trans = name in ("macw", "bmacw") and rng.random() < 0.5
+    trans = "trans" in row.names and rng.random() < 0.5
     depth = acc.rows if outer else b.cols if trans else b.rows
     shape = _shape(core, inputs=a.rows, outputs=b.rows if outer else acc.rows, taps=depth)
     if shape is None:
@@ -121,9 +116,8 @@ def _macs(core: RandomCore, name: str) -> None:
     channels = rng.randint(1, max(1, min(a.cols, depth // shape.tap_count)))
     limits = [acc.cols, b.rows if trans else b.cols, bias.cols]
     n = core.size(*limits)
-    unit = Unit.WG if outer else Unit.BP if name == "bmacw" else Unit.FP
     init = rng.randint(0, 1 if outer else 2)
-    core.access(unit, [a, b, *([bias] if init == 2 else [])], [acc])
+    core.access(row.unit, [a, b, *([bias] if init == 2 else [])], [acc])
     k = shape.tap_count * channels
     operands = _stack(core, "a", a, shape)
     operands["win"] = _set(core, shape, channels)
@@ -134,14 +128,14 @@ def _macs(core: RandomCore, name: str) -> None:
     operands.update(images=core.load(shape.images), n=core.load(n), init=init)
     if not outer:
         operands["bias"] = core.load(bias.address)
-    if name in ("macw", "bmacw", "outerw"):
+    if "skip" in row.names:
         operands["skip"] = rng.getrandbits(1)
-    if name in ("macw", "bmacw"):
+    if "trans" in row.names:
         operands["trans"] = int(trans)
-    core.emit(name, **operands)
+    core.emit(row.mnemonic, **operands)
 
 
-def _pool(core: RandomCore) -> None:
+def _pool(core: RandomCore, row: Insn) -> None:
     rng = core.rng
     x = core.pick("f16", "f32", "bit")
     op = {"bit": "max", "f32": rng.choice(("sum", "sum32"))}.get(x.kind) or rng.choice(
@@ -152,17 +146,17 @@ def _pool(core: RandomCore) -> None:
     shape = _shape(core, inputs=x.rows, outputs=dst.rows, taps=9)
     if shape is None:
         return
-    core.access(Unit.VPU, [x], [dst])
+    core.access(row.unit, [x], [dst])
     window = _set(core, shape, rng.randint(1, min(x.cols, dst.cols)))
     address, stride = core.matrix(dst, shape.rows)
     core.emit(
-        "pool", dst=address, dst_stride=stride, images=core.load(shape.images), win=window,
+        row.mnemonic, dst=address, dst_stride=stride, images=core.load(shape.images), win=window,
         type=ELEMENT.words.index(x.kind), op=REDUCTION.words.index(op),
         **_stack(core, "x", x, shape),
     )  # fmt: skip
 
 
-def _poolgrad(core: RandomCore) -> None:
+def _poolgrad(core: RandomCore, row: Insn) -> None:
     rng = core.rng
     kind = rng.choice(("f16", "bit"))
     x = core.pick(kind)
@@ -174,25 +168,34 @@ def _poolgrad(core: RandomCore) -> None:
     )
     if shape is None:
         return
-    core.access(Unit.VPU, [g, x, y], [dst])
+    core.access(row.unit, [g, x, y], [dst])
     window = _set(core, shape, rng.randint(1, min(r.cols for r in (x, y, g, dst))))
     g_address, g_stride = core.matrix(g, shape.rows)
     y_address, y_stride = core.matrix(y, shape.rows)
     core.emit(
-        "poolgrad", g=g_address, g_stride=g_stride, y=y_address, y_stride=y_stride,
+        row.mnemonic, g=g_address, g_stride=g_stride, y=y_address, y_stride=y_stride,
         images=core.load(shape.images), win=window, type=ELEMENT.words.index(kind),
         **_stack(core, "dst", dst, shape), **_stack(core, "x", x, shape),
     )  # fmt: skip
 
 
-def _transpose(core: RandomCore) -> None:
+def _transpose(core: RandomCore, row: Insn) -> None:
     src = core.pick("f16")
     dst = core.pick("f16", but=(src,))
     rows, cols = core.size(src.rows, dst.cols), core.size(src.cols, dst.rows)
-    core.access(Unit.VPU, [src], [dst])
+    core.access(row.unit, [src], [dst])
     address, stride = core.matrix(dst, cols)
     source, source_stride = core.matrix(src, rows)
     core.emit(
-        "transpose", dst=address, dst_stride=stride, src=source, src_stride=source_stride,
+        row.mnemonic, dst=address, dst_stride=stride, src=source, src_stride=source_stride,
         rows=core.load(rows), cols=core.load(cols),
     )  # fmt: skip
+
+
+_STEPS = {
+    Family.MAC: _macs,
+    Family.OUTER: _macs,
+    Family.POOLING: _pool,
+    Family.POOL_GRADIENT: _poolgrad,
+    Family.TRANSPOSE: _transpose,
+}

@@ -7,13 +7,16 @@ network instructions to its memory system; checks before execution are in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.numbers.accumulators import Accumulator
+from snncc.isa.instructions.operands import OPERANDS, of_family
+from snncc.isa.instructions.table import TABLE
+from snncc.isa.roles import ACCUMULATING, Family
+from snncc.isa.semantics.activity import BLOCK, FP32, Activity, EngineNumerics
+from snncc.isa.spec import Operands, Unit
 from snncc.isa.window import Window
 from snncc.isasim.engines.lanes import LaneProgram
 from snncc.isasim.faults import Trap
@@ -22,6 +25,7 @@ __all__ = [
     "BLOCK",
     "FP32",
     "LANE_MNEMONICS",
+    "MAC_MNEMONICS",
     "MNEMONICS",
     "WINDOW_MNEMONICS",
     "Activity",
@@ -33,21 +37,18 @@ __all__ = [
 
 Sram: TypeAlias = npt.NDArray[np.uint8]
 
-LANE_MNEMONICS = frozenset({"neuron", "ngrad", "ew"})
-"""Instructions that run a microprogram; their operands are (prog, steps, rows, cols, seed)."""
+_ENGINES = (Unit.FP, Unit.BP, Unit.WG, Unit.VPU)
 
-WINDOW_MNEMONICS = frozenset({"gaccw", "macw", "bmacw", "gouterw", "outerw", "pool", "poolgrad"})
+LANE_MNEMONICS = of_family(Family.LANES)
+"""Instructions that run a microprogram."""
+
+MAC_MNEMONICS = of_family(*ACCUMULATING)
+"""Instructions that add selected terms into accumulators."""
+
+WINDOW_MNEMONICS = frozenset(row.mnemonic for row in TABLE if row.windowed)
 """Instructions that read an image stack through a window."""
 
-BLOCK = 16
-"""How many neighbouring inputs or outputs are counted together; arrays of other sizes are priced
-with the expected number of blocks."""
-
-MNEMONICS = (
-    LANE_MNEMONICS
-    | WINDOW_MNEMONICS
-    | {"gacc", "mac", "bmac", "gouter", "outer", "rowred", "colsum", "transpose"}
-)
+MNEMONICS = frozenset(row.mnemonic for row in TABLE if row.unit in _ENGINES)
 """Every instruction that an engine executes."""
 
 
@@ -66,6 +67,11 @@ class Resolved(NamedTuple):
     micro: LaneProgram | None = None
 
     @property
+    def operands(self) -> Operands:
+        """The operands by name."""
+        return OPERANDS[self.mnemonic](self.values)
+
+    @property
     def window(self) -> Window:
         """The window of a windowed instruction."""
         return Window(*self.streams[0])
@@ -73,43 +79,7 @@ class Resolved(NamedTuple):
     @property
     def seed(self) -> int:
         """The seed of a lane instruction's random words."""
-        return self.values[4]
-
-
-class Activity(NamedTuple):
-    """What an instruction really did; the cost model turns it into cycles and energy.
-
-    ``dense``: multiply-accumulates (or lane elements, or reduced terms) without any gating;
-    ``performed``: those that were carried out; ``spikes``: set bits among the packed spikes read
-    by gacc, gouter, rowred and colsum (with a window: once per tap), or stored by a lane
-    instruction; ``outputs``: outputs that a masked bmac computes, -1 where there is no mask;
-    ``blocks``: groups of ``BLOCK`` inputs of one row (and tap) with an active one, ``out_blocks``:
-    groups of ``BLOCK`` outputs of one row that a mask does not leave out all; -1: not counted,
-    then all of them.
-    """
-
-    dense: int
-    performed: int
-    spikes: int = 0
-    outputs: int = -1
-    blocks: int = -1
-    out_blocks: int = -1
-
-
-@dataclass(frozen=True)
-class EngineNumerics:
-    """The choices the numeric contract leaves to a machine.
-
-    ``accumulator`` concerns the MAC arrays (gacc, mac, bmac, gouter, outer): ``fp16`` rounds each
-    product and each sum to binary16.  The reductions of the vector unit stay binary32.
-    ``saturate`` clamps the result of every rounding to binary16 to +-65504.
-    """
-
-    accumulator: Accumulator = "fp32"
-    saturate: bool = False
-
-
-FP32 = EngineNumerics()
+        return self.operands.seed
 
 
 class Engine(Protocol):

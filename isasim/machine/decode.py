@@ -192,7 +192,7 @@ class _Decoder:
             for operand, value in zip(row.operands, inst.values, strict=True)
         ]
         slot = SLOTS.index(row.unit.value)
-        if "win" in (f.name for f in row.operands):
+        if row.windowed:
             capture = _getter((STREAMS + inst["win"],))
             return (LANES, slot, itemgetter(*indices), (row.mnemonic, None, capture))
         if row.mnemonic not in LANE_MNEMONICS:

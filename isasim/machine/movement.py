@@ -12,10 +12,18 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.instructions.operands import ordered
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.footprint.checks import check
 from snncc.isasim.engines.footprint.regions import MAX_ROWS, MAX_SIZE
 from snncc.isasim.faults import Trap
+
+ordered("ld st copy", "dst src n0 n1 bytes dst0 dst1 src0 src1")
+ordered("fill", "dst dst0 n0 bytes pattern")
+ordered("send", "core tag src bytes")
+ordered("mcast", "mask tag src bytes")
+ordered("recv", "core tag dst bytes")
+ordered("recvadd", "core tag dst count")
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 _U1 = np.dtype(np.uint8)

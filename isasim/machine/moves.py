@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.instructions.operands import ordered
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.engines.footprint.regions import MAX_ROWS, MAX_SIZE
 
@@ -21,6 +22,7 @@ Flags = npt.NDArray[np.bool_]
 
 _FAR = 1 << 36
 """Addresses and strides beyond it are left to the checks: here their sums could overflow."""
+ordered("ld st", "dst src n0 n1 bytes dst0 dst1 src0 src1")
 _DST, _SRC, _N0, _N1, _SIZE, _DST0, _DST1, _SRC0, _SRC1 = range(9)
 
 

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from snncc.isa.cost.expected import MAC_MNEMONICS
 from snncc.isa.spec import WORD_BYTES
+from snncc.isasim.engines.base import MAC_MNEMONICS
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.measure.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters

@@ -1,6 +1,9 @@
 """Prices of instructions for the scheduler: the one cost model, bound to a machine and remembered.
 
-A price depends on sizes, not on addresses, so few distinct ones occur; each is worked out once.
+A price depends on the operands that say how much
+(:func:`snncc.isa.instructions.operands.amounts`), on window, microprogram and activity; not on
+addresses, nor on distances within a scratchpad.  So few distinct ones occur; each is worked out
+once.
 """
 
 from __future__ import annotations
@@ -10,20 +13,17 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from snncc.isa.cost.cost import CostActivity, InstructionCost, cost, fetch_cost, static_pj
+from snncc.isa.instructions.encoding import BY_MNEMONIC
+from snncc.isa.instructions.operands import amounts
 from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.spec import WORD_BYTES, Unit
+from snncc.isa.spec import WORD_BYTES, Insn, Unit
 from snncc.isa.window import Window
 from snncc.isasim.engines import base
 from snncc.isasim.engines.base import Resolved
 
 MAX_REMEMBERED: Final = 1 << 17
-
-_PLACES: Final = frozenset(
-    {"acc", "a", "w", "g", "bias", "mask", "dst", "src", "x", "prog", "seed", "core", "tag"}
-)
-"""Operands that say where, not how much."""
 
 
 class Price(NamedTuple):
@@ -59,14 +59,14 @@ def _price(found: InstructionCost, transfer: int = 0) -> Price:
     )  # fmt: skip
 
 
-def _sizes(names: tuple[str, ...]) -> Callable[[tuple[int, ...]], Any]:
-    kept = [i for i, name in enumerate(names) if name not in _PLACES]
+def _getter(row: Insn) -> Callable[[tuple[int, ...]], Any]:
+    kept = [row.names.index(name) for name in amounts(row)]
     return itemgetter(*kept) if kept else lambda values: ()
 
 
-_NAMES: Final = {row.mnemonic: tuple(f.name for f in row.operands) for row in TABLE}
-SIZES: Final = {name: _sizes(names) for name, names in _NAMES.items()}
-"""Per mnemonic: the operands that say how much, of all operands."""
+SIZES: Final = {row.mnemonic: _getter(row) for row in TABLE}
+"""Per mnemonic: of its operands, those on which a price depends."""
+_AMOUNTS: Final = {row.mnemonic: amounts(row) for row in TABLE}
 
 
 class Pricing:
@@ -103,9 +103,9 @@ class Pricing:
 
     def _cost(self, op: Resolved, activity: CostActivity) -> InstructionCost:
         micro = MicroProgram(op.micro.name, op.micro.code) if op.micro is not None else None
-        names = _NAMES[op.mnemonic]
-        operands = dict(zip(names, op.values, strict=True))
-        if "win" in operands:
+        o = op.operands
+        operands = {name: getattr(o, name) for name in _AMOUNTS[op.mnemonic]}
+        if BY_MNEMONIC[op.mnemonic].windowed:
             operands |= zip(Window._fields, op.streams[0], strict=False)
         return cost(op.mnemonic, operands, self.machine, activity, micro)
 
@@ -152,17 +152,18 @@ class Pricing:
 
     def send(self, op: Resolved, links: int) -> Price:
         """Return the price of a message over a number of links."""
-        key = (op[0], op[1][3], links)
+        nbytes = op.operands.bytes
+        key = (op[0], nbytes, links)
         found = self._known.get(key)
         if found is None:
             one = self._cost(op, CostActivity(hops=links))
-            flits = max(1, -(-op[1][3] // self.machine.noc.link_bytes_per_cycle))
+            flits = max(1, -(-nbytes // self.machine.noc.link_bytes_per_cycle))
             found = self._remember(key, _price(one, flits)._replace(latency=0))
         return found
 
     def receive(self, op: Resolved) -> Price:
         """Return the price of storing a message."""
-        key = (op[0], op[1][3])
+        key = (op[0], SIZES[op[0]](op[1]))
         found = self._known.get(key)
         if found is None:
             found = self._remember(key, _price(self._cost(op, CostActivity())))

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.instructions.operands import ordered
 from snncc.isa.spec import SEED_REGISTER
 from snncc.isasim.engines.base import Activity, Resolved
 from snncc.isasim.engines.fast.engine import FastEngine
@@ -17,6 +18,10 @@ from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import DMA_KIND, ENGINE_KIND, LOCAL_KIND, SEND_KIND
 from snncc.isasim.machine.movement import rows_disjoint
 from snncc.isasim.replay.plan import PlanItem, RunPlan
+
+ordered("neuron ngrad ew", "prog steps rows cols seed")
+ordered("fill", "dst dst0 n0 bytes pattern")
+ordered("ld st copy", "dst src n0 n1 bytes dst0 dst1 src0 src1")
 
 Row: TypeAlias = list[int]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -126,9 +131,10 @@ class Bound:
         if known is not None:
             return known
 
+        unseeded = op.values[:-1]
+
         def seeded() -> Activity:
-            values = (*op.values[:4], self.seed)
-            return self.engine.execute(op._replace(values=values), sram)
+            return self.engine.execute(op._replace(values=(*unseeded, self.seed)), sram)
 
         draws = op.micro is not None and self._draws(item)
         found = self._known[key] = seeded if draws else self.engine.bind(op, sram)
@@ -145,15 +151,13 @@ class Bound:
         core, op = item.core, item.op
         if item.kind == DMA_KIND or item.kind == LOCAL_KIND:
             return self._copy(core, op)
-        base = int(core.sram.ctypes.data)
-        address, size = op[1][2:4]
+        base, o = int(core.sram.ctypes.data), op.operands
         if item.kind == SEND_KIND:
-            buffer = self._staging.sent(place)
-            return [km.COPY, buffer, base + address, 1, 1, size, 0, 0, 0, 0] if size else []
+            buffer, size = self._staging.sent(place), o.bytes
+            return [km.COPY, buffer, base + o.src, 1, 1, size, 0, 0, 0, 0] if size else []
         buffer = self._staging.received(place)
-        adds = op[0] == "recvadd"
-        what, size = (km.ADD, 4 * size) if adds else (km.COPY, size)
-        return [what, base + address, buffer, 1, 1, size, 0, 0, 0, 0] if size else []
+        what, size = (km.ADD, 4 * o.count) if op.mnemonic == "recvadd" else (km.COPY, o.bytes)
+        return [what, base + o.dst, buffer, 1, 1, size, 0, 0, 0, 0] if size else []
 
     def _copy(self, core: Core, op: Resolved) -> Row | None:
         base = int(core.sram.ctypes.data)

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from snncc.isasim.engines.base import FP32, LANE_MNEMONICS, Activity, EngineNumerics, Resolved, Sram
+from snncc.isasim.engines.base import (
+    FP32,
+    LANE_MNEMONICS,
+    MAC_MNEMONICS,
+    MNEMONICS,
+    Activity,
+    EngineNumerics,
+    Resolved,
+    Sram,
+)
 from snncc.isasim.engines.fast.lanes import LaneKernels, steps_tangled
-from snncc.isasim.engines.fast.mac import MAC_MNEMONICS, MacKernels
+from snncc.isasim.engines.fast.mac import MacKernels
 from snncc.isasim.engines.fast.sums import SumKernels
 from snncc.isasim.engines.fast.windows import WindowKernels
 from snncc.isasim.engines.footprint.checks import Footprint, check, overlapping
@@ -39,15 +48,16 @@ class FastEngine:
         self._reference = ReferenceEngine(numerics)
         self._lanes = LaneKernels(numerics.saturate)
         self._mac = MacKernels(numerics.accumulator == "fp16")
-        windows = WindowKernels(numerics.saturate)
-        sums = SumKernels(self._reference, numerics.saturate)
+        holders = (WindowKernels(numerics.saturate), SumKernels(self._reference, numerics.saturate))
         self._run = {
-            "pool": windows.pool,
-            "poolgrad": windows.poolgrad,
-            "transpose": windows.transpose,
-            "colsum": sums.colsum,
-            "rowred": sums.rowred,
+            name: getattr(holder, name)
+            for name in MNEMONICS - MAC_MNEMONICS - LANE_MNEMONICS
+            for holder in holders
+            if hasattr(holder, name)
         }
+        """What is neither accumulation nor lanes: methods of the name of the instruction."""
+        missing = MNEMONICS - MAC_MNEMONICS - LANE_MNEMONICS - set(self._run)
+        assert not missing, f"no kernel for {', '.join(sorted(missing))}"
 
     def execute(self, op: Resolved, sram: Sram) -> Activity:
         """Execute one instruction; see :class:`snncc.isasim.engines.base.Engine`."""
@@ -61,7 +71,6 @@ class FastEngine:
                 return self._lanes.bind(op, sram)
         else:
             run = self._run.get(op.mnemonic)
-            known = run is not None or op.mnemonic in MAC_MNEMONICS
-            if known and found[1] and not tangled(found):
+            if op.mnemonic in MNEMONICS and found[1] and not tangled(found):
                 return self._mac.bind(op, sram) if run is None else partial(run, op, sram)
         return partial(self._reference.execute, op, sram)

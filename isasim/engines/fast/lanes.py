@@ -38,7 +38,8 @@ def steps_tangled(op: Resolved, program: LaneProgram) -> bool:
     What is written must overlap neither itself nor other memory, except that a stream may load
     and store with one geometry; then all steps must touch the same place, or different ones.
     """
-    regions = [stream_region(op, program, use) for use in program.uses]
+    o = op.operands
+    regions = [stream_region(op, o, program, use) for use in program.uses]
     extents = [region.extent() for region in regions]
     for i, use in enumerate(program.uses):
         if not use.writes:
@@ -77,12 +78,13 @@ class LaneKernels:
 
     def bind(self, op: Resolved, sram: Sram) -> Callable[[], Activity]:
         """Return a function that runs one lane instruction."""
-        _, steps, rows, cols, seed = op.values
+        o = op.operands
+        steps, rows, cols, seed = o.steps, o.rows, o.cols, o.seed
         program = op.micro
         assert program is not None
         streams = np.array([_signed(x) for s in op.streams for x in s], np.int64).reshape(-1, 3)
         elements = steps * rows * cols
-        if rows > 1 and _contiguous(op, program):
+        if rows > 1 and _contiguous(op, program, cols):
             rows, cols = 1, rows * cols
         memory, spare = int(sram.ctypes.data), int(self._spare.ctypes.data)
         number, wide = _signed(seed), cols >= FUSE_FROM or cols % GROUP == 0
@@ -138,9 +140,8 @@ class LaneKernels:
             self._ready = plan
 
 
-def _contiguous(op: Resolved, program: LaneProgram) -> bool:
+def _contiguous(op: Resolved, program: LaneProgram, cols: int) -> bool:
     """Whether the rows of every stream follow each other, so that they are one long row."""
-    cols = op.values[3]
     for slot, element in program.widths:
         if element == "m":
             size = cols // 8 if cols % 16 == 0 else -1

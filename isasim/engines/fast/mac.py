@@ -20,7 +20,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.numbers.fp16 import packed_bytes
+from snncc.isa.roles import Family
 from snncc.isasim.engines.base import BLOCK, Activity, Resolved, Sram
 from snncc.isasim.engines.fast.choice import apart_pays, dense_from
 from snncc.isasim.engines.fast.inputs import Inputs, empty_words, matrix, stack
@@ -33,11 +35,6 @@ from snncc.isasim.engines.kernels import panel as kp
 from snncc.isasim.engines.kernels import turn as kt
 
 Floats: TypeAlias = npt.NDArray[np.float32]
-
-MAC_MNEMONICS = frozenset(
-    f"{name}{form}" for name in ("gacc", "mac", "bmac", "gouter", "outer") for form in ("", "w")
-)
-"""The instructions of this module."""
 
 SCRATCH = 1 << 20
 """Bytes of patches that are gathered at a time for lists, roughly."""
@@ -111,8 +108,8 @@ class MacKernels:
 
     def bind(self, op: Resolved, sram: Sram) -> Callable[[], Activity]:
         """Return a function that executes an instruction."""
-        found = (_outer if "outer" in op.mnemonic else _inner)(op, sram)
-        if op.mnemonic == "bmac" and found.gate:
+        found = _bound(op, sram)
+        if found.gate:
             return partial(self._masked, found)
         return partial(self._run, found)
 
@@ -256,55 +253,30 @@ def _parts(inputs: Inputs, row_bytes: int) -> list[tuple[int, int]]:
     return [(low, min(rows, low + step)) for low in range(0, rows, step)]
 
 
-def _bound(
-    op: Resolved, inputs: Inputs, skip: bool, n: int, init: int, base: int, ends: int, bias: int,
-    acc: tuple[int, int], w: tuple[int, int, bool], gate: tuple[int, int] = (0, 0),
-) -> Accumulation:  # fmt: skip
-    outer = "outer" in op.mnemonic
-    start = None if init == KEEP else np.zeros(n, np.float32)
-    rows, terms = (inputs.depth, inputs.rows) if outer else (inputs.rows, inputs.depth)
+def _bound(op: Resolved, sram: Sram) -> Accumulation:
+    """Bind an instruction to its memory."""
+    row, o = BY_MNEMONIC[op.mnemonic], op.operands
+    base = int(sram.ctypes.data)
+    ends = base + sram.shape[0]
+    if row.windowed:
+        inputs = stack(base + o.a, o.a_stride, o.a_image, o.images, op.window, ends, bits=row.gated)
+    else:
+        inputs = matrix(base + o.a, o.a_stride, o.rows, o.k, ends, bits=row.gated)
+    gate, bias = (0, 0), 0
+    outer = row.family is Family.OUTER
+    if outer:
+        rows, terms = inputs.depth, inputs.rows
+        w, w_stride, turned = o.g, o.g_stride, False
+    else:
+        rows, terms = inputs.rows, inputs.depth
+        w, w_stride, turned = o.w, o.w_stride, bool(o.trans)
+        bias = base + o.bias if o.init == BIAS else 0
+        if o.masked and terms:
+            gate = (base + o.mask, o.mask_stride)
+    n = o.n
+    start = None if o.init == KEEP else np.zeros(n, np.float32)
     return Accumulation(
-        inputs, outer, skip, n, base + acc[0], acc[1], start, base + bias if init == BIAS else 0,
-        base + w[0], w[1], w[2], ends, *gate, rows, terms,
-        0 if start is None else int(start.ctypes.data),
+        inputs, outer, bool(o.skip), n, base + o.acc, o.acc_stride, start, bias, base + w, w_stride,
+        turned, ends, *gate, rows, terms, 0 if start is None else int(start.ctypes.data),
         not gate[0] and apart_pays(inputs, n, outer), dense_from(inputs, n, outer),
     )  # fmt: skip
-
-
-def _inner(op: Resolved, sram: Sram) -> Accumulation:
-    """Bind gacc, mac, bmac, gaccw, macw, bmacw."""
-    v, gated = op.values, op.mnemonic.startswith("g")
-    base = int(sram.ctypes.data)
-    ends = base + sram.shape[0]
-    gate = (0, 0)
-    if op.mnemonic.endswith("w"):
-        acc, acc_stride, a, a_stride, a_image, w, w_stride, images, n, bias, _, init = v[:12]
-        inputs = stack(base + a, a_stride, a_image, images, op.window, ends, bits=gated)
-        skip, trans = (1, 0) if gated else v[12:14]
-    else:
-        acc, acc_stride, a, a_stride, w, w_stride, rows, k, n, bias, init = v[:11]
-        inputs = matrix(base + a, a_stride, rows, k, ends, bits=gated)
-        skip, trans = (1, 0) if gated else v[11:13]
-        if op.mnemonic == "bmac" and v[13] and k:
-            gate = (base + v[14], v[15])
-    weights = (w, w_stride, bool(trans))
-    return _bound(
-        op, inputs, bool(skip), n, init, base, ends, bias, (acc, acc_stride), weights, gate
-    )
-
-
-def _outer(op: Resolved, sram: Sram) -> Accumulation:
-    """Bind gouter, outer, gouterw, outerw."""
-    v, gated = op.values, op.mnemonic.startswith("g")
-    base = int(sram.ctypes.data)
-    ends = base + sram.shape[0]
-    if op.mnemonic.endswith("w"):
-        acc, acc_stride, a, a_stride, a_image, g, g_stride, images, n, _, init = v[:11]
-        inputs = stack(base + a, a_stride, a_image, images, op.window, ends, bits=gated)
-        skip = True if gated else bool(v[11])
-    else:
-        acc, acc_stride, a, a_stride, g, g_stride, rows, k, n, init = v[:10]
-        inputs = matrix(base + a, a_stride, rows, k, ends, bits=gated)
-        skip = True if gated else bool(v[10])
-    weights = (g, g_stride, False)
-    return _bound(op, inputs, skip, n, init, base, ends, 0, (acc, acc_stride), weights)

@@ -17,23 +17,27 @@ class SumKernels:
 
     def colsum(self, op: Resolved, sram: Sram) -> Activity:
         """Add rows to one row of accumulators."""
-        acc, x, x_stride, rows, n, kind, init = op.values
+        o = op.operands
+        x, rows, n, kind = o.x, o.rows, o.n, o.type
         padded = -(-n // 16) * 16
         size = packed_bytes(padded) if kind == BIT else padded * (2 if kind == F16 else 4)
-        if rows and x + max(0, (rows - 1) * x_stride) + size > sram.shape[0]:
+        if rows and x + max(0, (rows - 1) * o.x_stride) + size > sram.shape[0]:
             return self.reference.execute(op, sram)  # whole groups would leave the memory
         base = int(sram.ctypes.data)
-        start = base + acc if init == KEEP else 0
-        ones = int(ks.sum_columns(kind, start, base + acc, base + x, x_stride, rows, n))
+        acc = base + o.acc
+        start = acc if o.init == KEEP else 0
+        ones = int(ks.sum_columns(kind, start, acc, base + x, o.x_stride, rows, n))
         return Activity(rows * n, ones if kind == BIT else rows * n, ones)
 
     def rowred(self, op: Resolved, sram: Sram) -> Activity:
         """Reduce each row to one number."""
-        dst, dst_stride, x, x_stride, rows, n, kind, red = op.values
+        o = op.operands
+        rows, n, kind = o.rows, o.n, o.type
         base = int(sram.ctypes.data)
         ones = int(
             ks.reduce_rows(
-                kind, red, base + dst, dst_stride, base + x, x_stride, rows, n, self.saturate
+                kind, o.op, base + o.dst, o.dst_stride, base + o.x, o.x_stride, rows, n,
+                self.saturate,
             )
-        )
+        )  # fmt: skip
         return Activity(rows * n, ones if kind == BIT else rows * n, ones)

@@ -27,14 +27,14 @@ class WindowKernels:
 
     def pool(self, op: Resolved, sram: Sram) -> Activity:
         """Pooling."""
-        window = op.window
-        dst, dst_stride, x, x_stride, x_image, images, _, kind, red = op.values
+        window, o = op.window, op.operands
+        images, kind = o.images, o.type
         ys, xs, in_image = _geometry(window)
         rows, base = images * window.positions, int(sram.ctypes.data)
         ones = int(
             kp.pool_rows(
-                kind, red, base + x, x_stride, x_image, ys, xs, window.in_w, window.channels,
-                rows, base + dst, dst_stride, self.saturate,
+                kind, o.op, base + o.x, o.x_stride, o.x_image, ys, xs, window.in_w,
+                window.channels, rows, base + o.dst, o.dst_stride, self.saturate,
             )
         )  # fmt: skip
         terms = images * in_image * window.channels
@@ -42,15 +42,15 @@ class WindowKernels:
 
     def poolgrad(self, op: Resolved, sram: Sram) -> Activity:
         """Gradient of maximum pooling."""
-        window, v, base = op.window, op.values, int(sram.ctypes.data)
-        dst, dst_stride, dst_image, g, g_stride, x, x_stride, x_image, y, y_stride, images = v[:11]
-        kind, inputs, positions = v[12], window.in_h * window.in_w, window.positions
+        window, o, base = op.window, op.operands, int(sram.ctypes.data)
+        dst, x, y, g, images = base + o.dst, base + o.x, base + o.y, base + o.g, o.images
+        kind, inputs, positions = o.type, window.in_h * window.in_w, window.positions
         (ys, xs, _), bounds = _geometry(window), (base, base + sram.shape[0])
         if window.channels % 16 == 0:
             routed = int(
                 kp.grad_images(
-                    kind, images, window.channels, base + x, x_stride, x_image, base + y, y_stride,
-                    base + g, g_stride, base + dst, dst_stride, dst_image, inputs, ys, xs,
+                    kind, images, window.channels, x, o.x_stride, o.x_image, y, o.y_stride,
+                    g, o.g_stride, dst, o.dst_stride, o.dst_image, inputs, ys, xs,
                     window.in_w, self.saturate,
                 )
             )  # fmt: skip
@@ -63,14 +63,14 @@ class WindowKernels:
                 width = min(16, window.channels - low)
                 offset, wide = (low // 8, False) if kind == BIT else (2 * low, True)
                 operands = [
-                    (base + x + i * x_image + offset, x_stride, inputs, wide),
+                    (x + i * o.x_image + offset, o.x_stride, inputs, wide),
                     (
-                        base + y + i * positions * y_stride + offset,
-                        y_stride,
+                        y + i * positions * o.y_stride + offset,
+                        o.y_stride,
                         positions,
                         kind != BIT,
                     ),
-                    (base + g + i * positions * g_stride + 2 * low, g_stride, positions, True),
+                    (g + i * positions * o.g_stride + 2 * low, o.g_stride, positions, True),
                 ]
                 places: list[int] = []
                 used = 0
@@ -85,13 +85,14 @@ class WindowKernels:
                 routed += int(
                     kp.grad_group(kind, *places, width, ys, xs, window.in_w, inputs, total, taken)
                 )
-                out = base + dst + i * dst_image + 2 * low
-                kp.finish_group(total, inputs, width, out, dst_stride, self.saturate)
+                out = dst + i * o.dst_image + 2 * low
+                kp.finish_group(total, inputs, width, out, o.dst_stride, self.saturate)
         return Activity(images * positions * window.depth, routed)
 
     def transpose(self, op: Resolved, sram: Sram) -> Activity:
         """Transpose 16-bit elements."""
-        dst, dst_stride, src, src_stride, rows, cols = op.values
+        o = op.operands
+        rows, cols = o.rows, o.cols
         base = sram.ctypes.data
-        kt.transpose_shorts(base + dst, dst_stride, base + src, src_stride, rows, cols)
+        kt.transpose_shorts(base + o.dst, o.dst_stride, base + o.src, o.src_stride, rows, cols)
         return Activity(rows * cols, rows * cols)

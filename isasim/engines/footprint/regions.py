@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.numbers.fp16 import packed_bytes
+from snncc.isa.spec import ELEMENT, INIT, REDUCTION
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.faults import Trap
 
-KEEP, ZERO, BIAS = 0, 1, 2  # spec.INIT
-F16, F32, BIT = 0, 1, 2  # spec.ELEMENT
-SUM, MAX, SUM32 = 0, 1, 2  # spec.REDUCTION
+KEEP, ZERO, BIAS = map(INIT.words.index, ("keep", "zero", "bias"))
+F16, F32, BIT = map(ELEMENT.words.index, ("f16", "f32", "bit"))
+SUM, MAX, SUM32 = map(REDUCTION.words.index, ("sum", "max", "sum32"))
 
 
 class Region(NamedTuple):
@@ -99,17 +100,17 @@ def _overlapping(a: Region, b: Region, distance: int) -> bool:
 
 MAX_ROWS = 1 << 24
 MAX_SIZE = 1 << 32
-"""Bounds of one dimension (a number of bytes: MAX_SIZE) and of the product of all dimensions.
-Memory bounds nothing where a stride is 0."""
+"""Bounds of one dimension (of one run of memory, ``bytes`` or ``count``: MAX_SIZE) and of the
+product of all dimensions.  Memory bounds nothing where a stride is 0."""
 
 
-def need_dims(op: Resolved, **dims: int) -> bool:
+def need_dims(op: Resolved, /, **dims: int) -> bool:
     """Trap on a negative or absurd dimension; return whether all are positive."""
     product = 1
     for name, value in dims.items():
         if value < 0:
             raise Trap("operand", f"{op.mnemonic}: {name} is {value}")
-        most = MAX_SIZE if name == "bytes" else MAX_ROWS
+        most = MAX_SIZE if name in ("bytes", "count") else MAX_ROWS
         if value > most:
             raise Trap("operand", f"{op.mnemonic}: {name} is {value}, at most {most} is allowed")
         product *= value if name != "k" else 1
@@ -118,17 +119,35 @@ def need_dims(op: Resolved, **dims: int) -> bool:
     return product > 0 and all(dims.values())
 
 
-def need_flags(op: Resolved, **flags: int) -> None:
+def need_flags(op: Resolved, /, **flags: int) -> None:
     """Trap unless all are 0 or 1."""
     for name, value in flags.items():
         if value not in (0, 1):
             raise Trap("operand", f"{op.mnemonic}: {name} is {value}, not 0 or 1")
 
 
-def need_init(op: Resolved, init: int, *, bias: bool) -> None:
+def bad_init(op: Resolved, init: int) -> NoReturn:
     """Trap on an init that the instruction does not have."""
-    if init not in (KEEP, ZERO, BIAS) or (init == BIAS and not bias):
-        raise Trap("operand", f"{op.mnemonic}: init {init} is illegal")
+    raise Trap("operand", f"{op.mnemonic}: init {init} is illegal")
+
+
+def bad_choice(op: Resolved, /, **choices: int) -> NoReturn:
+    """Trap on choices that are illegal together or alone."""
+    words = ", ".join(f"{name} {value}" for name, value in choices.items())
+    raise Trap("operand", f"{op.mnemonic}: {words} is illegal")
+
+
+def need_multiple(op: Resolved, of: int, /, **sizes: int) -> None:
+    """Trap unless sizes are multiples of a number."""
+    for name, value in sizes.items():
+        if value % of:
+            raise Trap("operand", f"{op.mnemonic}: {name} is {value}, not a multiple of {of}")
+
+
+def need_apart(op: Resolved, source: Region, target: Region) -> None:
+    """Trap when what is read overlaps what is written."""
+    if overlapping(source, target):
+        raise Trap("overlap", f"{op.mnemonic}: source and destination overlap")
 
 
 def row_bytes(kind: int, n: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.isa.microprograms.code import is_load, is_state, is_store
-from snncc.isa.microprograms.table import MicroInst
+from snncc.isa.microprograms.table import MICRO_OPS, MicroInst
 from snncc.isa.numbers.tables import table
 from snncc.isasim.engines.lanes import LaneProgram
 
@@ -23,9 +23,7 @@ GROUP = 64  # bytes of a group of 16 number lanes
 NUMBER, MASK = 4 * BLOCK, BLOCK // 8
 COPY, COPY_MASK, SATURATE = 0x7D, 0x7E, 0x7F
 _SAME = {"h2f": COPY, "sel.f": 0x48}
-ROUNDING = frozenset(
-    ("add.h", "sub.h", "mul.h", "div.h", "sqrt.h", "f2h", "srnd", "tab.h", "ld.acc")
-)
+ROUNDING = frozenset(op.name for op in MICRO_OPS if op.rounds)
 
 # Columns of a translated instruction.
 CODE, DST, A, A_STEP, B, B_STEP, C, C_STEP, IMM = range(9)

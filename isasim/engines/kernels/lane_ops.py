@@ -17,6 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from snncc.isa.microprograms.code import MICRO_BY_NAME
+from snncc.isa.microprograms.table import MICRO_OPS
 from snncc.isasim.engines.kernels.emit import (
     I16,
     LANES,
@@ -133,6 +134,13 @@ MASKS: dict[str, Callable[[VectorBuilder, Any, Any], Any]] = {
     "not": lambda e, x, y: e.b.not_(x),
     "copy mask": lambda e, x, y: x,
 }
+_ALONE = {"sel.h", "sel.f", "tab.h", "h2f"}
+_ADDED = {"copy", "copy mask", "saturate"}
+_WITHOUT = {
+    op.name for op in MICRO_OPS if op.meaning is not None and op.imm not in ("stream", "f16", "f32")
+} ^ ({*NUMBERS, *SINGLE, *MASKS} - _ADDED | _ALONE)
+assert not _WITHOUT, f"no kernel, or no micro-operation: {', '.join(sorted(_WITHOUT))}"
+
 CODES = {name: op.opcode for name, op in MICRO_BY_NAME.items()}
 CODES |= {"copy": COPY, "copy mask": COPY_MASK, "saturate": SATURATE, "h2f": COPY, "sel.f": 0x48}
 

@@ -195,7 +195,11 @@ def test_random_programs_use_everything() -> None:
     for seed in SEEDS:
         for core in random_program(seed, SMALL).cores:
             plain.update(inst.insn.mnemonic for inst in core.code)
-    assert plain == {row.mnemonic for row in TABLE} - {*WINDOWED, "winsize", "winmap"}
+    assert plain == {row.mnemonic for row in TABLE} - {
+        *(row.mnemonic for row in WINDOWED),
+        "winsize",
+        "winmap",
+    }
 
 
 def test_size_and_machine_are_respected() -> None:

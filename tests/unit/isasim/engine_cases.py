@@ -1,17 +1,23 @@
 """Random instructions for the engine tests: operands anywhere legal, values of every kind."""
 
+import math
 import random
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
+from snncc.isa.instructions.encoding import BY_MNEMONIC
+from snncc.isa.instructions.operands import OPERANDS
 from snncc.isa.microprograms.code import MicroBuilder, is_load, is_state, is_store
 from snncc.isa.microprograms.table import MICRO_OPS, MicroOp
 from snncc.isa.numbers.fp16 import packed_bytes
 from snncc.isa.numbers.tables import UNARY_NAMES
+from snncc.isa.semantics.call import Call
+from snncc.isa.spec import EnumKind, Insn
 from snncc.isasim.engines import LaneProgram, Resolved, prepare
-from snncc.isasim.engines.base import WINDOW_MNEMONICS
+from snncc.isasim.engines.base import LANE_MNEMONICS, WINDOW_MNEMONICS
 from unit.isasim.window_cases import make_windowed
 
 SPECIAL16: tuple[int, ...] = (
@@ -225,6 +231,30 @@ def make_lanes(m: Maker, program: LaneProgram, steps: int, rows: int, cols: int)
     )
 
 
+def make_from_row(m: Maker, row: Insn, density: float) -> Resolved:
+    """Return an instruction of which only its row is known: no window, no accumulators."""
+    values = dict.fromkeys(row.names, 0)
+    for operand in row.operands:
+        if operand.name in row.sizes:
+            values[operand.name] = m.size(40)
+        elif isinstance(operand.kind, EnumKind):
+            words = [w for w in operand.kind.words if f"{operand.name}={w}" not in row.illegal]
+            values[operand.name] = operand.kind.words.index(m.random.choice(words))
+        elif operand.kind.name == "flag":
+            values[operand.name] = m.random.randint(0, 1)
+    call = Call(row, OPERANDS[row.mnemonic](values.values()), lambda name: pytest.fail(name))
+
+    def extent(text: str) -> int:
+        return math.prod(values[f] if f in values else int(f) for f in text.split("*"))
+
+    for memory in row.memory:
+        rows = math.prod(extent(count) for count, _ in memory.rows)
+        kind = ("f16", "f32", "bit").index(call.format(memory.address))
+        values[memory.address], stride = _elements(m, kind, rows, extent(memory.row), density)
+        values |= dict.fromkeys(memory.distances, stride)
+    return Resolved(row.mnemonic, tuple(values.values()))
+
+
 def random_case(mnemonic: str, seed: int, limit: int = 70) -> tuple[Resolved, Memory]:
     """Return a random instruction and the scratchpad it works on."""
     m = Maker(seed, special=(0.0, 0.0, 0.02, 0.3)[seed % 4])
@@ -238,6 +268,8 @@ def random_case(mnemonic: str, seed: int, limit: int = 70) -> tuple[Resolved, Me
         op = make_windowed(m, mnemonic, density)
     elif mnemonic in ("rowred", "colsum"):
         op = make_reduction(m, mnemonic, rows, n, density)
+    elif mnemonic not in LANE_MNEMONICS:
+        op = make_from_row(m, BY_MNEMONIC[mnemonic], density)
     else:
         program = random_program(m.random, m.random.randint(1, 40))
         steps, cols = m.random.randint(1, 5), m.random.choice((1, 10, 16, 33, 80, n))

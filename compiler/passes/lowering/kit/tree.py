@@ -102,10 +102,7 @@ def accesses_of(op: Op, programs: Mapping[str, MicroProgram]) -> dict[Value, boo
                     note(op.operands[index], inst.op.name.startswith(("st.", "state.")))
         return found
     for name, value in zip(op.strs_attr("addr"), op.operands, strict=True):
-        if any(a.address == name for a in row.reads):
-            note(value, False)
-        if any(a.address == name for a in row.writes):
-            note(value, True)
+        note(value, row.at(name).writes)
     return found
 
 

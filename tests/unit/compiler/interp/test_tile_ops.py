@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from snncc.compiler.interp.tile_lanes import LaneCall, Stream, run_lanes
+from snncc.compiler.interp.tile_lanes import Stream, run_lanes
 from snncc.compiler.interp.tile_memory import Actors, Memory, TileError
-from snncc.compiler.interp.tile_ops import Call, Place
-from snncc.compiler.interp.tiled import ALL_OPS
-from snncc.compiler.ir.core import Attribute, op
+from snncc.compiler.interp.tile_ops import Place, run
+from snncc.compiler.ir.core import Attribute, Op, op
 from snncc.compiler.ir.dialect_tile import address_operands
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.microprograms.table import MicroProgram
@@ -31,8 +30,8 @@ def scratchpad(memory: npt.NDArray[np.uint8]) -> Memory:
     return made
 
 
-def call_of(resolved: Resolved, memory: Memory) -> Call:
-    """Return the tile operation that is an instruction."""
+def call_of(resolved: Resolved, memory: Memory) -> tuple[Op, dict[str, Place]]:
+    """Return the tile operation that is an instruction, and where its operands lie."""
     row = BY_MNEMONIC[resolved.mnemonic]
     attrs: dict[str, Attribute] = {}
     if resolved.streams:
@@ -45,7 +44,7 @@ def call_of(resolved: Resolved, memory: Memory) -> Call:
             attrs[field.name] = field.kind.words[value]
         else:
             attrs[field.name] = value
-    return Call(op(f"tile.{resolved.mnemonic}", attrs=attrs), places)
+    return op(f"tile.{resolved.mnemonic}", attrs=attrs), places
 
 
 @pytest.mark.parametrize("mnemonic", [*DENSE, *WINDOWED])
@@ -55,14 +54,13 @@ def test_operations_compute_what_the_simulator_computes(mnemonic: str) -> None:
         mine = scratchpad(memory)
         ReferenceEngine().execute(resolved, memory)
         if mnemonic == "transpose":  # source and target are different buffers there
-            call = call_of(resolved, mine)
+            tile_op, places = call_of(resolved, mine)
             target = scratchpad(mine.bytes)
-            places = {**call.places, "dst": Place(target, call.places["dst"].at)}
-            ALL_OPS[mnemonic](Call(call.op, places))
+            run(tile_op, {**places, "dst": Place(target, places["dst"].at)})
             mine = target
         else:
             with np.errstate(all="ignore"):
-                ALL_OPS[mnemonic](call_of(resolved, mine))
+                run(*call_of(resolved, mine))
         assert np.array_equal(mine.bytes, memory), seed
 
 
@@ -78,12 +76,12 @@ def test_microprograms_compute_what_the_simulator_computes() -> None:
             number: Stream(None if number in counters else Place(mine, base), base, step, row)
             for number, (base, step, row) in zip(program.streams, resolved.streams, strict=True)
         }
-        _, steps, rows, cols, run_seed = resolved.values
+        o = resolved.operands
         empty = Stream(None, 0, 0, 0)
         every = [streams.get(i, empty) for i in range(max(streams, default=0) + 1)]
         with np.errstate(all="ignore"):
             code = MicroProgram(program.name, program.code)
-            run_lanes(LaneCall(code, every, steps, rows, cols, run_seed))
+            run_lanes("ew", code, every, steps=o.steps, rows=o.rows, cols=o.cols, seed=o.seed)
         assert np.array_equal(mine.bytes, memory), seed
 
 

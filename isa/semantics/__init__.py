@@ -1,0 +1,1 @@
+"""What the engines' instructions compute, in plain numpy, over any memory."""
