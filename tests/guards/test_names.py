@@ -28,7 +28,6 @@ ALLOWED = {
     "Reader": APART,
     "Region": REBUILT,
     "Scope": APART,
-    "Stack": REBUILT,
     "Start": APART,
     "Step": APART,
     "Stream": REBUILT,

@@ -58,7 +58,7 @@ def relevant(file: str) -> list[list[str]]:
     if len(importers) <= _TOO_MANY:
         beyond = [t for t in test_files() if any(m in _reach(t) for m in importers)]
     found: list[list[str]] = []
-    seen = set(OF_THE_TREE)
+    seen: set[str] = set(OF_THE_TREE)
     for group in (near, [*helped, *mirrored], through, beyond):
         found.append([t for t in dict.fromkeys(group) if t not in seen])
         seen.update(group)

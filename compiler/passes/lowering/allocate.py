@@ -98,15 +98,15 @@ def _allocate_dram(body: Block) -> int:
     for life in sorted(temporary, key=lambda one: (one.first, -one.size)):
         while ends and ends[0][0] < life.first:  # lives come in the order of their beginnings
             _, start, size = heappop(ends)
-            _release(free, start, start + size)
-        at, wanted = _take(free, life.size), life.size
+            release(free, start, start + size)
+        at, wanted = take(free, life.size), life.size
         life.op.attrs["address"] = at
         high = max(high, at + wanted)
         heappush(ends, (life.last, at, wanted))
     return high
 
 
-def _take(free: list[tuple[int, int]], size: int) -> int:
+def take(free: list[tuple[int, int]], size: int) -> int:
     """Take bytes from the first gap that has them; ``free``: begin and end of gaps, in order."""
     for i, (start, end) in enumerate(free):
         if end - start >= size:
@@ -115,7 +115,7 @@ def _take(free: list[tuple[int, int]], size: int) -> int:
     raise AssertionError("the last gap has no end")
 
 
-def _release(free: list[tuple[int, int]], start: int, end: int) -> None:
+def release(free: list[tuple[int, int]], start: int, end: int) -> None:
     """Give bytes back; gaps that touch become one."""
     i = bisect_left(free, (start, end))
     if i < len(free) and free[i][0] == end:

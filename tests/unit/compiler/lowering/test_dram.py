@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from snncc.compiler.passes.lowering.allocate import ENDLESS, _release, _take
+from snncc.compiler.passes.lowering.allocate import ENDLESS, release, take
 from work import growth
 
 
@@ -34,12 +34,12 @@ def by_gaps(lives: list[tuple[int, int, int]]) -> list[int]:
     for first, last, size in lives:
         for ended in sorted(living)[: sum(one[0] < first for one in living)]:
             living.remove(ended)
-            _release(free, ended[1], ended[1] + ended[2])
-        at = _take(free, size)
+            release(free, ended[1], ended[1] + ended[2])
+        at = take(free, size)
         living.append((last, at, size))
         places.append(at)
     for _, at, size in living:
-        _release(free, at, at + size)
+        release(free, at, at + size)
     assert free == [(0, ENDLESS)]
     return places
 
@@ -53,9 +53,9 @@ def test_gaps_give_the_places_of_the_rule(seed: int) -> None:
 def all_at_once(count: int) -> None:
     """All live to the end, as activations that the backward pass wants do."""
     free = [(0, ENDLESS)]
-    places = [_take(free, 64) for _ in range(count)]
+    places = [take(free, 64) for _ in range(count)]
     for at in places[::2] + places[1::2]:
-        _release(free, at, at + 64)
+        release(free, at, at + 64)
     assert free == [(0, ENDLESS)]
 
 

@@ -99,9 +99,9 @@ def own_model(tmp_path: Path, *scalars: str, producer: str = "pytorch") -> Path:
         y = g.op("Mul", y, g.const(1.0 + i / 4, name))
     g.op("Tanh", y, out="out")
     path = g.save(tmp_path / "m.onnx", {"x": [2, N]}, {"out": [2, N]})
-    model = onnx.load(path)
+    model = onnx.ModelProto.FromString(path.read_bytes())
     model.producer_name = producer
-    onnx.save(model, path)
+    path.write_bytes(model.SerializeToString())
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def write(path: Path, form: Any, order: list[int]) -> Path:
     for k, t in enumerate(order):
         kind, at, shape, attributes = form(t)
         y = states[t]
-        if int(np.prod(shape)) < BATCH * WIDTH:
+        if math.prod(shape) < BATCH * WIDTH:
             y = g.op("Gather", y, g.const(np.array([0, 1], np.int64)), axis=0)
         y = g.op("Reshape", y, g.const(np.array(shape, np.int64)))
         out = "y" if k == len(order) - 1 else ""
