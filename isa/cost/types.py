@@ -19,7 +19,6 @@ class CostActivity:
     * ``outputs``: outputs that are computed, of ``rows*n``, where a mask leaves some out.
     * ``out_blocks``: groups of ``array.cols`` neighbouring outputs of one row with such an output.
     * ``hops``: links that a message travels (for a multicast: links of its tree).
-    * ``spikes_out``: spikes written; for statistics, it costs nothing by itself.
     """
 
     active: int = -1
@@ -27,7 +26,6 @@ class CostActivity:
     outputs: int = -1
     out_blocks: int = -1
     hops: float = -1.0
-    spikes_out: int = 0
 
 
 DENSE = CostActivity()

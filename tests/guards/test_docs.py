@@ -50,3 +50,24 @@ def test_links_in_the_pages_lead_somewhere() -> None:
     for page in [*tree.ROOT.glob("*.md"), *(tree.ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_pages_name_files_that_exist() -> None:
+    """``fast/mac.py`` may leave out the folders before it; ADRs tell of their time."""
+    ends = {name[i:] for name in tree.files() for i in _starts(name)}
+    pages = ["README.md", "CONTRIBUTING.md", *tree.files(":(glob)docs/*.md", "docs/design/*.md")]
+    missing: list[str] = []
+    for page in pages:
+        text = (tree.ROOT / page).read_text(encoding="utf-8")
+        for name in re.findall(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.(?:py|lark|toml))(?::\d+)?`", text):
+            if name not in ends and name not in THEIRS:
+                missing.append(f"{page}: {name}")
+    assert missing == []
+
+
+THEIRS = {"my_pass.py", "mine.toml", "net.toml"}
+"""Files that a user would make."""
+
+
+def _starts(name: str) -> list[int]:
+    return [0, *(found.end() for found in re.finditer("/", name))]

@@ -1,4 +1,4 @@
-"""Reads one NIR file in a process of its own: ``python nir_worker.py FILE`` writes an npz.
+"""Reads one NIR file in a process of its own: ``python worker.py FILE`` writes an npz.
 
 A file may be cut off, half-written or hostile, so the links, types and sizes are looked at before
 anything is read: no link may leave the file, and all arrays together may be :data:`GENEROUS` times
