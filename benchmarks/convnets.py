@@ -64,10 +64,10 @@ def program(
 def _ours(
     shape: tuple[int, int, int], batch: int, features: Sequence[Layer], hidden: Sequence[int]
 ) -> Side:
-    from snncc.compiler.driver.simulate import Chip
+    from snncc.compiler.driver.simulate import LoadedProgram
 
     made = program(shape, batch, features, hidden)
-    chip = Chip(made.object_file, made.interface, folder=made.folder)
+    chip = LoadedProgram(made.object_file, made.interface, folder=made.folder)
     x, y = inputs(shape, batch)
     return lambda: chip.run(x, y)
 

@@ -27,7 +27,7 @@ def inputs(percent: int) -> tuple[np.ndarray, np.ndarray]:
 def _ours(percent: int) -> Side:
     from snncc.compiler.config.config import parse_config
     from snncc.compiler.driver import api
-    from snncc.compiler.driver.simulate import Chip
+    from snncc.compiler.driver.simulate import LoadedProgram
 
     config = parse_config(
         f"""
@@ -50,7 +50,7 @@ def _ours(percent: int) -> Side:
     folder = Path(tempfile.mkdtemp(prefix="snncc-bench-"))
     path = mlp_onnx(folder / "mlp.onnx", steps=STEPS, batch=BATCH, sizes=SIZES, beta=BETA)
     program = api.compile(api.load(path, config=config, batch=BATCH))
-    chip = Chip(program.object_file, program.interface, folder=program.folder)
+    chip = LoadedProgram(program.object_file, program.interface, folder=program.folder)
     x, y = inputs(percent)
     return lambda: chip.run(x, y)
 

@@ -41,7 +41,7 @@ from snncc.compiler.driver.machines import DEFAULT_TARGET, find_machine
 from snncc.compiler.driver.overflow import LAYERS, Lost, lost_warnings
 from snncc.compiler.driver.readout import host_readout
 from snncc.compiler.driver.scaling import Guard
-from snncc.compiler.driver.simulate import Chip, read_program, step_seed
+from snncc.compiler.driver.simulate import LoadedProgram, read_program, step_seed
 from snncc.compiler.driver.trainer import (
     Data,
     History,
@@ -299,8 +299,8 @@ def _tell(warnings: Sequence[Diagnostic]) -> None:
 class ChipLearner:
     """A training program and an inference program of one model, with common weights."""
 
-    chip: Chip
-    predictor: Chip
+    chip: LoadedProgram
+    predictor: LoadedProgram
     reduce: Callable[[Mapping[str, Array]], Array]
     guard: Guard
     fresh: bool = False
@@ -347,7 +347,10 @@ def learner(
     programs = [
         compile(model, target=target, cores=cores, mode=mode) for mode in ("train", "infer")
     ]
-    chips = [Chip(p.object_file, p.interface, options=options, folder=p.folder) for p in programs]
+    chips = [
+        LoadedProgram(p.object_file, p.interface, options=options, folder=p.folder)
+        for p in programs
+    ]
     module, _ = lower(model.graph, "configure", config=model.config, mode="train")
     guard = Guard(chips[0], loss_scale(model.config), str(model.path))
     return ChipLearner(chips[0], chips[1], host_readout(module), guard)

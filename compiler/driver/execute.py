@@ -14,7 +14,7 @@ from snncc.compiler.diag import Diagnostic
 from snncc.compiler.driver.estimated import with_estimate
 from snncc.compiler.driver.interface import Interface
 from snncc.compiler.driver.overflow import Watch, lost_warnings
-from snncc.compiler.driver.simulate import Chip, read_program
+from snncc.compiler.driver.simulate import LoadedProgram, read_program
 from snncc.compiler.driver.versions import versions
 from snncc.isa.program.file import ObjectFile, to_bytes
 from snncc.isasim.observe.hooks import Tracer
@@ -91,7 +91,7 @@ def run_program(
     where: str = "x",
 ) -> Result:
     """Run one step of a program; see :func:`snncc.compiler.driver.api.run`."""
-    chip = Chip(
+    chip = LoadedProgram(
         program.object_file,
         program.interface,
         options=options,

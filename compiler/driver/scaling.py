@@ -11,7 +11,7 @@ import numpy.typing as npt
 from snncc.compiler.config.loss_scale import SCALE_STATE, LossScale
 from snncc.compiler.diag import fail
 from snncc.compiler.driver.overflow import Lost, Watch, listed
-from snncc.compiler.driver.simulate import Chip
+from snncc.compiler.driver.simulate import LoadedProgram
 from snncc.isa.program.layout import extent
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -25,7 +25,7 @@ class Guard:
     Call :meth:`before` and :meth:`after` around each step of the chip.
     """
 
-    def __init__(self, chip: Chip, rule: LossScale, where: str = "") -> None:
+    def __init__(self, chip: LoadedProgram, rule: LossScale, where: str = "") -> None:
         """``where``: the model, for messages."""
         self.chip, self.rule, self.where = chip, rule, where
         self.watch = Watch(chip.program)

@@ -46,7 +46,7 @@ def step_seed(seed: object, number: int) -> int:
     return ((seed if isinstance(seed, int) else 0) << 32) | number
 
 
-class Chip:
+class LoadedProgram:
     """A program loaded into a simulated machine; DRAM lives from step to step."""
 
     def __init__(

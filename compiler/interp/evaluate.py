@@ -21,7 +21,7 @@ from snncc.compiler.ir.training import training_seed, uses_batch_statistics
 _LOSSES = {"softmax_ce": softmax_ce, "mse": mse}
 
 
-class Machine:
+class Interpreter:
     """One evaluation: arithmetic, module, states and what was computed so far."""
 
     def __init__(
@@ -175,4 +175,4 @@ def evaluate(
         return evaluate_tiled(module, inputs, state=state, seed=chosen)
     if stage == "core":
         raise ValueError("stage core is machine code: compile the module and simulate it")
-    return Machine(module, numerics_of(numerics), state or {}, chosen).run(func, inputs)
+    return Interpreter(module, numerics_of(numerics), state or {}, chosen).run(func, inputs)

@@ -19,7 +19,7 @@ BLOCK = 16
 
 
 @dataclass(frozen=True)
-class Window:
+class ArrayWindow:
     """Kernel size, stride, padding (begins, ends) and dilation per spatial axis."""
 
     kernel: tuple[int, ...]
@@ -28,7 +28,7 @@ class Window:
     dilation: tuple[int, ...]
 
     @classmethod
-    def of(cls, kernel: tuple[int, ...], attrs: Attrs, dilated: bool = True) -> Window:
+    def of(cls, kernel: tuple[int, ...], attrs: Attrs, dilated: bool = True) -> ArrayWindow:
         """Read from attributes."""
         n = len(kernel)
         return cls(
@@ -63,7 +63,7 @@ def _framed(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:
     return np.asarray(padded[(slice(None), slice(None), *cut)])
 
 
-def tap_views(x: Array, win: Window, out: tuple[int, ...]) -> Iterator[Array]:
+def tap_views(x: Array, win: ArrayWindow, out: tuple[int, ...]) -> Iterator[Array]:
     """Yield for every tap the view [N, C, out...] of the input under it."""
     n = len(out)
     framed = _framed(x, list(win.padding[:n]), list(win.padding[n:]))
@@ -120,7 +120,7 @@ def _images(flat: Array, n: int, size: tuple[int, ...]) -> Array:
 
 def conv(num: Numerics, x: Array, w: Array, bias: Array | None, attrs: Attrs) -> Array:
     """y[o,p] = bias[o] + sum x[c, stride*p + dilation*k - padding] * w[o,c,k]."""
-    win = Window.of(w.shape[2:], attrs)
+    win = ArrayWindow.of(w.shape[2:], attrs)
     groups = int(x.shape[1] // w.shape[1])
     out, per = win.output(x.shape[2:]), w.shape[0] // groups
     parts: list[Array] = []
@@ -137,7 +137,7 @@ def conv_dx(
     num: Numerics, g: Array, w: Array, bias: Array | None, attrs: Attrs, size: tuple[int, ...]
 ) -> Array:
     """Gather form of the transposed convolution: reduced index = out channel, then tap."""
-    win = Window.of(w.shape[2:], attrs)
+    win = ArrayWindow.of(w.shape[2:], attrs)
     n, groups = len(size), integer(attrs, "groups", 1)
     per = w.shape[0] // groups
     spread = np.zeros(
@@ -166,7 +166,7 @@ def conv_dx(
 
 def conv_dw(num: Numerics, x: Array, g: Array, attrs: Attrs, shape: tuple[int, ...]) -> Array:
     """Weight gradient; the rows of ``x`` and ``g`` come in the canonical order."""
-    win = Window.of(shape[2:], attrs)
+    win = ArrayWindow.of(shape[2:], attrs)
     groups = int(x.shape[1] // shape[1])
     per = shape[0] // groups
     parts: list[Array] = []
@@ -179,7 +179,7 @@ def conv_dw(num: Numerics, x: Array, g: Array, attrs: Attrs, shape: tuple[int, .
     return parts[0] if groups == 1 else np.concatenate(parts, axis=0)
 
 
-def _counts(win: Window, x: Array, out: tuple[int, ...], attrs: Attrs) -> Array | int:
+def _counts(win: ArrayWindow, x: Array, out: tuple[int, ...], attrs: Attrs) -> Array | int:
     """Number of elements that an average divides by."""
     if flag(attrs, "count_pad", True) or not any(win.padding):
         return int(np.prod(win.kernel))
@@ -189,7 +189,7 @@ def _counts(win: Window, x: Array, out: tuple[int, ...], attrs: Attrs) -> Array 
 
 def pool(num: Numerics, x: Array, attrs: Attrs) -> Array:
     """Max, mean or sum over windows; taps row-major, sums in f32."""
-    win = Window.of(ints(attrs, "kernel"), attrs, dilated=False)
+    win = ArrayWindow.of(ints(attrs, "kernel"), attrs, dilated=False)
     out, kind = win.output(x.shape[2:]), text(attrs, "kind")
     if kind == "max":
         if x.dtype == np.bool_:
@@ -200,7 +200,7 @@ def pool(num: Numerics, x: Array, attrs: Attrs) -> Array:
         low = np.where(
             inside > 0, _framed(x, list(win.padding[:n]), list(win.padding[n:])), -np.inf
         )
-        bare = Window(win.kernel, win.stride, (0,) * (2 * n), win.dilation)
+        bare = ArrayWindow(win.kernel, win.stride, (0,) * (2 * n), win.dilation)
         best: Array | None = None
         for view in tap_views(low.astype(x.dtype), bare, out):
             best = view if best is None else num.binary("max", best, view, "f16")
@@ -217,7 +217,7 @@ def pool_dx(
     size: tuple[int, ...],
 ) -> Array:  # fmt: skip
     """Gradient of pooling: f32 sums over the taps that cover a position, taps ascending."""
-    win = Window.of(ints(attrs, "kernel"), attrs, dilated=False)
+    win = ArrayWindow.of(ints(attrs, "kernel"), attrs, dilated=False)
     n, out, kind = len(size), g.shape[2:], text(attrs, "kind")
     pad = win.padding
     full = np.zeros(

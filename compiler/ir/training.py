@@ -25,7 +25,7 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingSettings:
     """What the phase passes need to know."""
 
     train: bool
@@ -67,14 +67,14 @@ def _optimizer(value: Attribute) -> Optimizer | None:
     )
 
 
-def training_of(module: Module) -> Training:
+def training_of(module: Module) -> TrainingSettings:
     """Read the training attributes of a module."""
     t = _section(module.attrs.get("training"))
     loss, readout = _section(t.get("loss")), _section(t.get("readout"))
     train = bool(loss) and text(t, "mode", "train") == "train"
     statistics = text(_section(t.get("batchnorm")), "statistics", "batch" if train else "running")
     micro = t.get("microbatch")
-    return Training(
+    return TrainingSettings(
         train,
         text(loss, "name", "cross-entropy").replace("_", "-"),
         number(loss, "scale", 1.0),

@@ -19,7 +19,7 @@ from snncc.compiler.validate.arithmetic import Arithmetic, Array
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SlidingWindow:
     """How a kernel moves: one number per spatial axis; ``low`` and ``high`` are the padding."""
 
     stride: tuple[int, ...]
@@ -48,7 +48,7 @@ def padded(x: Array, low: Sequence[int], high: Sequence[int], fill: float = 0.0)
     return np.pad(x, widths, constant_values=fill)
 
 
-def _windows(x: Array, kernel: Sequence[int], window: Window) -> Array:
+def _windows(x: Array, kernel: Sequence[int], window: SlidingWindow) -> Array:
     """``[N, C, positions..., kernel...]``: what lies under the kernel at each position."""
     rank = len(kernel)
     span = [d * (k - 1) + 1 for k, d in zip(kernel, window.dilation, strict=True)]
@@ -66,7 +66,7 @@ def _tap(x: Array, tap: tuple[int, ...]) -> Array:
     return found
 
 
-def convolution(x: Array, weight: Array, bias: Array | None, window: Window) -> Array:
+def convolution(x: Array, weight: Array, bias: Array | None, window: SlidingWindow) -> Array:
     """``weight[O, C/groups, kernel...]`` slides over the padded samples."""
     rank = weight.ndim - 2
     views = _windows(padded(x, window.low, window.high), weight.shape[2:], window)
@@ -85,7 +85,7 @@ def convolution(x: Array, weight: Array, bias: Array | None, window: Window) -> 
 
 
 def transposed_convolution(
-    x: Array, weight: Array, bias: Array | None, window: Window, more: Sequence[int]
+    x: Array, weight: Array, bias: Array | None, window: SlidingWindow, more: Sequence[int]
 ) -> Array:
     """Each input position adds ``weight[C, O/groups, kernel...]`` to the output around it.
 
@@ -114,7 +114,7 @@ def transposed_convolution(
 
 
 def pooling(
-    arithmetic: Arithmetic, x: Array, kind: str, kernel: Sequence[int], window: Window
+    arithmetic: Arithmetic, x: Array, kind: str, kernel: Sequence[int], window: SlidingWindow
 ) -> Array:
     """Sum, mean (padding counts as zeros) or max (padding does not count) of each window."""
     rank = len(kernel)

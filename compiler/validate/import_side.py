@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from snncc.compiler.interp.evaluate import Machine
+from snncc.compiler.interp.evaluate import Interpreter
 from snncc.compiler.interp.layout import in_file_layout
 from snncc.compiler.interp.numerics import Native
 from snncc.compiler.interp.region import Elementwise
@@ -105,7 +105,7 @@ class Ops(Elementwise):
         raise NotImplementedError(f"spikes that compare by {kind!r}")
 
 
-class Side(Machine):
+class Side(Interpreter):
     """The interpreter in an arithmetic."""
 
     def __init__(

@@ -8,7 +8,7 @@ import pytest
 from e2e.common import BATCH, CONFIG, DIGITS
 from snncc.compiler.config.config import parse_config
 from snncc.compiler.driver import api as snncc
-from snncc.compiler.driver.simulate import Chip
+from snncc.compiler.driver.simulate import LoadedProgram
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_programs_are_files(program: snncc.Program, tmp_path: Path) -> None:
 
 def test_many_steps(program: snncc.Program) -> None:
     x, y = batch()
-    chip = Chip(program.object_file, program.interface)
+    chip = LoadedProgram(program.object_file, program.interface)
     losses: list[float] = []
     for _ in range(8):
         chip.run(x, y)

@@ -10,18 +10,13 @@ from guards.layers import FOLDERS
 APART = "validate is written apart from what it checks, in the words of the file formats"
 SYNTAX = "a node of a syntax tree, known to its own reader only"
 REBUILT = "tiling and mapping are rebuilt: it is named anew then"
-OPEN = "to be named by what it is when somebody works there"
 
 ALLOWED = {
     "Axis": REBUILT,
     "Call": SYNTAX,
-    "Chip": OPEN,
-    "Core": OPEN,
     "Item": SYNTAX,
     "Layer": SYNTAX,
-    "Machine": OPEN,
     "Neuron": APART,
-    "Node": OPEN,
     "Options": "the options of a pass, in the file of the pass",
     "Place": REBUILT,
     "Program": SYNTAX,
@@ -33,9 +28,6 @@ ALLOWED = {
     "Stream": REBUILT,
     "Surrogate": APART,
     "Tape": APART,
-    "Training": OPEN,
-    "Value": OPEN,
-    "Window": OPEN,
 }
 """Names that several classes have, and why that is right or when it ends."""
 

@@ -20,7 +20,7 @@ from snncc.compiler.driver.execute import Program
 from snncc.compiler.driver.files import npz_bytes, read_npz, write_bytes, write_text
 from snncc.compiler.driver.input_values import rounding_warnings
 from snncc.compiler.driver.interface import InputLayout, Interface
-from snncc.compiler.driver.simulate import Chip, refuse_races
+from snncc.compiler.driver.simulate import LoadedProgram, refuse_races
 from snncc.isa.program.file import ObjectFile
 from snncc.isa.program.layout import LayoutError
 from snncc.isasim.system import RunOptions
@@ -47,7 +47,7 @@ def run_bare(
         debugger = make_debugger(asked.commands) if debug else None
         if debugger is not None:
             tracers.append(debugger)
-        chip = Chip(program, nothing, options=options, folder=path.parent, tracers=tracers)
+        chip = LoadedProgram(program, nothing, options=options, folder=path.parent, tracers=tracers)
         for name, value in arrays.items():
             if chip.system.tensor(name).dtype == "f16":
                 show_warnings(rounding_warnings(value, name, inputs or ""))
@@ -82,7 +82,7 @@ def debug_program(
 ) -> None:
     """Load inputs into a compiled program and start the debugger."""
     debugger = make_debugger(commands)
-    chip = Chip(
+    chip = LoadedProgram(
         program.object_file,
         program.interface,
         options=options,

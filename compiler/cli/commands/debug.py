@@ -10,7 +10,7 @@ from types import FrameType
 from snncc.compiler.diag import Diagnostic
 from snncc.compiler.driver.failure import Stopped
 from snncc.compiler.driver.files import read_bytes
-from snncc.compiler.driver.simulate import STOP_CODES, Chip
+from snncc.compiler.driver.simulate import STOP_CODES, LoadedProgram
 from snncc.isasim.debug.commands import execute
 from snncc.isasim.debug.debugger import Debugger
 
@@ -23,7 +23,7 @@ def make_debugger(commands: str | None) -> Debugger:
     return Debugger(prompt, lambda text: print(text, flush=True), execute)
 
 
-def debug_chip(chip: Chip, debugger: Debugger) -> None:
+def debug_chip(chip: LoadedProgram, debugger: Debugger) -> None:
     """Run the program of a chip under the debugger; a fault that nobody left is :class:`Stopped`.
 
     At a terminal, Ctrl-C stops the run at its next instruction.

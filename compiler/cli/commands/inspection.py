@@ -188,7 +188,7 @@ def run_timing_only(
     from snncc.compiler.driver.estimated import with_estimate
     from snncc.compiler.driver.files import write_text
     from snncc.compiler.driver.interface import InputLayout, Interface
-    from snncc.compiler.driver.simulate import Chip
+    from snncc.compiler.driver.simulate import LoadedProgram
     from snncc.isasim.measure.activity import ActivityError
 
     options = replace(
@@ -201,7 +201,7 @@ def run_timing_only(
         files.enter_context(asked.keeping(stats))
         tracers = open_tracers(trace, program, files, asked.span())
         nothing = Interface("", "bare", 1, 1, InputLayout(()))
-        chip = Chip(program, nothing, options=options, tracers=tracers)
+        chip = LoadedProgram(program, nothing, options=options, tracers=tracers)
         try:
             result = chip.start()
         except ActivityError as error:

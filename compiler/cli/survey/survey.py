@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from snncc.compiler.cli.survey.survey_tables import Value, neuron_table, show
+from snncc.compiler.cli.survey.survey_tables import ShownValue, neuron_table, show
 from snncc.compiler.cli.survey.trial import densities, silent
 from snncc.compiler.config.config import Config
 from snncc.compiler.config.loss_scale import DYNAMIC_KEYS, loss_scale
@@ -54,8 +54,10 @@ class Survey:
     """Every op of the graph."""
     density: dict[str, float] = field(default_factory=dict[str, float])
     """Fraction of neurons that fire per step in the trial run, by layer; empty without a run."""
-    neurons: dict[str, dict[str, Value]] = field(default_factory=dict[str, dict[str, Value]])
-    training: dict[str, Value] = field(default_factory=dict[str, Value])
+    neurons: dict[str, dict[str, ShownValue]] = field(
+        default_factory=dict[str, dict[str, ShownValue]]
+    )
+    training: dict[str, ShownValue] = field(default_factory=dict[str, ShownValue])
     not_trained: tuple[str, ...] = ()
     """Initializers that were taken for settings, or for numbers of the exporter, by their names."""
     verdict: Verdict = SWITCHED_OFF
@@ -249,9 +251,9 @@ def _layer(op: Op) -> str:
     return layer if isinstance(layer, str) else str(op.loc)
 
 
-def _neuron(op: Op, module: Module) -> dict[str, Value]:
+def _neuron(op: Op, module: Module) -> dict[str, ShownValue]:
     known = mapping(op.attrs.get("origin"))
-    values: dict[str, Value] = {}
+    values: dict[str, ShownValue] = {}
     operands = dict(zip(op.strs_attr("params", ()), op.operands[1:], strict=False))
     for key in (*WORDS[:1], *CONSTANTS, *WORDS[1:], "surrogate"):
         if key in operands:
@@ -260,7 +262,7 @@ def _neuron(op: Op, module: Module) -> dict[str, Value]:
             value = op.attrs[key]
         else:
             continue
-        values[key] = Value(value, str(known.get(key, "pattern")))
+        values[key] = ShownValue(value, str(known.get(key, "pattern")))
     return values
 
 
@@ -276,9 +278,9 @@ def _constant(owner: object, module: Module) -> str:
     return f"{low:g}" if low == high else f"{low:g}..{high:g} {list(array.shape)}"
 
 
-def _training(module: Module, config: Config) -> dict[str, Value]:
+def _training(module: Module, config: Config) -> dict[str, ShownValue]:
     """Return readout, loss, optimizer and trained parameters with their origins."""
-    found: dict[str, Value] = {}
+    found: dict[str, ShownValue] = {}
     training = module.attrs.get("training")
     readout = training.get("readout") if isinstance(training, Mapping) else None
     hidden = () if loss_scale(config).dynamic else DYNAMIC_KEYS
@@ -293,14 +295,14 @@ def _training(module: Module, config: Config) -> dict[str, Value]:
             value, origin = readout.get(name), "pattern" if name == "axis" else "default"
         if value is None or (origin == "default" and section not in ("readout", "loss")):
             continue
-        found[key.path] = Value(value, origin)
+        found[key.path] = ShownValue(value, origin)
     trained = [
         op.str_attr("name")
         for op in module.walk()
         if op.name == "graph.param" and op.attrs.get("train") is True
     ]
     said = any(config.said(p) for p in ("parameters.train", "parameters.freeze"))
-    found["trained"] = Value(tuple(trained), "config" if said else "default")
+    found["trained"] = ShownValue(tuple(trained), "config" if said else "default")
     return found
 
 

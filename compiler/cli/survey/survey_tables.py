@@ -12,14 +12,14 @@ COLUMNS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ShownValue:
     """A value and where it came from."""
 
     value: Attribute
     origin: str
 
 
-def neuron_table(neurons: Mapping[str, Mapping[str, Value]]) -> list[str]:
+def neuron_table(neurons: Mapping[str, Mapping[str, ShownValue]]) -> list[str]:
     """Return tables of at most four layers side by side."""
     names = list(neurons)
     lines: list[str] = []

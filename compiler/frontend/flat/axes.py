@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snncc.compiler.frontend.flat.flat import Node, Shape, Val, attr_int, attr_ints, attr_str
+from snncc.compiler.frontend.flat.flat import (
+    OperatorNode,
+    Shape,
+    Val,
+    attr_int,
+    attr_ints,
+    attr_str,
+)
 from snncc.isa.numbers.integers import ceil_div
 
 
@@ -17,7 +24,7 @@ def const_ints(v: Val) -> tuple[int, ...]:
     return tuple(int(i) for i in np.asarray(v.const).ravel())
 
 
-def axes_of(node: Node, i: int = 1, key: str = "axes") -> tuple[int, ...] | None:
+def axes_of(node: OperatorNode, i: int = 1, key: str = "axes") -> tuple[int, ...] | None:
     """Return the axes of an operator: an input since opset 13, an attribute before."""
     if i < len(node.ins) and node.ins[i] is not None:
         return const_ints(node.val(i))
@@ -31,7 +38,7 @@ def norm_axis(axis: int, rank: int) -> int:
     return axis + rank if axis < 0 else axis
 
 
-def pool_out(node: Node, kernel: Sequence[int]) -> Shape:
+def pool_out(node: OperatorNode, kernel: Sequence[int]) -> Shape:
     """Return the spatial output size of convolution and pooling."""
     x, at = node.val(0).shape, node.attrs
     n = len(kernel)
@@ -52,7 +59,7 @@ def pool_out(node: Node, kernel: Sequence[int]) -> Shape:
     return tuple(out)
 
 
-def padding(node: Node, kernel: Sequence[int]) -> tuple[int, ...]:
+def padding(node: OperatorNode, kernel: Sequence[int]) -> tuple[int, ...]:
     """Return begins then ends, with auto_pad resolved."""
     at, n = node.attrs, len(kernel)
     auto = attr_str(at, "auto_pad", "NOTSET")
@@ -73,7 +80,7 @@ def padding(node: Node, kernel: Sequence[int]) -> tuple[int, ...]:
     return (*low, *high)
 
 
-def pad_widths(node: Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def pad_widths(node: OperatorNode) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return begins and ends per axis of a Pad."""
     x = node.val(0)
     if len(node.ins) > 1:

@@ -33,7 +33,7 @@ class Val:
     id: int
     shape: Shape
     dtype: DType
-    node: Node | None = None
+    node: OperatorNode | None = None
     index: int = 0
     name: str = ""
     const: Arr | None = None
@@ -56,7 +56,7 @@ class Val:
 
 
 @dataclass(eq=False, slots=True)
-class Node:
+class OperatorNode:
     """An operator; ``ins`` holds None for an optional input that is absent."""
 
     op: str
@@ -84,7 +84,7 @@ class FlatGraph:
     inputs: list[Val] = field(default_factory=list["Val"])
     outputs: list[Val] = field(default_factory=list["Val"])
     output_names: list[str] = field(default_factory=list[str])
-    nodes: list[Node] = field(default_factory=list["Node"])
+    nodes: list[OperatorNode] = field(default_factory=list["OperatorNode"])
     producer: str = ""
 
 

@@ -24,7 +24,7 @@ from snncc.compiler.frontend.flat.flat import (
     I64,
     Arr,
     DType,
-    Node,
+    OperatorNode,
     Shape,
     attr_dtype,
     attr_int,
@@ -61,7 +61,7 @@ def reshape_target(shape: Shape, wanted: Sequence[int], allowzero: bool) -> Shap
     return tuple(dims)
 
 
-def slice_spec(node: Node) -> list[tuple[int, int, int]]:
+def slice_spec(node: OperatorNode) -> list[tuple[int, int, int]]:
     """Return (start, stop, step) per axis of a Slice, normalised as Python's slice does."""
     x = node.val(0)
     if len(node.ins) > 1:
@@ -79,13 +79,13 @@ def slice_spec(node: Node) -> list[tuple[int, int, int]]:
     return spec
 
 
-def _conv(node: Node) -> list[Out]:
+def _conv(node: OperatorNode) -> list[Out]:
     x, w = node.val(0), node.val(1)
     kernel = w.shape[2:]
     return [((x.shape[0], w.shape[0], *pool_out(node, kernel)), x.dtype)]
 
 
-def _conv_transpose(node: Node) -> list[Out]:
+def _conv_transpose(node: OperatorNode) -> list[Out]:
     x, w, at = node.val(0), node.val(1), node.attrs
     n = len(w.shape) - 2
     strides, dil = attr_ints(at, "strides", (1,) * n), attr_ints(at, "dilations", (1,) * n)
@@ -102,7 +102,7 @@ def _conv_transpose(node: Node) -> list[Out]:
     return [((x.shape[0], w.shape[1] * attr_int(at, "group", 1), *size), x.dtype)]
 
 
-def _gemm(node: Node) -> list[Out]:
+def _gemm(node: OperatorNode) -> list[Out]:
     a, b = node.val(0).shape, node.val(1).shape
     if len(a) != 2 or len(b) != 2:
         raise ValueError(f"Gemm of {list(a)} and {list(b)}")
@@ -113,7 +113,7 @@ def _gemm(node: Node) -> list[Out]:
     return [((m, n), node.val(0).dtype)]
 
 
-def _matmul(node: Node) -> list[Out]:
+def _matmul(node: OperatorNode) -> list[Out]:
     a, b = node.val(0).shape, node.val(1).shape
     a2, b2 = (a if len(a) > 1 else (1, *a)), (b if len(b) > 1 else (*b, 1))
     if not a or not b or a2[-1] != b2[-2]:
@@ -123,7 +123,7 @@ def _matmul(node: Node) -> list[Out]:
     return [((*batch, *tail), node.val(0).dtype)]
 
 
-def _reduce(node: Node) -> list[Out]:
+def _reduce(node: OperatorNode) -> list[Out]:
     x = node.val(0)
     axes = axes_of(node)
     if not axes:
@@ -138,7 +138,7 @@ def _reduce(node: Node) -> list[Out]:
     ]  # fmt: skip
 
 
-def _split_sizes(node: Node) -> tuple[int, list[int]]:
+def _split_sizes(node: OperatorNode) -> tuple[int, list[int]]:
     x = node.val(0)
     axis = norm_axis(attr_int(node.attrs, "axis", 0), len(x.shape))
     if len(node.ins) > 1 and node.ins[1] is not None:
@@ -154,14 +154,14 @@ def _split_sizes(node: Node) -> tuple[int, list[int]]:
     return axis, sizes
 
 
-def _moved(node: Node) -> list[Out]:
+def _moved(node: OperatorNode) -> list[Out]:
     """Operators that only move data: infer by a zero-stride dummy, no memory is used."""
     x = node.val(0)
     dummy = np.broadcast_to(np.zeros((), x.dtype), x.shape)
     return [(o.shape, x.dtype) for o in move(node, dummy)]
 
 
-def move(node: Node, x: Arr) -> list[Arr]:
+def move(node: OperatorNode, x: Arr) -> list[Arr]:
     """Evaluate a data-moving operator on an array."""
     op, at, rank = node.op, node.attrs, x.ndim
     if op == "Reshape":
@@ -195,18 +195,18 @@ def _py_slice(start: int, stop: int, step: int) -> slice:
     return slice(start, None if step < 0 and stop < 0 else stop, step)
 
 
-def _tile(node: Node) -> list[Out]:
+def _tile(node: OperatorNode) -> list[Out]:
     x, reps = node.val(0), const_ints(node.val(1))
     return [(tuple(d * r for d, r in zip(x.shape, reps, strict=True)), x.dtype)]
 
 
-def _gather(node: Node) -> list[Out]:
+def _gather(node: OperatorNode) -> list[Out]:
     x, idx = node.val(0), node.val(1)
     axis = norm_axis(attr_int(node.attrs, "axis", 0), len(x.shape))
     return [((*x.shape[:axis], *idx.shape, *x.shape[axis + 1 :]), x.dtype)]
 
 
-def _concat(node: Node) -> list[Out]:
+def _concat(node: OperatorNode) -> list[Out]:
     vals = [node.val(i) for i in range(len(node.ins))]
     axis = norm_axis(attr_int(node.attrs, "axis", 0), len(vals[0].shape))
     first = list(vals[0].shape)
@@ -218,7 +218,7 @@ def _concat(node: Node) -> list[Out]:
     return [(tuple(first), vals[0].dtype)]
 
 
-def _pad(node: Node) -> list[Out]:
+def _pad(node: OperatorNode) -> list[Out]:
     x = node.val(0)
     low, high = pad_widths(node)
     return [(tuple(a + d + b for a, d, b in zip(low, x.shape, high, strict=True)), x.dtype)]
@@ -238,7 +238,7 @@ def supported(op: str) -> bool:
     return op in ELEMENTWISE or op in MOVES or op in REDUCES or op in SAME or op in _INFER
 
 
-def infer(node: Node) -> list[Out]:
+def infer(node: OperatorNode) -> list[Out]:
     """Return shape and type of each output."""
     op = node.op
     if op in ELEMENTWISE:
@@ -258,30 +258,30 @@ def infer(node: Node) -> list[Out]:
     raise KeyError(op)
 
 
-def _max_pool(node: Node) -> list[Out]:
+def _max_pool(node: OperatorNode) -> list[Out]:
     x = node.val(0)
     return [((*x.shape[:2], *pool_out(node, attr_ints(node.attrs, "kernel_shape"))), x.dtype)]
 
 
-def _global_pool(node: Node) -> list[Out]:
+def _global_pool(node: OperatorNode) -> list[Out]:
     x = node.val(0)
     return [((*x.shape[:2], *(1 for _ in x.shape[2:])), x.dtype)]
 
 
-def _const_shape(node: Node) -> list[Out]:
+def _const_shape(node: OperatorNode) -> list[Out]:
     value = node.attrs.get("value")
     dtype = cast("Arr", value).dtype if isinstance(value, np.ndarray) else np.dtype(np.float32)
     return [(const_ints(node.val(0)), dtype)]
 
 
-def _range(node: Node) -> list[Out]:
+def _range(node: OperatorNode) -> list[Out]:
     s, e, d = (node.val(i).const for i in range(3))
     if s is None or e is None or d is None or not d.item():
         raise ValueError("Range needs constants")
     return [((max(0, int(np.ceil((e.item() - s.item()) / d.item()))),), node.val(0).dtype)]
 
 
-_INFER: dict[str, Callable[[Node], list[Out]]] = {
+_INFER: dict[str, Callable[[OperatorNode], list[Out]]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
@@ -301,14 +301,14 @@ _INFER: dict[str, Callable[[Node], list[Out]]] = {
 }
 
 
-def _shape_of(node: Node) -> Shape:
+def _shape_of(node: OperatorNode) -> Shape:
     shape = node.val(0).shape
     end = node.attrs.get("end")
     stop = int(end) if isinstance(end, int) else len(shape)
     return shape[attr_int(node.attrs, "start", 0) : stop]
 
 
-def fold(node: Node) -> list[Arr] | None:
+def fold(node: OperatorNode) -> list[Arr] | None:
     """Return the outputs when they are known now, else None."""
     op = node.op
     if op == "Shape":
@@ -343,7 +343,7 @@ def fold(node: Node) -> list[Arr] | None:
     return None
 
 
-def _fold_reduce(node: Node, x: Arr) -> Arr:
+def _fold_reduce(node: OperatorNode, x: Arr) -> Arr:
     axes = axes_of(node)
     if not axes and attr_int(node.attrs, "noop_with_empty_axes", 0):
         return x

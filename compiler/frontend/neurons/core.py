@@ -58,7 +58,7 @@ class Graph:
         return self.sort(found.values())
 
 
-class Core:
+class NeuronCore:
     """A cycle seen as the function h(p, inputs): p is h one step before."""
 
     def __init__(self, h: RNode, group: Sequence[RNode], graph: Graph) -> None:
@@ -182,7 +182,7 @@ def close(a: Arr, b: Arr | float) -> bool:
     return bool(np.all(np.abs(x - y) <= TOLERANCE * (1.0 + np.abs(x) + np.abs(y))))
 
 
-def line(core: Core, points: Sequence[Arr]) -> tuple[Arr, Arr]:
+def line(core: NeuronCore, points: Sequence[Arr]) -> tuple[Arr, Arr]:
     """Return slope and offset of h(p, 0) through points; raise Unfit when it is no line."""
     zeros = [0.0] * len(core.inputs)
     values = [core.next(p, zeros) for p in points]

@@ -14,7 +14,7 @@ import numpy as np
 
 from snncc.compiler.frontend.flat.elementwise import COMPARE
 from snncc.compiler.frontend.flat.flat import Arr
-from snncc.compiler.frontend.neurons.core import Core, Unfit, close, line
+from snncc.compiler.frontend.neurons.core import NeuronCore, Unfit, close, line
 from snncc.compiler.frontend.time.parameters import holds_parameter
 from snncc.compiler.frontend.time.rolled import RNode, resolve
 
@@ -89,7 +89,7 @@ def levels(node: RNode) -> list[RNode]:
 
 
 def identify(
-    core: Core, theta: Arr | None, multi: bool, compare: str, levels: Sequence[RNode] = ()
+    core: NeuronCore, theta: Arr | None, multi: bool, compare: str, levels: Sequence[RNode] = ()
 ) -> Neuron:
     """Match a core to the parametrised neuron; raise Unfit.
 
@@ -125,7 +125,7 @@ def identify(
     return found
 
 
-def _verify(core: Core, found: Neuron, a: Arr, c: Arr, gains: list[Arr]) -> None:
+def _verify(core: NeuronCore, found: Neuron, a: Arr, c: Arr, gains: list[Arr]) -> None:
     """Compare the cycle with the neuron on many membranes and inputs; raise Unfit."""
     values = found.constants.values
     base = values.get("threshold", np.ones(()))
@@ -151,7 +151,7 @@ def _verify(core: Core, found: Neuron, a: Arr, c: Arr, gains: list[Arr]) -> None
             raise Unfit("the recurrence is not the neuron that it looks like")
 
 
-def _check_gains(core: Core, base: Arr, d: Arr, gains: list[Arr]) -> None:
+def _check_gains(core: NeuronCore, base: Arr, d: Arr, gains: list[Arr]) -> None:
     """After a spike, the inputs must count as they do without one."""
     zeros = [0.0] * len(core.inputs)
     h0 = core.next(base + d, zeros)
@@ -161,7 +161,9 @@ def _check_gains(core: Core, base: Arr, d: Arr, gains: list[Arr]) -> None:
             raise Unfit("the reset suppresses the input")
 
 
-def _match_reset(core: Core, found: Neuron, base: Arr, d: Arr, a: Arr, c: Arr, multi: bool) -> None:
+def _match_reset(
+    core: NeuronCore, found: Neuron, base: Arr, d: Arr, a: Arr, c: Arr, multi: bool
+) -> None:
     up, offset = line(core, [base + d, base + 2 * d, base + 3 * d])
     if close(up, a) and close(offset, c):
         return
@@ -189,7 +191,7 @@ def _match_reset(core: Core, found: Neuron, base: Arr, d: Arr, a: Arr, c: Arr, m
                 raise Unfit("the reset does not follow the number of spikes")
 
 
-def _match_dynamics(core: Core, found: Neuron, a: Arr, c: Arr, gains: list[Arr]) -> None:
+def _match_dynamics(core: NeuronCore, found: Neuron, a: Arr, c: Arr, gains: list[Arr]) -> None:
     values = found.constants.values
     b = gains[0] if gains else np.ones(())
     if any(not close(g, b) for g in gains):
@@ -227,7 +229,7 @@ def _match_dynamics(core: Core, found: Neuron, a: Arr, c: Arr, gains: list[Arr])
         values["v_rest"] = c / (1 - a)
 
 
-def _adds_state(core: Core) -> bool:
+def _adds_state(core: NeuronCore) -> bool:
     """Whether h is written as state + rate*(...), not as beta*state + ..."""
     for n in _nodes(core):
         if n.op == "Add" and any(
@@ -237,7 +239,7 @@ def _adds_state(core: Core) -> bool:
     return False
 
 
-def _is_state(core: Core, n: RNode) -> bool:
+def _is_state(core: NeuronCore, n: RNode) -> bool:
     """Whether a node is the (reset) membrane of the step before."""
     if n.id not in core.inside or n.op == "Delay":
         return n.op == "Delay"
@@ -248,7 +250,7 @@ def _is_state(core: Core, n: RNode) -> bool:
         return False
 
 
-def _nodes(core: Core) -> list[RNode]:
+def _nodes(core: NeuronCore) -> list[RNode]:
     out: list[RNode] = []
     seen: set[int] = set()
     stack = [core.h]
@@ -263,7 +265,7 @@ def _nodes(core: Core) -> list[RNode]:
     return out
 
 
-def _divides(core: Core, tau: Arr) -> bool:
+def _divides(core: NeuronCore, tau: Arr) -> bool:
     """Whether the core divides by tau."""
     for n in _nodes(core):
         k = resolve(n.ins[1]) if n.op == "Div" else None
@@ -272,7 +274,7 @@ def _divides(core: Core, tau: Arr) -> bool:
     return False
 
 
-def _match_floor(core: Core, found: Neuron, a: Arr, c: Arr, d: Arr) -> None:
+def _match_floor(core: NeuronCore, found: Neuron, a: Arr, c: Arr, d: Arr) -> None:
     zeros = [0.0] * len(core.inputs)
     far, farther = np.asarray(-1e4), np.asarray(-1e5)
     low, lower = core.next(far, zeros), core.next(farther, zeros)
@@ -288,7 +290,7 @@ def trained(n: RNode) -> bool:
     return n.val is not None and n.val.trained
 
 
-def _name_constants(core: Core, found: Neuron, levels: Sequence[RNode]) -> None:
+def _name_constants(core: NeuronCore, found: Neuron, levels: Sequence[RNode]) -> None:
     """Replace computed constants by the exact ones of the file where they agree."""
     known = core.consts()
     if len({n.val.id for n in levels if n.val is not None}) == 1:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from snncc.compiler.frontend.flat.flat import AttrValue, Node, Val
+from snncc.compiler.frontend.flat.flat import AttrValue, OperatorNode, Val
 from snncc.compiler.frontend.neurons.surrogate_hints import read_surrogate_hints
 from snncc.compiler.frontend.time.rolled import RNode
 from snncc.compiler.ir.core import Attribute
@@ -68,12 +68,12 @@ class Convention:
     explicit: tuple[str, ...] = ()
 
 
-def _classes(node: Node) -> list[str]:
+def _classes(node: OperatorNode) -> list[str]:
     text = node.meta.get("pkg.torch.onnx.class_hierarchy", "")
     return [str(m) for m in re.findall(r"'([^']*)'", text)]
 
 
-def framework_of(node: Node) -> str:
+def framework_of(node: OperatorNode) -> str:
     """Return the framework whose class made a node, or ''."""
     for name in reversed(_classes(node)):
         for framework in FRAMEWORKS:
@@ -83,7 +83,7 @@ def framework_of(node: Node) -> str:
 
 
 def framework_defaults(
-    node: Node, spike: Node | None, recurrent: bool, pattern: str = ""
+    node: OperatorNode, spike: OperatorNode | None, recurrent: bool, pattern: str = ""
 ) -> Convention | None:
     """Guess surrogate and reset gradient of the neuron around a node; None when nothing is known.
 
@@ -129,7 +129,7 @@ def _from_hints(hints: Mapping[str, AttrValue]) -> Convention | None:
 
 
 # ---------------------------------------------------------------------- names
-def scope_of(node: Node) -> str:
+def scope_of(node: OperatorNode) -> str:
     """Return the module path that a node was exported from, or ''."""
     scopes = re.findall(r"'([^']*)'", node.meta.get("pkg.torch.onnx.name_scopes", ""))
     if len(scopes) > 1:

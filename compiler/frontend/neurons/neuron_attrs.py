@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
-from snncc.compiler.frontend.flat.flat import Arr, Node
+from snncc.compiler.frontend.flat.flat import Arr, OperatorNode
 from snncc.compiler.frontend.neurons.fuse import Layer
 from snncc.compiler.frontend.neurons.identify import Neuron
 from snncc.compiler.frontend.neurons.metadata import Namer, framework_defaults
@@ -89,7 +89,7 @@ def _training(layer: Layer, attrs: dict[str, Attribute], origin: dict[str, Attri
     node = n.h.val.node if n.h.val is not None else None
     if node is None or n.compare == "none":
         return
-    spike: Node | None = None
+    spike: OperatorNode | None = None
     for s in n.spikes:
         for x in (s, *map(resolve, s.ins)):
             if x.val is not None and x.val.node is not None and x.op.startswith("Greater"):

@@ -12,7 +12,7 @@ import numpy as np
 
 from snncc.compiler.frontend.flat.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import Arr
-from snncc.compiler.frontend.neurons.core import Core, Graph, Unfit, close
+from snncc.compiler.frontend.neurons.core import Graph, NeuronCore, Unfit, close
 from snncc.compiler.frontend.neurons.identify import Neuron, identify, levels, strip
 from snncc.compiler.frontend.time.cycles import cycles
 from snncc.compiler.frontend.time.rolled import RNode, resolve
@@ -62,14 +62,14 @@ def _recognise_group(
             return None
         if hs:
             h = next(iter(hs.values()))
-            return _spiking(Core(h, group, graph), heads, graph, outputs)
+            return _spiking(NeuronCore(h, group, graph), heads, graph, outputs)
         return _integrator(group, graph, outputs)
     except Unfit:
         return None
 
 
 def _spiking(
-    core: Core,
+    core: NeuronCore,
     heads: list[Comparison],
     graph: Graph,
     outputs: set[int],
@@ -88,7 +88,7 @@ def _spiking(
     return _results(core, found, graph, outputs)
 
 
-def _multi_threshold(core: Core, heads: list[Comparison]) -> Arr | None:
+def _multi_threshold(core: NeuronCore, heads: list[Comparison]) -> Arr | None:
     """Return theta when some function of h counts spikes: trunc(h/theta) above zero."""
     if not all(close(s[1], 0.0) for _, s in heads):
         return None
@@ -102,7 +102,7 @@ def _multi_threshold(core: Core, heads: list[Comparison]) -> Arr | None:
     return None
 
 
-def _match_initial(core: Core, found: Neuron) -> None:
+def _match_initial(core: NeuronCore, found: Neuron) -> None:
     """Find the membrane at the start from the initial values of the delayed functions."""
     start: Arr | None = None
     for d in core.delays:
@@ -150,7 +150,7 @@ def _grid(found: Neuron) -> list[Arr]:
 
 
 def _results(
-    core: Core,
+    core: NeuronCore,
     found: Neuron,
     graph: Graph,
     outputs: set[int],
@@ -196,7 +196,7 @@ def _results(
     raise Unfit("the membrane before its reset is needed elsewhere")
 
 
-def _expressible(core: Core, node: RNode, replaced: set[int]) -> bool:
+def _expressible(core: NeuronCore, node: RNode, replaced: set[int]) -> bool:
     """Whether a function of h can be computed from spikes and membrane."""
     stack, seen = [node], set[int]()
     while stack:
@@ -226,7 +226,7 @@ def _integrator(
     best: Neuron | None = None
     for n in sorted(ranked, key=lambda n: n.id not in external):
         try:
-            core = Core(n, group, graph)
+            core = NeuronCore(n, group, graph)
             found = identify(core, None, False, "none")
             _match_initial(core, found)
             done = _results(core, found, graph, outputs)

@@ -26,7 +26,7 @@ from snncc.compiler.frontend.flat.flat import (
     AttrValue,
     DType,
     FlatGraph,
-    Node,
+    OperatorNode,
     Shape,
     Val,
     attr_key,
@@ -142,7 +142,7 @@ def rule(op: str) -> Callable[[Rule], Rule]:
     return add
 
 
-def _traceable(node: Node) -> bool:
+def _traceable(node: OperatorNode) -> bool:
     """Whether a folded parameter is still found by its name: moved once, or asked for its shape."""
     if node.op in ("Shape", "Size"):
         return True
@@ -165,7 +165,7 @@ class GraphBuilder:
         check_calls(self.functions, model.graph, MAX_NODES, self.where)
         self.count = 0
         self.nodes_read = 0
-        self.known: dict[tuple[object, ...], Node] = {}
+        self.known: dict[tuple[object, ...], OperatorNode] = {}
         self.consts: dict[tuple[object, ...], Val] = {}
         self.read: list[tuple[str, str, tuple[Bound, ...]]] = []
         """Name, operator and results of every node of the file, in the order of reading."""
@@ -215,7 +215,7 @@ class GraphBuilder:
         known = self.known.get(key)
         if known is not None:
             return known.outs
-        node = Node(op, tuple(ins), at, name, len(self.flat.nodes))
+        node = OperatorNode(op, tuple(ins), at, name, len(self.flat.nodes))
         if proto is not None:
             node.meta = {p.key: p.value for p in proto.metadata_props}
         if scope is not None:

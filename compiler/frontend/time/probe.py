@@ -21,7 +21,7 @@ from snncc.compiler.frontend.flat.flat import (
     Arr,
     Attrs,
     DType,
-    Node,
+    OperatorNode,
     Shape,
     Val,
     attr_float,
@@ -63,7 +63,7 @@ def row_map(x: Arr, shape: Shape, key: int) -> Arr:
     return np.asarray(((flat @ inside.T) * scale @ outside).reshape(shape))
 
 
-def _layer_key(node: Node) -> int:
+def _layer_key(node: OperatorNode) -> int:
     """Return what the stand-in of a layer depends on: its weights and attributes, at no step."""
     weights = node.ins[1].id if len(node.ins) > 1 and node.ins[1] is not None else 0
     return crc32(repr((node.op, weights, attr_key(node.attrs))).encode())

@@ -20,7 +20,7 @@ from snncc.compiler.frontend.flat.axes import (
     norm_axis,
 )
 from snncc.compiler.frontend.flat.elementwise import COMMUTATIVE, ELEMENTWISE
-from snncc.compiler.frontend.flat.flat import Arr, FlatGraph, Node, Val, attr_int
+from snncc.compiler.frontend.flat.flat import Arr, FlatGraph, OperatorNode, Val, attr_int
 from snncc.compiler.frontend.flat.rules import broken_rules_are_diagnostics
 from snncc.compiler.frontend.time.alike import align, describe, signature
 from snncc.compiler.frontend.time.parameters import is_parameter
@@ -271,7 +271,7 @@ class Roller:
         return True
 
     def _unify(self, p: RNode, a: int, vals: tuple[Val, ...]) -> None:
-        nodes: list[Node] = []
+        nodes: list[OperatorNode] = []
         for v in vals:
             if v.node is None:
                 fail("E0107", f"input {v.name!r} stands at one step only", self.where(v))

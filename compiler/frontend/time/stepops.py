@@ -22,7 +22,7 @@ from snncc.compiler.frontend.flat.axes import (
 from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import (
     AttrValue,
-    Node,
+    OperatorNode,
     Val,
     attr_float,
     attr_int,
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 ONE_OPERAND = MOVES | REDUCES | {"Gather", "Tile", "Pad", "Dropout"}
 
 
-def data_operands(node: Node) -> list[int]:
+def data_operands(node: OperatorNode) -> list[int]:
     """Return the numbers of the operands that carry data (not shapes, axes or indices)."""
     if node.op in ONE_OPERAND:
         return [0]
     return [i for i, v in enumerate(node.ins) if v is not None]
 
 
-def _window(node: Node, kernel: Sequence[int]) -> dict[str, AttrValue]:
+def _window(node: OperatorNode, kernel: Sequence[int]) -> dict[str, AttrValue]:
     n, at = len(kernel), node.attrs
     pads = list(padding(node, kernel))
     if attr_int(at, "ceil_mode", 0):
@@ -129,7 +129,7 @@ def convert(p: RNode, v: Val, ins: Sequence[RNode], lay: Lay | None = None) -> N
         p.op, p.attrs = op, dict(at)
 
 
-def _piece(p: RNode, v: Val, node: Node) -> None:
+def _piece(p: RNode, v: Val, node: OperatorNode) -> None:
     x = node.val(0)
     if node.op == "Slice":
         spec = [list(s) for s in slice_spec(node)]
@@ -161,7 +161,7 @@ def _piece(p: RNode, v: Val, node: Node) -> None:
     }
 
 
-def _expand(p: RNode, v: Val, node: Node) -> None:
+def _expand(p: RNode, v: Val, node: OperatorNode) -> None:
     x = node.val(0)
     if node.op == "Tile":
         shape = (1,) * (len(v.shape) - len(x.shape)) + x.shape

@@ -14,7 +14,15 @@ from snncc.compiler.frontend.flat.axes import (
     padding,
 )
 from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
-from snncc.compiler.frontend.flat.flat import FlatGraph, Node, Shape, Val, attr_int, attr_ints, prod
+from snncc.compiler.frontend.flat.flat import (
+    FlatGraph,
+    OperatorNode,
+    Shape,
+    Val,
+    attr_int,
+    attr_ints,
+    prod,
+)
 from snncc.compiler.frontend.flat.shapes import (
     REDUCES,
     slice_spec,
@@ -104,7 +112,7 @@ BATCHED = frozenset(
 SAMEAXES = frozenset({"Softmax", "Dropout", "LayerNormalization", "Pad"})
 
 
-def mixes(node: Node, lay: Lay) -> bool:
+def mixes(node: OperatorNode, lay: Lay) -> bool:
     """Whether an operator computes an entry of an axis of its result from several of its operand.
 
     ``lay`` is that axis of the result, which must hold time: such an operator is no step.
@@ -136,7 +144,7 @@ def mixes(node: Node, lay: Lay) -> bool:
     return False
 
 
-def _window_mixes(node: Node, axis: int) -> bool:
+def _window_mixes(node: OperatorNode, axis: int) -> bool:
     """Whether convolution, pooling or normalisation mixes entries of an axis beyond the first."""
     op, at = node.op, node.attrs
     if op == "BatchNormalization":
@@ -227,7 +235,7 @@ class Layouts:
         return None
 
 
-def is_stack(node: Node, steps: int) -> bool:
+def is_stack(node: OperatorNode, steps: int) -> bool:
     """Whether a Concat joins one piece per step."""
     if node.op != "Concat" or len(node.ins) != steps or steps < 2:
         return False
@@ -235,13 +243,13 @@ def is_stack(node: Node, steps: int) -> bool:
     return all(v.shape == vals[0].shape for v in vals) and not all(v.fixed for v in vals)
 
 
-def forward(node: Node, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
+def forward(node: OperatorNode, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
     """Return the time axis of an output, given that of operand ``i``; None if steps mix."""
     found = _forward(node, i, lay, out, steps)
     return None if found is None or mixes(node, found) else found
 
 
-def _forward(node: Node, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
+def _forward(node: OperatorNode, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
     x, op, rank = node.val(i), node.op, len(out.shape)
     if op in ELEMENTWISE:
         return Lay(lay.axis + rank - len(x.shape), lay.outer, lay.inner)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Func, Module, Op, Value, tensor
-from snncc.compiler.ir.training import Training, training_of
+from snncc.compiler.ir.training import TrainingSettings, training_of
 from snncc.compiler.passes.phases.kit.emit import map_one
 from snncc.compiler.passes.phases.kit.loss_scale import add_scale_state
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
@@ -42,7 +42,7 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     return True
 
 
-def _find(func: Func, training: Training) -> Op:
+def _find(func: Func, training: TrainingSettings) -> Op:
     outputs = [o for o in func.body.ops if o.name == "phase.output"]
     named = {o.str_attr("name").removeprefix("out/"): o for o in outputs}
     found = named.get(training.output) if training.output else next(iter(named.values()), None)
@@ -52,7 +52,7 @@ def _find(func: Func, training: Training) -> Op:
     return found
 
 
-def _readout(b: Builder, x: Value, training: Training, output: Op) -> Value:
+def _readout(b: Builder, x: Value, training: TrainingSettings, output: Op) -> Value:
     """Return the logits: a tensor, or a seq for a loss per step."""
     kind = training.reduce
     if kind == "per-step" or (kind == "none" and x.type.kind == "tensor"):
@@ -70,7 +70,7 @@ def _readout(b: Builder, x: Value, training: Training, output: Op) -> Value:
     return _folded(b, x, training)
 
 
-def _folded(b: Builder, x: Value, training: Training) -> Value:
+def _folded(b: Builder, x: Value, training: TrainingSettings) -> Value:
     """Reduce an axis of an output whose time the model folded into its shape."""
     shape, axis = x.type.shape, training.axis
     if training.reduce in ("sum", "mean", "max"):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Attribute, Module, Op, Type, Value, tensor
 from snncc.compiler.ir.optimizers import Update, Wide, numbers
-from snncc.compiler.ir.training import Optimizer, Training, training_of
+from snncc.compiler.ir.training import Optimizer, TrainingSettings, training_of
 from snncc.compiler.passes.phases.kit.emit import build_map, region_const
 from snncc.compiler.passes.phases.kit.loss_scale import scale_state
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
@@ -63,7 +63,7 @@ class _State:
 
 
 class _Update:
-    def __init__(self, module: Module, training: Training, optimizer: Optimizer) -> None:
+    def __init__(self, module: Module, training: TrainingSettings, optimizer: Optimizer) -> None:
         self.module, self.training, self.o = module, training, optimizer
         self.body = module.func("step").body
         self.scale = scale_state(module.func("step"))
@@ -146,7 +146,12 @@ class _Update:
 
 
 def _region(
-    b: Builder, args: list[Value], o: Optimizer, t: Training, scale: Value | None, stream: int
+    b: Builder,
+    args: list[Value],
+    o: Optimizer,
+    t: TrainingSettings,
+    scale: Value | None,
+    stream: int,
 ) -> list[Value]:
     """New weight, then new states in the order of the operands; ``scale`` divides the gradient."""
     e, (w, g), rest = Wide(b), args[:2], args[2:]

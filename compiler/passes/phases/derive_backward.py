@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from snncc.compiler.ir.build import Builder, broadcast
 from snncc.compiler.ir.core import Attribute, Block, Func, Module, Op, Value, tensor
-from snncc.compiler.ir.training import Training, training_of
+from snncc.compiler.ir.training import TrainingSettings, training_of
 from snncc.compiler.passes.phases.adjoint.phase import PHASE_RULES
 from snncc.compiler.passes.phases.adjoint.region import Deferred, RegionTape, propagate, prune
 from snncc.compiler.passes.phases.adjoint.scan import ReverseScan, active_in_scan
@@ -49,7 +49,7 @@ def _is_gradient(op: Op) -> bool:
 class _Gradient:
     """Adjoints of the values of a function; the tape of the structural rules."""
 
-    def __init__(self, func: Func, training: Training) -> None:
+    def __init__(self, func: Func, training: TrainingSettings) -> None:
         self.func, self.training = func, training
         self.params = [
             o for o in func.body.ops if o.name == "phase.param" and o.attrs.get("train") is True

@@ -23,7 +23,7 @@ from snncc.compiler.ir.neuron_step import (
     step_params,
 )
 from snncc.compiler.ir.recurrence import groups
-from snncc.compiler.ir.training import Training, training_of
+from snncc.compiler.ir.training import TrainingSettings, training_of
 from snncc.compiler.passes.phases.kit.batchnorm import batchnorm, channel_factors
 from snncc.compiler.passes.phases.kit.emit import (
     cast_map,
@@ -56,7 +56,7 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
 
 
 class _Split:
-    def __init__(self, module: Module, training: Training, main: Func, step: Func) -> None:
+    def __init__(self, module: Module, training: TrainingSettings, main: Func, step: Func) -> None:
         self.module, self.training, self.main, self.step = module, training, main, step
         self.env: dict[Value, Value] = {}
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from snncc.compiler.validate import array_layers
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
-from snncc.compiler.validate.array_layers import Window
+from snncc.compiler.validate.array_layers import SlidingWindow
 from snncc.compiler.validate.dsl.neurons import Leak, NeuronLayer
 from snncc.compiler.validate.dsl.options import Meant
 
@@ -105,10 +105,10 @@ def _dense(net: Network, m: Meant, x: Flow, label: str) -> Flow:
     return x.map(lambda a: array_layers.affine(a, weight, bias))
 
 
-def _window(m: Meant, rank: int, low: Sequence[int], high: Sequence[int]) -> Window:
+def _window(m: Meant, rank: int, low: Sequence[int], high: Sequence[int]) -> SlidingWindow:
     dilation = m.axes("dilation", rank) if "dilation" in m.options else (1,) * rank
     groups = m.whole("groups") if "groups" in m.options else 1
-    return Window(m.axes("stride", rank), tuple(low), tuple(high), dilation, groups)
+    return SlidingWindow(m.axes("stride", rank), tuple(low), tuple(high), dilation, groups)
 
 
 def _conv(net: Network, m: Meant, x: Flow, label: str) -> Flow:
@@ -145,7 +145,7 @@ def _pool(net: Network, m: Meant, x: Flow, label: str) -> Flow:
     rank = len(x.sample) - 1
     kernel, around = m.axes("kernel", rank), m.axes("padding", rank)
     stride = kernel if m.options["stride"] is None else m.axes("stride", rank)
-    window = Window(stride, around, around, (1,) * rank)
+    window = SlidingWindow(stride, around, around, (1,) * rank)
     kind = m.kind.removesuffix("pool")
     return x.each(lambda a: array_layers.pooling(net.arithmetic, a, kind, kernel, window))
 

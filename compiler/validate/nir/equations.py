@@ -16,7 +16,7 @@ import numpy as np
 from snncc.compiler.frontend.nir.file import NirNode
 from snncc.compiler.validate import array_layers
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
-from snncc.compiler.validate.array_layers import Window
+from snncc.compiler.validate.array_layers import SlidingWindow
 from snncc.compiler.validate.compare import NotValidated
 
 CLOSE = 5e-7
@@ -146,7 +146,7 @@ def delay(node: NirNode, dt: float, sample: tuple[int, ...]) -> Step:
     return step
 
 
-def convolution_window(node: NirNode, rank: int) -> Window:
+def convolution_window(node: NirNode, rank: int) -> SlidingWindow:
     """Return how the kernel of a convolution moves."""
     kernel = node.values["weight"].shape[2:]
     dilation = whole(node, "dilation", rank, 1)
@@ -160,7 +160,7 @@ def convolution_window(node: NirNode, rank: int) -> Window:
     elif mode:
         raise NotValidated(f"{node.kind} {node.name} with padding {mode!r}")
     groups = whole(node, "groups", 1, 1)[0]
-    return Window(whole(node, "stride", rank, 1), low, high, dilation, groups)
+    return SlidingWindow(whole(node, "stride", rank, 1), low, high, dilation, groups)
 
 
 def flattened(node: NirNode, x: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from snncc.compiler.frontend.nir.file import NirGraph, NirNode
 from snncc.compiler.validate import array_layers
 from snncc.compiler.validate.arithmetic import Arithmetic, Array
-from snncc.compiler.validate.array_layers import Window
+from snncc.compiler.validate.array_layers import SlidingWindow
 from snncc.compiler.validate.compare import Evaluation, NotValidated
 from snncc.compiler.validate.draws import Point
 from snncc.compiler.validate.import_side import Spikes
@@ -193,7 +193,7 @@ class Run:
         if kind in ("SumPool2d", "AvgPool2d"):
             kernel, around = whole(node, "kernel_size", 2), whole(node, "padding", 2, 0)
             stride = whole(node, "stride", 2) if "stride" in node.values else kernel
-            way = Window(stride, around, around, (1, 1))
+            way = SlidingWindow(stride, around, around, (1, 1))
             pool = kind[:3].lower()
             return lambda x: array_layers.pooling(self.arithmetic, x, pool, kernel, way)
         if kind == "Flatten":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from made_networks import NETWORKS, program
-from snncc.compiler.driver.simulate import Chip
+from snncc.compiler.driver.simulate import LoadedProgram
 from snncc.isasim.measure.activity import ActivityRecorder, Recording
 from snncc.isasim.system import RunOptions, System
 
@@ -18,7 +18,7 @@ def test_recorded_densities_give_the_numbers_of_the_full_run(
 ) -> None:
     made = program(name, tmp_path, cores)
     recorder = ActivityRecorder()
-    chip = Chip(
+    chip = LoadedProgram(
         made.object_file, made.interface, options=RunOptions(recorder=recorder, timeline=True)
     )
     rng = np.random.default_rng(5)

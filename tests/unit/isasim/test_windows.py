@@ -40,7 +40,7 @@ class Layer:
 
     @property
     def out(self) -> tuple[int, int]:
-        shape = windows.Window(self.kernel, self.stride, self.padding, self.dilation).output(
+        shape = windows.ArrayWindow(self.kernel, self.stride, self.padding, self.dilation).output(
             self.size
         )
         return shape[0], shape[1]

@@ -13,9 +13,9 @@ from snncc.compiler.passes.lowering.kit.tree import (
     Affine,
     LeafNode,
     LoopNode,
-    Node,
     Semaphore,
     StreamUse,
+    TaskNode,
 )
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.spec import MICRO, REG, SEED_REGISTER, EnumKind, Unit
@@ -183,7 +183,7 @@ class CoreWriter:
 
     # ------------------------------------------------------------------ operations
 
-    def _address(self, leaf: Node, buffer: Value | None, at: Affine) -> Address:
+    def _address(self, leaf: TaskNode, buffer: Value | None, at: Affine) -> Address:
         loops: list[LoopNode] = []
         node = leaf.parent
         while node is not None and node.parent is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Value
-from snncc.compiler.passes.lowering.kit.tree import LeafNode, LoopNode, Node, Semaphore
+from snncc.compiler.passes.lowering.kit.tree import LeafNode, LoopNode, Semaphore, TaskNode
 from snncc.isa.spec import QUEUED_UNITS, SEMAPHORES, Unit
 
 START = {u: SEMAPHORES - 2 * (i + 1) for i, u in enumerate(QUEUED_UNITS)}
@@ -46,7 +46,7 @@ class _Task:
         self.count += 1
         return self.count - 1
 
-    def order(self, first: Node, then: Node, source: Unit, target: Unit) -> None:
+    def order(self, first: TaskNode, then: TaskNode, source: Unit, target: Unit) -> None:
         """Make ``target`` wait at ``then`` for ``source`` to be through with ``first``."""
         assert first.parent is not None
         known = self.forward.setdefault((first.parent, source, target), [])
@@ -60,7 +60,7 @@ class _Task:
         then.before.append(Semaphore("wait", target, number))
 
     def order_carried(
-        self, last: Node, node: Node, loop: LoopNode, source: Unit, target: Unit
+        self, last: TaskNode, node: TaskNode, loop: LoopNode, source: Unit, target: Unit
     ) -> None:
         """As :meth:`order`, from one iteration of ``loop`` to the next."""
         known = self.carried.setdefault((loop, source, target), [])
@@ -84,7 +84,7 @@ def _others(task: LoopNode, buffer: Value, unit: Unit) -> Iterator[Unit]:
 
 def _order_access(task: _Task, leaf: LeafNode, buffer: Value, write: bool, source: Unit) -> None:
     """Order one access after the latest conflicting one of another unit."""
-    node: Node = leaf
+    node: TaskNode = leaf
     while node.parent is not None:
         siblings = node.parent.children
         for earlier in reversed(siblings[: node.index]):
@@ -129,7 +129,7 @@ def _last_entries(root: LoopNode) -> dict[Unit, int]:
     """Return for each unit the semaphore that its last entry in the task posts (-1: none)."""
     last: dict[Unit, int] = {}
 
-    def visit(node: Node) -> None:
+    def visit(node: TaskNode) -> None:
         for entry in node.before:
             last[entry.unit] = -1
         if isinstance(node, LeafNode):

@@ -25,7 +25,7 @@ class Semaphore:
 
 
 @dataclass(eq=False)
-class Node:
+class TaskNode:
     """An operation or a loop; ``before`` and ``after`` hold the semaphores around it."""
 
     op: Op
@@ -40,7 +40,7 @@ class Node:
 
     def note(self, buffer: Value, unit: Unit, write: bool) -> None:
         """Record an access here and in all enclosing loops."""
-        node: Node | None = self
+        node: TaskNode | None = self
         while node is not None:
             mine = node.touches.setdefault(buffer, {})
             mine[unit] = mine.get(unit, False) or write
@@ -53,7 +53,7 @@ class Node:
 
 
 @dataclass(eq=False)
-class LeafNode(Node):
+class LeafNode(TaskNode):
     """One operation on a unit."""
 
     unit: Unit = Unit.DMA
@@ -61,13 +61,13 @@ class LeafNode(Node):
 
 
 @dataclass(eq=False)
-class LoopNode(Node):
+class LoopNode(TaskNode):
     """A loop, or the whole task (``trips`` 1, no parent)."""
 
     trips: int = 1
     outer: int = 0
     """For a whole task: the number of loops over time around it."""
-    children: list[Node] = field(default_factory=list[Node])
+    children: list[TaskNode] = field(default_factory=list[TaskNode])
 
     def leaves(self) -> Iterator[LeafNode]:
         """Yield the operations in program order."""

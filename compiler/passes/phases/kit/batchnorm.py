@@ -7,13 +7,13 @@ from math import prod
 
 from snncc.compiler.ir.build import Builder, flag, integer, number
 from snncc.compiler.ir.core import Attribute, Op, Type, Value
-from snncc.compiler.ir.training import Training
+from snncc.compiler.ir.training import TrainingSettings
 from snncc.compiler.passes.phases.kit.emit import build_map, cast_map, map_one, region_const
 from snncc.compiler.passes.phases.kit.scan_builder import ScanBuilder
 
 
 def batchnorm(
-    b: Builder, update: Builder, op: Op, args: Sequence[Value], training: Training
+    b: Builder, update: Builder, op: Op, args: Sequence[Value], training: TrainingSettings
 ) -> Value:
     """Emit statistics, 1/sqrt(var + eps), then the normalisation as one op.
 

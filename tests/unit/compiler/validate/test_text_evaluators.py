@@ -16,7 +16,7 @@ from snncc.compiler.diag import CompileError
 from snncc.compiler.frontend.dsl.parse import parse
 from snncc.compiler.frontend.nir.file import NirGraph, NirNode
 from snncc.compiler.validate.arithmetic import STEP, Hard, Smooth
-from snncc.compiler.validate.array_layers import Window, convolution, transposed_convolution
+from snncc.compiler.validate.array_layers import SlidingWindow, convolution, transposed_convolution
 from snncc.compiler.validate.compare import NotValidated
 from snncc.compiler.validate.dsl.reference import DslReference
 from snncc.compiler.validate.dsl.start import Start, starts_as
@@ -262,7 +262,7 @@ def test_six_digits() -> None:
 def test_transposed_convolution_is_the_transpose() -> None:
     """<conv(a), b> = <a, deconv(b)>: both with strides, dilation and groups."""
     rng = np.random.default_rng(1)
-    window = Window((2, 1), (1, 0), (1, 0), (1, 2), 2)
+    window = SlidingWindow((2, 1), (1, 0), (1, 0), (1, 2), 2)
     a, weight = rng.normal(size=(2, 4, 7, 6)), rng.normal(size=(6, 2, 3, 2))
     through = convolution(a, weight, None, window)
     b = rng.normal(size=through.shape)
