@@ -83,7 +83,7 @@ INSTRUCTION = """    Insn(
              ("type", ELEMENT)),
         "The largest element of each column.", "dst[j] = max of x[r,j]",
         "[<dst>], [<x>:<x_stride>], rows=<rows>, n=<n>, type=<type>",
-        Family.REDUCTION, (_ELEMENTS, Memory("dst", "out", "f16", "n")), ("rows", "n"),
+        Family.REDUCTION, (_ELEMENTS, MemoryRole("dst", "out", "f16", "n")), ("rows", "n"),
         ("bounds", "operand"), meaning="reduce.colmax",
     ),
 """
@@ -163,9 +163,9 @@ def test_a_micro_operation(tmp_path: Path) -> None:
         AGREE.format(root=str(copy.root))
         + """
 from snncc.isa.manual import manual
-from snncc.isa.microprograms.code import Builder
+from snncc.isa.microprograms.code import MicroBuilder
 assert "twice.h" in manual()
-b = Builder("twice")
+b = MicroBuilder("twice")
 b.emit("st.h", (b.emit("twice.h", (b.emit("ld.h", (), 0),)),), 1)
 memory = np.zeros(256, np.uint8)
 memory.view(np.float16)[:4] = [1.5, -0.0, 40000, np.nan]
