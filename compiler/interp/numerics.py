@@ -8,6 +8,7 @@ or FP16?".  Bits are bool arrays, i32 are int64 arrays in both.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -20,7 +21,7 @@ from snncc.isa.numbers import accumulators, fp16, tables
 Array: TypeAlias = npt.NDArray[Any]
 
 
-class Numerics:
+class Numerics(ABC):
     """What ops need from an arithmetic."""
 
     real: type[np.floating[Any]]
@@ -34,36 +35,36 @@ class Numerics:
             return a.astype(np.int64)
         return self.round(a, dtype)
 
+    @abstractmethod
     def round(self, a: Array, dtype: str) -> Array:
         """Round numbers to f16 or f32."""
-        raise NotImplementedError
 
     def number(self, a: Array) -> Array:
         """Return bits as numbers 0 and 1, numbers as they are."""
         return a.astype(self.real) if a.dtype.kind in "bi" else a
 
+    @abstractmethod
     def binary(self, name: str, a: Array, b: Array, dtype: str) -> Array:
         """Compute add, sub, mul, div, min or max."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unary(self, name: str, a: Array, dtype: str) -> Array:
         """Compute neg, abs, sqrt, trunc or floor."""
-        raise NotImplementedError
 
+    @abstractmethod
     def table(self, fn: str, a: Array) -> Array:
         """Compute a table function."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mac(self, a: Array, w: Array, init: Array | None = None) -> Array:
         """[R,K] x [K,N]: ``init + sum_k a[r,k]*w[k,n]``, k ascending, rounded to f16.
 
         A zero (or a 0 bit) of ``a`` selects nothing.  ``init`` broadcasts to [R,N].
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def total(self, x: Array) -> Array:
         """Sum over the first axis, ascending, in f32."""
-        raise NotImplementedError
 
 
 _BINARY: Mapping[str, Callable[[Any, Any], Any]] = {

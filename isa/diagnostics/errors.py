@@ -361,6 +361,12 @@ define(
     "A maximum over spikes: many entries are the largest, and frameworks differ in which of them "
     "gets the gradient. `maximum` in `[gradient]` says it (warning).",
 )
+define(
+    "E0378",
+    "a setting that the optimizer does not have",
+    "The configuration gives a setting of another optimizer, such as betas for sgd or momentum for "
+    "adam. It has no effect; docs/config.md names the optimizers that take it.",
+)
 
 # --- E04xx tiling -----------------------------------------------------------------------------
 define(

@@ -37,6 +37,8 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     configure(module, config, context.mode)
     if context.mode == "train" and not config.said("gradient.maximum"):
         _warn_of_equal_maxima(module, context.diagnostics)
+    if context.mode == "train":
+        warn_of_unused_settings(config, context.diagnostics)
     return packed or _attributes(module) != before
 
 
@@ -84,6 +86,22 @@ def _warn_of_equal_maxima(module: Module, sink: DiagnosticSink) -> None:
                 help='torch.amax does that; for torch.max(x, dim): [gradient] maximum = "first"',
             )
             return
+
+
+def warn_of_unused_settings(config: Config, sink: DiagnosticSink) -> None:
+    """Tell of settings that only other optimizers have."""
+    name = str(optimizer_attributes(config).get("name", "none"))
+    rule = OPTIMIZERS.get(name)
+    has = list(rule.settings) if rule else []
+    for key in dict.fromkeys(key for rule in OPTIMIZERS.values() for key in rule.settings):
+        said = config.said(f"optimizer.{key}") and config.get(f"optimizer.{key}").value
+        if said and key not in has:
+            sink.warning(
+                "E0378",
+                f"optimizer.{key} has no effect: the optimizer {name} has no such setting",
+                config.file,
+                help=f"its settings: {', '.join(has) or 'none'}",
+            )
 
 
 def training_attributes(config: Config, mode: str) -> dict[str, Attribute]:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from snncc.compiler.config.config import Config, parse_config
-from snncc.compiler.diag import CompileError
+from snncc.compiler.diag import CompileError, DiagnosticSink
 from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Block, Func, Location, Module, Op, seq, tensor
 from snncc.compiler.ir.verify import verify
-from snncc.compiler.passes.graph.configure import configure
+from snncc.compiler.passes.graph.configure import configure, warn_of_unused_settings
 from snncc.compiler.passes.graph.kit.spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import PassManager
@@ -220,3 +220,20 @@ def test_resets_of_neurons_left_as_arithmetic(when: str, reset: str, gradient: s
         cut = [op for op in module.walk() if op.name == "graph.stop_gradient"]
         assert len(cut) == (gradient == "detached" and reset != "synapse")
     assert all(isinstance(op.operands[0].owner, Op) for op in cut)
+
+
+@pytest.mark.parametrize(
+    ("text", "unused"),
+    [
+        ('name = "sgd"\nbetas = [0.8, 0.9]', ["betas"]),
+        ('name = "adam"\nmomentum = 0.9\nnesterov = true', ["momentum", "nesterov"]),
+        ('name = "sgd"\nmomentum = 0.9\nnesterov = true', []),
+        ('name = "sgd"\nmomentum = 0', []),
+        ('name = "adam"\neps = 1e-3', []),
+    ],
+)
+def test_settings_of_other_optimizers_are_told(text: str, unused: list[str]) -> None:
+    sink = DiagnosticSink()
+    warn_of_unused_settings(parse_config(f"[optimizer]\n{text}"), sink)
+    assert [d.code for d in sink.warnings] == ["E0378"] * len(unused)
+    assert [str(d).split("optimizer.")[1].split()[0] for d in sink.warnings] == unused
