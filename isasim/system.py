@@ -30,11 +30,19 @@ from snncc.isasim.machine.decode import decode_core
 from snncc.isasim.machine.image import Image, dram_size
 from snncc.isasim.machine.initial import InitShadow
 from snncc.isasim.machine.network import DramBus, Link, MeshLinks
+from snncc.isasim.measure.accounts import Addresses
 from snncc.isasim.measure.activity import ActivityRecorder, Expected, Recording
 from snncc.isasim.measure.counters import Counters
 from snncc.isasim.measure.critical import CriticalPath
 from snncc.isasim.measure.pricing import Pricing
-from snncc.isasim.measure.stats import Stats, Timing, collect, memory_map, snapshot
+from snncc.isasim.measure.stats import (
+    Stats,
+    Timing,
+    collect,
+    memory_map,
+    snapshot,
+    summary,
+)
 from snncc.isasim.measure.timeline import Timeline
 from snncc.isasim.observe.hooks import Hooks, Tracer
 from snncc.isasim.observe.races import Race, RaceChecker
@@ -95,6 +103,7 @@ class SimulationResult:
     """After a halt: messages that nobody received and semaphores that are not 0; harmless, but most
     often a mistake."""
     _collect: Callable[[], Stats] = field(repr=False)
+    _summarise: Callable[[], Stats] = field(repr=False)
 
     @property
     def exit_code(self) -> int:
@@ -105,6 +114,11 @@ class SimulationResult:
     def stats(self) -> Stats:
         """The statistics in the shape of ``--stats``; worked out when first asked for."""
         return self._collect()
+
+    @cached_property
+    def summary(self) -> Stats:
+        """Of :attr:`stats`: ``cycles``, ``seconds``, ``energy_pj.total`` and ``dram_bytes``."""
+        return self._summarise()
 
 
 class System:
@@ -277,10 +291,15 @@ class System:
             tuple(self._races.races) if self._races else (),
             leftovers(chip) if fault is None else (),
             lambda: self._collect(counters, timing),
+            lambda: summary(self.chip, self._addresses, counters, timing, self.pricing),
         )
 
+    @cached_property
+    def _addresses(self) -> Addresses:
+        return Addresses(self.chip)
+
     def _collect(self, counters: Counters, timing: Timing) -> Stats:
-        stats = collect(self.chip, counters, timing, self.machine, self.pricing)
+        stats = collect(self.chip, self._addresses, counters, timing, self.machine, self.pricing)
         return {**stats, "memory": memory_map(self.program, self.dram.size, self.machine)}
 
     @property
@@ -355,4 +374,5 @@ class System:
             (),
             replay.plan.leftovers if times.fault is None else (),
             lambda: self._collect(times.counters(), timing),
+            lambda: summary(self.chip, self._addresses, times.counters(), timing, self.pricing),
         )

@@ -334,9 +334,9 @@ class ChipLearner:
         self.fresh = False
 
     def stats(self) -> Mapping[str, Any]:
-        """Return the statistics of the last training step."""
+        """Return what the last training step cost, and how the loss scale stands."""
         assert self.chip.result is not None
-        return {**self.chip.result.stats, **self.guard.stats()}
+        return {**self.chip.result.summary, **self.guard.stats()}
 
 
 def learner(

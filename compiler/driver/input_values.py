@@ -13,7 +13,15 @@ from snncc.compiler.diag import Diagnostic, fail
 Array: TypeAlias = npt.NDArray[Any]
 ROUNDS_TO_INFINITY = np.float32(65520.0)
 """The smallest magnitude that rounds to infinity: half a step above 65504, and ties go to even."""
+_CACHED = 1 << 16  # elements that stay in the host's cache from one look to the next
 _CHUNK = 1 << 22  # elements looked at in one go: bounded memory for data sets of any size
+
+
+def only_spikes(values: Array) -> bool:
+    """Return whether all values are 0 or 1."""
+    flat = values.reshape(-1)
+    parts = (flat[start : start + _CACHED] for start in range(0, flat.size, _CACHED))
+    return all(((part == 0) | (part == 1)).all() for part in parts)
 
 
 def first_unfit(values: Array, binary16: bool = True) -> tuple[tuple[int, ...], int] | None:

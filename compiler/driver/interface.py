@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.diag import fail
-from snncc.compiler.driver.input_values import refuse_unfit
+from snncc.compiler.driver.input_values import only_spikes, refuse_unfit
 
 if TYPE_CHECKING:
     from snncc.compiler.ir.core import Attribute, Module, Op
@@ -142,11 +142,12 @@ class Interface:
                  help=hint)  # fmt: skip
         if x.dtype.kind not in "biuf":
             fail("E0023", f"x holds {x.dtype}, not numbers", where)
+        if self.x.spikes and only_spikes(x):
+            return self.x.inward(x)
         refuse_unfit(x, "x", where, self.x.sample_of, numerics == "fp16")
-        x = self.x.inward(x)
-        if self.x.spikes and not np.isin(x, (0, 1)).all():
+        if self.x.spikes:
             fail("E0023", "x holds other values than 0 and 1, but [input] spikes = true", where)
-        return x
+        return self.x.inward(x)
 
     def check_y(self, y: Array, classes: int, where: str) -> Array:
         """Return ``y`` as int32, or complain."""

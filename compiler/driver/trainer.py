@@ -50,7 +50,7 @@ class Costs:
     dram_bytes: int = 0
 
     def add(self, stats: Mapping[str, Any]) -> None:
-        """Add a step's statistics."""
+        """Add what a step cost."""
         self.cycles += int(stats["cycles"])
         self.seconds += float(stats["seconds"])
         self.energy_pj += float(stats["energy_pj"]["total"])
@@ -80,7 +80,8 @@ class Learner(Protocol):
         ...
 
     def stats(self) -> Mapping[str, Any]:
-        """Return the statistics of the last training step.
+        """Return what the last training step cost: ``cycles``, ``seconds``, ``energy_pj.total``,
+        ``dram_bytes``.
 
         With a dynamic loss scale also ``loss_scale`` (of the next step) and ``skipped`` (0 or 1).
         """

@@ -208,11 +208,13 @@ def write_tensor(tensor: TensorEntry, memory: Memory, values: npt.NDArray[Any]) 
     if tensor.dtype == "f16":
         raw = values if values.dtype == np.uint16 else fp16.to_bits(values.astype(np.float32))
     elif tensor.dtype == "bit":
-        raw = (values != 0).astype(np.uint8)
+        raw = values != 0
     else:
         raw = values.astype(_NUMPY[tensor.dtype])
-    full = np.zeros(padded, raw.dtype)
-    full[tuple(slice(n) for n in tensor.shape or (1,))] = raw.reshape(tensor.shape or (1,))
+    full = raw = raw.reshape(tensor.shape or (1,))
+    if raw.shape != tuple(padded):
+        full = np.zeros(padded, raw.dtype)
+        full[tuple(slice(n) for n in raw.shape)] = raw
     full = full.reshape([loops[i].size for i in order]).transpose(np.argsort(order))
     if tensor.dtype == "bit":
         packed = np.packbits(np.ascontiguousarray(full), axis=-1, bitorder="little")

@@ -20,25 +20,18 @@ from snncc.isasim.engines.base import MAC_MNEMONICS
 from snncc.isasim.machine.chip import Chip, Core
 from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.measure.counters import CAUSE_BITS, STALL_CAUSES, USE_BITS, Counters
-from snncc.isasim.measure.pricing import Price, Pricing
+from snncc.isasim.measure.pricing import PRICED_ENERGIES, PRICED_NUMBERS, Pricing
 
-ENERGIES: Final = (
-    "compute", "register", "buffer", "sram", "dram", "noc", "instruction", "static",
-)  # fmt: skip
+ENERGIES: Final = (*PRICED_ENERGIES, "instruction", "static")
 """Columns of energies, pJ; ``dram`` with the loading of code."""
-NUMBERS: Final = (
-    "instructions", "cycles", "code", "spikes", "dram_read", "dram_write", "sram_read",
-    "sram_write", "noc_bytes", "dense", "performed",
-)  # fmt: skip
+NUMBERS: Final = ("instructions", "cycles", "code", "spikes", *PRICED_NUMBERS)
 """Columns of counts.  ``cycles``: busy ones of units; the sequencer's are ``instructions``."""
 K = TypeVar("K", bound=Hashable)
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _INSTRUCTIONS, _CYCLES, _CODE, _SPIKES = range(4)
-_PRICED: Final = NUMBERS[4:]
 _DENSE, _PERFORMED = NUMBERS.index("dense"), NUMBERS.index("performed")
-_PRICED_ENERGIES: Final = ENERGIES[:6]
 _DRAM, _FETCH, _STATIC = (ENERGIES.index(name) for name in ("dram", "instruction", "static"))
 _CAUSES: Final = len(STALL_CAUSES)
 
@@ -81,12 +74,24 @@ class Account(NamedTuple):
         return self.numbers["performed"] / dense if dense else 0.0
 
 
+class Addresses:
+    """The addresses of a chip's programs: what no run changes."""
+
+    def __init__(self, chip: Chip) -> None:
+        self.places = [place for core in chip.cores for place in _places(core)]
+        slots = {name: i for i, name in enumerate(SLOTS)}
+        self.units = np.array([slots[place.unit] for place in self.places], np.intp)
+        """Columns of units."""
+        self.others = np.array([p.mnemonic not in MAC_MNEMONICS for p in self.places], np.bool_)
+        """Which are no accumulations."""
+
+
 class Ledger:
     """The accounts of all addresses."""
 
-    def __init__(self, places: list[AccountKey]) -> None:
+    def __init__(self, addresses: Addresses) -> None:
+        self.places = places = addresses.places
         count = len(places)
-        self.places = places
         self.numbers: Ints = np.zeros((count, len(NUMBERS)), np.int64)
         self.energies: Floats = np.zeros((count, len(ENERGIES)))
         self.units: Ints = np.zeros((count, len(SLOTS)), np.int64)
@@ -104,7 +109,8 @@ class Ledger:
 
     def total(self) -> Account:
         """Return the sum of all accounts."""
-        return self.group(lambda _: None)[None]
+        tables = (self.numbers, self.energies, self.units, self.stall)
+        return _account(*(_last(np.add.accumulate(table, axis=0)) for table in tables))
 
     def heaviest(self, count: int) -> list[tuple[AccountKey, Account]]:
         """Return the accounts with most cycles, spent or waited."""
@@ -126,8 +132,16 @@ class Ledger:
 def _added(table: Any, rows: Any, count: int) -> Any:
     """Return the sums of rows, added one after the other."""
     out = np.zeros((count, table.shape[1]), table.dtype)
-    np.add.at(out, rows, table)
+    for column, values in enumerate(table.T):
+        if table.dtype == np.float64:
+            out[:, column] = np.bincount(rows, values, count)  # in the order of the rows
+        else:
+            np.add.at(out[:, column], rows, values)
     return out
+
+
+def _last(table: Any) -> Any:
+    return table[-1].tolist() if len(table) else table.sum(axis=0).tolist()
 
 
 def _account(
@@ -142,21 +156,32 @@ def _account(
 
 
 def accounts(
-    chip: Chip, counters: Counters, pricing: Pricing, fetched: Sequence[int], static: float
-) -> Ledger:
+    chip: Chip, addresses: Addresses, counters: Counters, pricing: Pricing,
+    fetched: Sequence[int], static: float,
+) -> Ledger:  # fmt: skip
     """Return the accounts of all addresses; ``static`` pJ are divided over them."""
-    found = Ledger([place for core in chip.cores for place in _places(core)])
-    priced = _Prices(counters.prices)
+    found = Ledger(addresses)
+    priced = pricing.table(counters.prices)
+    uses: list[Ints] = []
     begin = 0
     for core, counts, code in zip(chip.cores, counters.counts, fetched, strict=True):
         end = begin + core.code.words
         _core(found, slice(begin, end), core, counters, counts, code)
         _waits(found, begin, counters.waits[core.index])
-        _uses(found, begin, counters.uses[core.index], priced)
+        uses.append(_uses(begin, counters.uses[core.index]))
         begin = end
-    other = np.array([p.mnemonic not in MAC_MNEMONICS for p in found.places], np.bool_)
+    rows, number, times = np.concatenate(uses, axis=1)
+    count = len(found.places)
+    found.numbers[:, -len(PRICED_NUMBERS) :] += _added(
+        times[:, None] * priced.numbers[number], rows, count
+    )
+    found.energies[:, : len(PRICED_ENERGIES)] = _added(
+        times[:, None] * priced.energies[number], rows, count
+    )
+    other = addresses.others
     found.numbers[other, _DENSE] = found.numbers[other, _PERFORMED] = 0
     numbers, energies = found.numbers, found.energies
+    found.units[np.arange(len(found.places)), addresses.units] = numbers[:, _CYCLES]
     energies[:, _DRAM] += 8 * numbers[:, _CODE] * pricing.machine.dram.pj_per_bit
     energies[:, _FETCH] = numbers[:, _INSTRUCTIONS] * pricing.fetch_pj
     cycles = numbers[:, _CYCLES]
@@ -193,9 +218,6 @@ def _core(
     mine[:, _SPIKES] = counters.spikes[index]
     mine[:, _DENSE] = counters.dense[index]  # an untimed run; else 0, and prices say it
     mine[:, _PERFORMED] = counters.performed[index]
-    slots = {name: i for i, name in enumerate(SLOTS)}
-    units = [slots[place.unit] for place in found.places[rows]]
-    found.units[np.arange(rows.start, rows.stop), units] = mine[:, _CYCLES]
 
 
 def _waits(found: Ledger, begin: int, waits: dict[int, int]) -> None:
@@ -204,25 +226,11 @@ def _waits(found: Ledger, begin: int, waits: dict[int, int]) -> None:
     found.stall[begin + (keys >> CAUSE_BITS), causes] = list(waits.values())
 
 
-class _Prices:
-    """Prices as tables."""
-
-    def __init__(self, prices: Sequence[Price]) -> None:
-        shape = (len(prices), -1) if prices else (0, len(_PRICED))
-        rows = [[getattr(price, name) for name in _PRICED] for price in prices]
-        self.numbers = np.array(rows, np.int64).reshape(shape)
-        shape = (len(prices), -1) if prices else (0, len(_PRICED_ENERGIES))
-        parts = [[getattr(price, name) for name in _PRICED_ENERGIES] for price in prices]
-        self.energies = np.array(parts, np.float64).reshape(shape)
-
-
-def _uses(found: Ledger, begin: int, uses: dict[int, int], prices: _Prices) -> None:
+def _uses(begin: int, uses: dict[int, int]) -> Ints:
+    """Return rows, numbers of prices and how often they were used."""
     keys = np.fromiter(uses.keys(), np.int64, len(uses))
-    count = np.fromiter(uses.values(), np.int64, len(uses))[:, None]
-    rows, number = begin + (keys >> USE_BITS), keys & ((1 << USE_BITS) - 1)
-    np.add.at(found.numbers[:, 4:], rows, count * prices.numbers[number])
-    energies = found.energies[:, : len(_PRICED_ENERGIES)]
-    np.add.at(energies, rows, count * prices.energies[number])
+    times = np.fromiter(uses.values(), np.int64, len(uses))
+    return np.stack([begin + (keys >> USE_BITS), keys & ((1 << USE_BITS) - 1), times])
 
 
 def as_json(account: Account) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from snncc.isasim.machine.chip import Chip
@@ -42,8 +41,8 @@ class Counters:
         "waits",
     )
 
-    def __init__(self, chip: Chip, prices: Sequence[Price] = ()) -> None:
-        self.prices = prices
+    def __init__(self, chip: Chip, prices: list[Price] | None = None) -> None:
+        self.prices = prices if prices is not None else []
         self.uses: list[dict[int, int]] = [{} for _ in range(chip.count)]
         words = [core.code.words if core else 0 for core in chip.by_index]
         self.spent = [[0] * n for n in words]

@@ -9,8 +9,10 @@ once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from snncc.isa.cost.cost import CostActivity, InstructionCost, cost, fetch_cost, static_pj
 from snncc.isa.instructions.encoding import BY_MNEMONIC
@@ -48,6 +50,35 @@ class Price(NamedTuple):
     """Cycles for which the DRAM bus, or the links of the path, are taken."""
     number: int = 0
     """Place in :attr:`Pricing.prices`: schedulers count uses by number."""
+
+
+PRICED_NUMBERS: Final = (
+    "dram_read", "dram_write", "sram_read", "sram_write", "noc_bytes", "dense", "performed",
+)  # fmt: skip
+"""Counts of a price."""
+PRICED_ENERGIES: Final = ("compute", "register", "buffer", "sram", "dram", "noc")
+"""Energies of a price, pJ."""
+
+
+class PriceTable:
+    """A growing list of prices as arrays [price, column]."""
+
+    def __init__(self, prices: list[Price]) -> None:
+        self.prices = prices
+        self.numbers = np.zeros((0, len(PRICED_NUMBERS)), np.int64)
+        self.energies = np.zeros((0, len(PRICED_ENERGIES)))
+
+    def extend(self) -> None:
+        """Take in the prices that are new."""
+        new = self.prices[len(self.numbers) :]
+        if new:
+            numbers = np.array([_NUMBERS(price) for price in new], np.int64)
+            energies = np.array([_ENERGIES(price) for price in new], np.float64)
+            self.numbers = np.concatenate([self.numbers, numbers])
+            self.energies = np.concatenate([self.energies, energies])
+
+
+_NUMBERS, _ENERGIES = attrgetter(*PRICED_NUMBERS), attrgetter(*PRICED_ENERGIES)
 
 
 def _price(found: InstructionCost, transfer: int = 0) -> Price:
@@ -90,6 +121,14 @@ class Pricing:
             if row.unit in arrays
         }
         self._known: dict[Any, Price] = {}
+        self._table = PriceTable(self.prices)
+
+    def table(self, prices: list[Price]) -> PriceTable:
+        """Return a list of prices as arrays: the present list, or that of an earlier run."""
+        if self._table.prices is not prices:
+            self._table = PriceTable(prices)
+        self._table.extend()
+        return self._table
 
     def begin(self) -> None:
         """A run begins; numbers given before it are void when too many were."""

@@ -20,7 +20,7 @@ from snncc.isa.spec import WORD_BYTES
 from snncc.isasim.machine.chip import Chip
 from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.machine.network import DramBus, MeshLinks
-from snncc.isasim.measure.accounts import Ledger, accounts, as_json
+from snncc.isasim.measure.accounts import Account, Addresses, Ledger, accounts, as_json
 from snncc.isasim.measure.counters import STALL_CAUSES, Counters
 from snncc.isasim.measure.critical import CriticalPath
 from snncc.isasim.measure.pricing import Pricing
@@ -60,12 +60,43 @@ def snapshot(
     )  # fmt: skip
 
 
-def collect(
-    chip: Chip, counters: Counters, timing: Timing, machine: Machine, pricing: Pricing
+def summary(
+    chip: Chip, addresses: Addresses, counters: Counters, timing: Timing, pricing: Pricing
 ) -> Stats:
-    """Return the statistics of a run."""
+    """Return the totals of a run alone: time, energy, DRAM bytes, as :func:`collect` gives them."""
+    whole = _ledger(chip, addresses, counters, timing, pricing)[0].total()
+    return {
+        "cycles": timing.cycles,
+        "seconds": pricing.machine.seconds(timing.cycles),
+        "energy_pj": {"total": whole.energy},
+        "dram_bytes": _dram_bytes(whole),
+    }
+
+
+def _ledger(
+    chip: Chip, addresses: Addresses, counters: Counters, timing: Timing, pricing: Pricing
+) -> tuple[Ledger, dict[str, float]]:
+    """Return the accounts of a run, and the energy that its time costs."""
     static = pricing.static(timing.cycles, sum(timing.ends.values()))
-    ledger = accounts(chip, counters, pricing, timing.fetched, sum(static.values()))
+    return (
+        accounts(chip, addresses, counters, pricing, timing.fetched, sum(static.values())),
+        static,
+    )
+
+
+def _dram_bytes(account: Account) -> Stats:
+    sums = account.numbers
+    return {
+        "read": sums["dram_read"], "write": sums["dram_write"], "instruction": sums["code"],
+    }  # fmt: skip
+
+
+def collect(
+    chip: Chip, addresses: Addresses, counters: Counters, timing: Timing, machine: Machine,
+    pricing: Pricing,
+) -> Stats:  # fmt: skip
+    """Return the statistics of a run."""
+    ledger, static = _ledger(chip, addresses, counters, timing, pricing)
     whole = ledger.total()
     sums, energies = whole.numbers, whole.energies
     layers = ledger.group(lambda p: (p.layer, p.phase))
@@ -87,11 +118,7 @@ def collect(
             "dram": energies["dram"],
             "noc": energies["noc"],
         },
-        "dram_bytes": {
-            "read": sums["dram_read"],
-            "write": sums["dram_write"],
-            "instruction": sums["code"],
-        },
+        "dram_bytes": _dram_bytes(whole),
         "sram_bytes": {"read": sums["sram_read"], "write": sums["sram_write"]},
         "noc_bytes": sums["noc_bytes"],
         "macs": {"dense": sums["dense"], "performed": sums["performed"]},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
@@ -81,6 +81,20 @@ class Schedule:
         self._events_and_posts()
         engines = [p for p, item in enumerate(plan.items) if item.kind == ENGINE_KIND]
         self._counted = [p for p in engines if plan.items[p].op.micro is None]
+        self._engines = [(items[p].core.index, items[p].pc, p) for p in engines]
+        self._priced = list(self._uses())
+
+    def _uses(self) -> Iterator[tuple[int, Ints, Ints]]:
+        """Return per core the items that have a price, and their addresses."""
+        for core in self.chip.cores:
+            low, high = (self.plan.first[actor] for actor in (core.index << 3, core.index + 1 << 3))
+            mine = [
+                place
+                for place in range(low, high)
+                if self.plan.items[place].kind not in (WAIT_KIND, POST_KIND)
+            ]
+            pcs = [self.plan.items[place].pc for place in mine]
+            yield core.index, np.array(mine, np.intp), np.array(pcs, np.int64)
 
     def _operands(
         self, place: int, item: PlanItem, targets: list[list[int]], ways: list[list[int]]
@@ -268,12 +282,15 @@ class Schedule:
             counters.waits[core.index] = dict(
                 zip(keys.tolist(), waited[places, causes].tolist(), strict=True)
             )
-        for item, number in zip(self.plan.items, numbers.tolist(), strict=True):
-            if item.kind != WAIT_KIND and item.kind != POST_KIND:
-                uses = counters.uses[item.core.index]
-                use = item.pc << USE_BITS | number
-                uses[use] = uses.get(use, 0) + 1
-        for item, activity in zip(self.plan.items, found, strict=True):
+        for index, places, pcs in self._priced:
+            uses = pcs << USE_BITS | numbers[places]
+            keys, first, times = np.unique(uses, return_index=True, return_counts=True)
+            order = np.argsort(first)  # sums of energies follow the order of uses
+            counters.uses[index] = dict(
+                zip(keys[order].tolist(), times[order].tolist(), strict=True)
+            )
+        for index, pc, place in self._engines:
+            activity = found[place]
             if activity is not None:
-                counters.spikes[item.core.index][item.pc] += activity[2]
+                counters.spikes[index][pc] += activity[2]
         counters.counts, counters.executed = self.plan.counts, self.plan.executed

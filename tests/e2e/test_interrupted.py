@@ -23,6 +23,7 @@ ENDLESS = """.machine small
   }
   halt
 """
+# A shell lets what it runs in the background ignore SIGINT, hence preexec_fn below.
 COMMAND = (sys.executable, "-m", "snncc.compiler.cli.entry")
 
 
@@ -35,8 +36,9 @@ def test_a_run_that_is_told_to_end_leaves_what_was_there(
     assert snncc("asm", source, "-o", program).exit_code == 0
     trace.write_bytes(b"old")
     run = subprocess.Popen(
-        [*COMMAND, "run", str(program), "--trace", str(trace)], stderr=subprocess.PIPE, text=True
-    )
+        [*COMMAND, "run", str(program), "--trace", str(trace)], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     while not any(p.stat().st_size for p in tmp_path.glob(".t.pftrace.*")):
         assert run.poll() is None
         time.sleep(0.05)

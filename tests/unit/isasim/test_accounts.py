@@ -36,6 +36,14 @@ def added(parts: list[Any]) -> Any:
     return sum(parts)
 
 
+def test_the_summary_says_what_the_statistics_say() -> None:
+    result = filled(busy_program()).run()
+    summary, stats = result.summary, result.stats
+    assert summary["energy_pj"]["total"] == stats["energy_pj"]["total"] > 0
+    for key in ("cycles", "seconds", "dram_bytes"):
+        assert summary[key] == stats[key]
+
+
 @pytest.mark.parametrize("kind", ["layers", "mnemonics"])
 def test_parts_are_the_total(stats: Stats, kind: str) -> None:
     whole = added([leaves(part) for part in stats[kind]])

@@ -7,7 +7,12 @@ import numpy.typing as npt
 import pytest
 
 from snncc.compiler.diag import CompileError
-from snncc.compiler.driver.input_values import first_unfit, refuse_unfit, rounding_warnings
+from snncc.compiler.driver.input_values import (
+    first_unfit,
+    only_spikes,
+    refuse_unfit,
+    rounding_warnings,
+)
 from snncc.compiler.driver.interface import InputLayout, Interface
 
 Array = npt.NDArray[Any]
@@ -80,3 +85,19 @@ def test_tensors_of_unknown_meaning() -> None:
     assert warning.code == "E0023"
     assert "w[0, 1] is 100000" in warning.message
     assert "the first of 2" in warning.message
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", "u1", "i8", "?"])
+def test_spikes(kind: str) -> None:
+    values = np.zeros((3, 1 << 16), kind)
+    values[1, ::7] = 1
+    assert only_spikes(values)
+    assert only_spikes(values[:, ::3])
+    assert only_spikes(values[:0])
+
+
+@pytest.mark.parametrize("value", [2, -1, 0.5, 1e-40, 1 + 2**-23, np.nan, np.inf])
+def test_one_value_that_is_no_spike(value: float) -> None:
+    values = np.zeros((3, 1 << 16), np.float32)
+    values[2, 4711] = value
+    assert not only_spikes(values)
