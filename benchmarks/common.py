@@ -28,6 +28,28 @@ class Case:
     """Runs of each side before the measured ones."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A number that is no time; ``theirs``: what it is divided by before it is judged.
+
+    ``higher``: the number must be at least ``limit``, else at most.
+    """
+
+    name: str
+    ours: float
+    theirs: float | None
+    unit: str
+    limit: float
+    higher: bool = False
+    note: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether the number keeps its limit."""
+        value = self.ours / self.theirs if self.theirs else self.ours
+        return value >= self.limit if self.higher else value <= self.limit
+
+
 @dataclass(slots=True)
 class Outcome:
     """The seconds of each run."""

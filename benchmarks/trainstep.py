@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,12 +25,11 @@ def inputs(percent: int) -> tuple[np.ndarray, np.ndarray]:
     return x, rng.integers(0, SIZES[-1], BATCH)
 
 
-def _ours(percent: int) -> Side:
+def configuration() -> Any:
+    """Return the training configuration."""
     from snncc.compiler.config.config import parse_config
-    from snncc.compiler.driver import api
-    from snncc.compiler.driver.simulate import LoadedProgram
 
-    config = parse_config(
+    return parse_config(
         f"""
         timesteps = {STEPS}
         time_axis = 0
@@ -47,9 +47,15 @@ def _ours(percent: int) -> Side:
         lr = {LR}
         """
     )
+
+
+def _ours(percent: int) -> Side:
+    from snncc.compiler.driver import api
+    from snncc.compiler.driver.simulate import LoadedProgram
+
     folder = Path(tempfile.mkdtemp(prefix="snncc-bench-"))
     path = mlp_onnx(folder / "mlp.onnx", steps=STEPS, batch=BATCH, sizes=SIZES, beta=BETA)
-    program = api.compile(api.load(path, config=config, batch=BATCH))
+    program = api.compile(api.load(path, config=configuration(), batch=BATCH))
     chip = LoadedProgram(program.object_file, program.interface, folder=program.folder)
     x, y = inputs(percent)
     return lambda: chip.run(x, y)

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from snncc.compiler.backend.emit import emit
+from snncc.compiler.backend.step_work import KEY as STEP
+from snncc.compiler.backend.step_work import StepWork, step_work
 from snncc.compiler.ir.core import Module
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer, PassManager
 from snncc.compiler.pipeline.named import DEFAULT_LEVEL
-from snncc.compiler.pipeline.plan import plan
+from snncc.compiler.pipeline.plan import Step, plan
 from snncc.isa.cost.estimate import KEY, Densities, estimate
 from snncc.isa.machine.machine import Machine
 from snncc.isa.program.model import Json, ObjectFile
@@ -37,6 +39,32 @@ class CompileResult:
 
     object_file: ObjectFile
     module: Module
+
+
+class _WorkObserver:
+    """Counts the work of a step when all passes over the phased module have run."""
+
+    def __init__(self) -> None:
+        self.work: StepWork | None = None
+
+    def begin(self, module: Module, steps: Sequence[Step], context: PassContext) -> None:
+        """Count what comes in, in case no pass changes it."""
+        self._count(module)
+
+    def before(self, step: Step, module: Module) -> None:
+        """Nothing."""
+
+    def after(self, step: Step, module: Module, changed: bool) -> None:
+        """Count again after a change."""
+        if changed:
+            self._count(module)
+
+    def end(self) -> None:
+        """Nothing."""
+
+    def _count(self, module: Module) -> None:
+        if module.stage == "phased":
+            self.work = step_work(module)
 
 
 @contextmanager
@@ -82,8 +110,13 @@ def _compile(
     context = context or PassContext()
     context.machine = machine
     steps = plan(options.pipeline, module.stage, options.level)
-    PassManager(steps, context, observers=observers, verify_each=options.verify_each).run(module)
+    watch = _WorkObserver()
+    lookers = (*observers, watch)
+    PassManager(steps, context, observers=lookers, verify_each=options.verify_each).run(module)
     made = emit(module, machine, metadata)
     expected = estimate(made.cores, made.micro, machine, options.densities)
     assert expected is not None, "sizes and trip counts of compiled programs are immediates"
-    return CompileResult(replace(made, metadata={**made.metadata, KEY: expected}), module)
+    found: dict[str, Json] = {**made.metadata, KEY: expected}
+    if watch.work is not None:
+        found[STEP] = watch.work.as_json()
+    return CompileResult(replace(made, metadata=found), module)

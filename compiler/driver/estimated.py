@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+from snncc.compiler.backend.step_work import KEY as STEP
+from snncc.compiler.backend.step_work import StepWork
 from snncc.compiler.diag import fail
+from snncc.compiler.driver.step_bound import step_bound
 from snncc.compiler.driver.words import CAUSES, UNITS
 from snncc.isa.cost.estimate import KEY
+from snncc.isa.program.file import machine_of
 from snncc.isa.program.model import ObjectFile
 
 Stats: TypeAlias = Mapping[str, Any]
@@ -26,6 +30,7 @@ def with_estimate(stats: Stats, program: ObjectFile) -> dict[str, Any]:
 
     Its layers get the counted numbers they are compared with (``counted``) and ``why`` they differ;
     the whole has ``why`` too: sentences that lead from the bound to the cycles of the run.
+    ``step`` compares the run with an ideal program (:mod:`snncc.compiler.driver.step_bound`).
     ``validation`` is what the program says of the comparison of its import with the file.
     """
     found = dict(stats)
@@ -36,6 +41,9 @@ def with_estimate(stats: Stats, program: ObjectFile) -> dict[str, Any]:
         return found
     try:
         found["estimate"] = _compared(stats, kept)
+        if STEP in program.metadata:
+            work = StepWork.from_json(program.metadata[STEP])
+            found["step"] = step_bound(work, machine_of(program), stats)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         text = f"the estimate in the program is damaged: {type(error).__name__} {error}"
         fail("E0801", text, help="compile the program again")
