@@ -269,7 +269,7 @@ class Probe:
             lay = at["lay"]
             assert isinstance(lay, Lay)
             if op == "AxisToTime":
-                return steps_of(ins[0], lay, self.steps)[t].reshape(n.shape)
+                return np.asarray(steps_of(ins[0], lay, self.steps)[t]).reshape(n.shape)
             return joined(np.stack(ins), lay).reshape(n.shape)
         if op in ELEMENTWISE:
             return _ew(op, ins, at)
@@ -291,7 +291,7 @@ class Probe:
         lay = self.time_inputs.get(n.val.id)
         if n.op == "Input" or lay is None or self.steps == 1:
             return x
-        return steps_of(x, lay, self.steps)[t].reshape(n.shape)
+        return np.asarray(steps_of(x, lay, self.steps)[t]).reshape(n.shape)
 
 
 def move_step(n: RNode, ins: list[Arr]) -> Arr:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from onnx import TensorProto
 
 from onnx_models import Graph, load, run_file, run_module

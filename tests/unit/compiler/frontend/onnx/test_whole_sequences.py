@@ -21,6 +21,7 @@ from snncc.compiler.ir.core import Module
 T, B, N = 4, 2, 3
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=(N, N)).astype(np.float32)
+TIME = RNG.normal(size=(T, T)).astype(np.float32)
 LONG = 10**9
 Operator = Callable[[Graph, str], str]
 """Writes an operator on a value; returns its result, of the same shape."""
@@ -115,7 +116,7 @@ def excitation(g: Graph, x: str) -> str:
     return g.op("Mul", x, scores)
 
 
-def summed(**attrs: int) -> Operator:
+def summed(**attrs: Any) -> Operator:
     return lambda g, x: g.op("CumSum", x, g.const(np.array(0, np.int64)), **attrs)
 
 
@@ -184,7 +185,7 @@ ALONG_LAST: dict[str, Operator] = {
     "instance norm": lambda g, x: g.op("InstanceNormalization", x, *(
         g.const(np.full(N, v, np.float32), n) for n, v in (("s", 2.0), ("b", 0.5)))),
     "reduce": lambda g, x: g.op("Sub", x, g.op("ReduceMax", x, ints(g, 2), keepdims=1)),
-    "linear": lambda g, x: g.op("MatMul", x, g.const(RNG.normal(size=(T, T)).astype(np.float32), "m")),
+    "linear": lambda g, x: g.op("MatMul", x, g.const(TIME, "m")),
 }  # fmt: skip
 
 
