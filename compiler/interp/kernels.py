@@ -356,6 +356,8 @@ KERNELS: Mapping[str, Kernel] = {
     "argmax_time": _argmax_time,
     "select_time": _select_time,
     "relayout": lambda c: [c.args[0]],
+    "time_to_axis": lambda c: [c.args[0]],
+    "axis_to_time": lambda c: [c.args[0]],
     "reshape": _reshape,
     "expand": _expand,
     "transpose": _transpose,

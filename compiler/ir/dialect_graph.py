@@ -73,7 +73,6 @@ def _values(name: str, doc: str) -> None:
         "const": {
             "value": AttrDef("number"),
             "resource": AttrDef("str"),
-            "parameters": AttrDef("strs", doc="what the file calls its values, one for every step"),
         },
     }[name]
     register(OpDef(f"graph.{name}", doc, (0, 0), (1, 1), attrs, open_attrs=True))
@@ -203,6 +202,8 @@ _row("matmul", "a @ b on the last two axes", infer.matmul, (2, 2), MATMUL)
 _row("softmax", "exp(x - max)/sum along an axis", infer.same, (1, 1), AXIS)
 _row("reduce", "over step axes", infer.reduce, (1, 1), REDUCE)
 _row("reduce_time", "over the steps", infer.reduce_time, (1, 1), TIME)
+_row("time_to_axis", "the steps as the first axis of one tensor", infer.time_to_axis, (1, 1))
+_row("axis_to_time", "the first axis of a tensor as the steps", infer.axis_to_time, (1, 1))
 _row("reshape", "same elements, other step shape", infer.reshape, (1, 1), SHAPE)
 _row("expand", "repeat along axes of size 1", infer.expand, (1, 1), SHAPE)
 _row("transpose", "permute step axes", infer.transpose, (1, 1), PERM)

@@ -159,6 +159,8 @@ _row(
     (1, 2),
     {"steps": AttrDef("int", True), "at": AttrDef("int")},
 )
+_row("time_to_axis", "the steps as the first axis of one tensor", infer.time_to_axis, (1, 1))
+_row("axis_to_time", "the first axis of a tensor as the steps", infer.axis_to_time, (1, 1))
 _row("reshape", "other step shape", infer.reshape, (1, 1), graph.SHAPE)
 _row("expand", "repeat along axes of size 1", infer.expand, (1, 1), graph.SHAPE)
 _row("transpose", "permute step axes", infer.transpose, (1, 1), graph.PERM)

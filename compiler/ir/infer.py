@@ -136,6 +136,19 @@ def reduce_time(t: Sequence[Type], attrs: Attrs) -> list[Type]:
     return [tensor(t[0].step_shape, "bit" if keeps else "f16")]
 
 
+def time_to_axis(t: Sequence[Type], attrs: Attrs) -> list[Type]:
+    """Seq of T steps -> tensor[T, ...]."""
+    _same(t[0].kind == "seq", "the operand has no time axis")
+    return [tensor(t[0].shape, t[0].dtype)]
+
+
+def axis_to_time(t: Sequence[Type], attrs: Attrs) -> list[Type]:
+    """tensor[T, ...] -> seq of T steps."""
+    _same(t[0].kind == "tensor", "the operand has a time axis already")
+    _same(bool(t[0].shape), "the operand has no axis that could hold the steps")
+    return [seq(t[0].shape, t[0].dtype)]
+
+
 def argmax_time(t: Sequence[Type], attrs: Attrs) -> list[Type]:
     """Seq -> maximum, first step that has it."""
     _same(t[0].kind == "seq", "the operand has no time axis")

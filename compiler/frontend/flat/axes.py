@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -94,3 +95,14 @@ def pad_widths(node: OperatorNode) -> tuple[tuple[int, ...], tuple[int, ...]]:
         low[norm_axis(a, rank)] = pads[i]
         high[norm_axis(a, rank)] = pads[len(pads) // 2 + i]
     return tuple(low), tuple(high)
+
+
+def _pad_by(mode: Literal["reflect", "edge", "wrap"]) -> Callable[[int, int, int], list[int]]:
+    def entries(size: int, low: int, high: int) -> list[int]:
+        return [int(i) for i in np.pad(np.arange(size), (low, high), mode)]
+
+    return entries
+
+
+PAD_MODES = {"reflect": _pad_by("reflect"), "edge": _pad_by("edge"), "wrap": _pad_by("wrap")}
+"""Modes of Pad that repeat entries: from size, begin and end of an axis to the entries taken."""

@@ -79,6 +79,8 @@ class NeuronCore:
             if n.id in self.inside:
                 continue
             if n.op == "Delay":
+                if len(n.ins) > 1:
+                    raise Unfit("a state that starts from what the model computes")
                 if resolve(n.ins[0]).id not in self.functions:
                     raise Unfit("a state that is not a function of the membrane")
                 self.inside.add(n.id)

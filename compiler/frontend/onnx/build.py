@@ -185,7 +185,7 @@ class GraphBuilder:
         """
         key: tuple[object, ...] = ()
         if not param and array.size <= SMALL:
-            key = (array.dtype.str, array.shape, array.tobytes())
+            key = (array.dtype.str, array.shape, array.tobytes(), made_up)
             if key in self.consts:
                 return self.consts[key]
         v = self.value(array.shape, array.dtype, name)

@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 
 from snncc.compiler.diag import fail
+from snncc.compiler.frontend.flat.axes import norm_axis
 from snncc.compiler.frontend.flat.elementwise import evaluate
 from snncc.compiler.frontend.flat.flat import F32, I64, Arr, AttrValue, Val, attr_float, attr_int
 from snncc.compiler.frontend.onnx.build import Bound, Call, GraphBuilder, rule
@@ -182,3 +183,26 @@ def log_softmax(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     d = c.add("Sub", [x, top])[0]
     total_ = c.add("ReduceSum", [c.add("Exp", [d])[0], axes], {"keepdims": 1})[0]
     return c.add("Sub", [d, c.add("Log", [total_])[0]])
+
+
+@rule("CumSum")
+def running_sum(b: GraphBuilder, c: Call) -> Sequence[Bound]:
+    """A running sum along an axis is a product with a triangle of ones."""
+    x, along = c.val(0), c.val(1)
+    if along.const is None or along.size != 1:
+        fail("E0104", "CumSum along an axis that is no constant", b.where(c.name))
+    rank = len(x.shape)
+    axis = norm_axis(int(along.const.item()), rank)
+    n = x.shape[axis]
+    after = int(bool(attr_int(c.attrs, "exclusive", 0)))
+    ones = np.triu(np.ones((n, n), F32), after)  # [term, sum]
+    triangle = b.const(ones.T if attr_int(c.attrs, "reverse", 0) else ones, made_up=True)
+    if rank == 1:
+        row = c.add("Reshape", [x, b.const(np.array([1, n], I64))])[0]
+        total = c.add("MatMul", [row, triangle])[0]
+        return c.add("Reshape", [total, b.const(np.array([n], I64))])
+    perm = (*(i for i in range(rank) if i != axis), axis)
+    turned = c.add("Transpose", [x], {"perm": perm})[0] if axis != rank - 1 else x
+    total = c.add("MatMul", [turned, triangle])[0]
+    back = tuple(perm.index(i) for i in range(rank))
+    return c.add("Transpose", [total], {"perm": back}) if axis != rank - 1 else [total]

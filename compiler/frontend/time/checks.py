@@ -18,8 +18,8 @@ MAX_REDRAWN = 200_000
 """Elements of checked values up to which they are compared on several inputs."""
 
 
-def run_checks(roller: Roller) -> None:
-    """Set the initial values of states and verify the irregular early steps."""
+def run_checks(roller: Roller) -> list[Check]:
+    """Set the initial values of states, verify the irregular early steps; return what fails."""
     known: set[int] = set()
     left: list[Check] = []
     for c in roller.checks:
@@ -44,6 +44,11 @@ def run_checks(roller: Roller) -> None:
     if sum(c.val.size for c in left) <= MAX_REDRAWN:
         for probe in probes[1:]:
             failing = failing or _failing(probe, left)
+    return failing
+
+
+def refuse(roller: Roller, failing: list[Check]) -> None:
+    """Refuse a model of which an early step differs."""
     for c in failing[:1]:
         node = resolve(c.node)
         fail(
@@ -64,7 +69,8 @@ def _early_constants(node: RNode, t: int, v: Val) -> None:
         if n.op == "SeqConst" and n.const is not None and x.const is not None:
             if s == attr_int(n.attrs, "first", 0) - 1 and x.const.shape == n.const.shape[1:]:
                 n.const[s] = x.const
-                n.attrs["first"] = s
+                n.attrs["first"] = n.start = s
+                n.vals = (x, *n.vals)
         elif n.op == "Delay":
             if s > 0:
                 stack.append((n.ins[0], s - 1, x))
@@ -78,7 +84,7 @@ def _early_constants(node: RNode, t: int, v: Val) -> None:
 
 def _failing(probe: Probe, checks: list[Check]) -> list[Check]:
     probe.rolled.clear()
-    return [c for c in checks if not probe.equal(resolve(c.node), c.t, c.val)]
+    return [c for c in checks if not probe.equal(resolve(c.asked), c.t, c.val)]
 
 
 def _explain(probe: Probe, checks: list[Check], known: set[int]) -> list[Check]:
@@ -95,7 +101,7 @@ def _explain(probe: Probe, checks: list[Check], known: set[int]) -> list[Check]:
             for c in failing:
                 constant = c.t == 0 and c.val.const is not None
                 if constant and not probe.equal(resolve(c.node), c.t, c.val):
-                    _as_delay(resolve(c.node), np.asarray(c.val.const))
+                    as_delay(resolve(c.node), resolve(c.node), np.asarray(c.val.const))
                     probe.rolled.clear()
         found: list[RNode] = []
         _find_initial(probe, _failing(probe, checks), known, found)
@@ -169,11 +175,14 @@ def _delay_late(failing: list[Check]) -> bool:
         for n in cone
         if n.id in late and n.start >= 1 and any(u.id not in late for u in use.get(n.id, []))
     ]
-    return any([_as_delay(n, np.zeros(())) for n in ends])
+    return any([as_delay(n, n, np.zeros(())) for n in ends])
 
 
-def _as_delay(node: RNode, init: Arr) -> bool:
-    """Turn f(Delay(a), Delay(b)) into Delay(f(a, b)) with its own initial value, in place."""
+def as_delay(node: RNode, place: RNode, init: Arr | RNode) -> bool:
+    """Put Delay(f(a, b)) with its own initial value in the place of f(Delay(a), Delay(b)).
+
+    ``place`` becomes the delay; it is ``node`` itself, or a node that stands for it.
+    """
     copies: dict[int, RNode] = {}
     order: list[RNode] = []
     stack = [node]
@@ -185,7 +194,7 @@ def _as_delay(node: RNode, init: Arr) -> bool:
         order.append(n)
         if n.op == "Delay":
             continue
-        if n.op in ("SeqInput", "SeqConst") or len(order) > 1000:
+        if n.op in ("SeqInput", "SeqConst", "TimeToAxis", "AxisToTime") or len(order) > 1000:
             return False
         stack.extend(resolve(i) for i in n.ins)
     if not any(n.op == "Delay" for n in order):
@@ -197,6 +206,10 @@ def _as_delay(node: RNode, init: Arr) -> bool:
         else:
             copy.ins = [copies[resolve(i).id] for i in n.ins]
     source = copies[node.id]
-    node.op, node.ins, node.attrs, node.const = "Delay", [source], {}, None
-    node.init = init if init.any() else None
+    place.op, place.ins, place.attrs, place.const = "Delay", [source], {}, None
+    place.alias = None
+    if isinstance(init, RNode):
+        place.ins.append(init)
+    else:
+        place.init = init if init.any() else None
     return True

@@ -13,8 +13,10 @@ from zlib import crc32
 import numpy as np
 
 from snncc.compiler.frontend.flat.axes import (
+    PAD_MODES,
     axes_of,
     norm_axis,
+    pad_widths,
 )
 from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE, evaluate
 from snncc.compiler.frontend.flat.flat import (
@@ -36,7 +38,7 @@ from snncc.compiler.frontend.flat.shapes import (
     move,
 )
 from snncc.compiler.frontend.time.rolled import RNode, resolve
-from snncc.compiler.frontend.time.timing import Lay
+from snncc.compiler.frontend.time.timing import Lay, joined, steps_of
 
 RANDOM_OPS = frozenset({"Conv", "ConvTranspose", "Pool", "MaxPool", "AveragePool", "Dropout"})
 RANK = 3
@@ -185,6 +187,9 @@ class Probe:
             return [np.concatenate(ins, attr_int(at, "axis", 0))]
         if op == "Tile":
             return [np.tile(ins[0], ins[1])]
+        if op == "Pad":
+            fill = float(ins[2].item()) if len(node.ins) > 2 and node.ins[2] is not None else 0.0
+            return [_padded(ins[0], *pad_widths(node), attr_str(at, "mode", "constant"), fill)]
         if op.startswith("Reduce"):
             axes = axes_of(node)
             pick = tuple(norm_axis(a, ins[0].ndim) for a in axes) if axes else None
@@ -208,7 +213,14 @@ class Probe:
                 continue
             if n.op == "Delay":
                 source = (resolve(n.ins[0]), s - 1)
-                if s <= 0:
+                if s <= 0 and len(n.ins) > 1:
+                    first = (resolve(n.ins[1]), 0)
+                    if (first[0].id, 0) not in self.rolled:
+                        stack.append(first)
+                        continue
+                    whole = np.broadcast_to(self.rolled[(first[0].id, 0)], n.shape)
+                    self.rolled[key] = whole
+                elif s <= 0:
                     init = n.init if n.init is not None else np.zeros(n.shape)
                     self.rolled[key] = np.broadcast_to(np.asarray(init, np.float64), n.shape)
                 elif (source[0].id, s - 1) in self.rolled:
@@ -219,16 +231,24 @@ class Probe:
                         raise ValueError("endless recurrence")
                     continue
             else:
-                needs = [(resolve(i), s) for i in n.ins]
-                todo = [x for x in needs if (x[0].id, s) not in self.rolled]
+                needs = [(resolve(i), t) for i in n.ins for t in self._at(n, s)]
+                todo = [x for x in needs if (x[0].id, x[1]) not in self.rolled]
                 if todo:
                     stack.extend(todo)
                     if len(stack) > 200_000:
                         raise ValueError("endless recurrence")
                     continue
-                self.rolled[key] = self._step_op(n, [self.rolled[(x.id, s)] for x, _ in needs], s)
+                self.rolled[key] = self._step_op(n, [self.rolled[(x.id, t)] for x, t in needs], s)
             stack.pop()
         return self.rolled[(resolve(node).id, t)]
+
+    def _at(self, n: RNode, t: int) -> range:
+        """Return the steps at which a node needs its operands."""
+        if n.op == "TimeToAxis":
+            return range(self.steps)
+        if n.op == "StepOf":
+            return range(attr_int(n.attrs, "step", 0), attr_int(n.attrs, "step", 0) + 1)
+        return range(1) if n.op == "AxisToTime" else range(t, t + 1)
 
     def _step_op(self, n: RNode, ins: list[Arr], t: int) -> Arr:
         op, at = n.op, n.attrs
@@ -243,8 +263,14 @@ class Probe:
         if op in ("Input", "SeqInput"):
             assert n.val is not None
             return self._input_step(n, t)
-        if op == "View":
+        if op in ("View", "StepOf"):
             return ins[0].reshape(n.shape)
+        if op in ("TimeToAxis", "AxisToTime"):
+            lay = at["lay"]
+            assert isinstance(lay, Lay)
+            if op == "AxisToTime":
+                return np.asarray(steps_of(ins[0], lay, self.steps)[t]).reshape(n.shape)
+            return joined(np.stack(ins), lay).reshape(n.shape)
         if op in ELEMENTWISE:
             return _ew(op, ins, at)
         if op in RANDOM_OPS:
@@ -265,11 +291,7 @@ class Probe:
         lay = self.time_inputs.get(n.val.id)
         if n.op == "Input" or lay is None or self.steps == 1:
             return x
-        shape = x.shape
-        split = x.reshape(
-            *shape[: lay.axis], lay.outer, self.steps, lay.inner, *shape[lay.axis + 1 :]
-        )
-        return np.asarray(np.take(split, t, lay.axis + 1)).reshape(n.shape)
+        return np.asarray(steps_of(x, lay, self.steps)[t]).reshape(n.shape)
 
 
 def move_step(n: RNode, ins: list[Arr]) -> Arr:
@@ -290,10 +312,18 @@ def move_step(n: RNode, ins: list[Arr]) -> Arr:
     if op == "Concat":
         return np.concatenate(ins, attr_int(at, "axis", 0))
     if op == "Pad":
-        widths = list(zip(attr_ints(at, "low"), attr_ints(at, "high"), strict=True))
-        fill = attr_float(at, "value", 0.0)
-        return np.pad(ins[0], widths, constant_values=fill)
+        widths = attr_ints(at, "low"), attr_ints(at, "high")
+        mode = attr_str(at, "mode", "constant")
+        return _padded(ins[0], *widths, mode, attr_float(at, "value", 0.0))
     return _affine(op, ins, at)
+
+
+def _padded(x: Arr, low: Sequence[int], high: Sequence[int], mode: str, fill: float) -> Arr:
+    if mode not in PAD_MODES:
+        return np.pad(x, list(zip(low, high, strict=True)), constant_values=fill)
+    for axis, (a, b) in enumerate(zip(low, high, strict=True)):
+        x = np.take(x, PAD_MODES[mode](x.shape[axis], a, b), axis)
+    return x
 
 
 def _ew(op: str, ins: Sequence[Arr], at: Attrs) -> Arr:

@@ -19,7 +19,7 @@ from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat.axes import (
     norm_axis,
 )
-from snncc.compiler.frontend.flat.elementwise import COMMUTATIVE, ELEMENTWISE
+from snncc.compiler.frontend.flat.elementwise import COMMUTATIVE
 from snncc.compiler.frontend.flat.flat import Arr, FlatGraph, OperatorNode, Val, attr_int
 from snncc.compiler.frontend.flat.rules import broken_rules_are_diagnostics
 from snncc.compiler.frontend.time.alike import align, describe, signature
@@ -32,19 +32,23 @@ from snncc.compiler.frontend.time.timing import (
     Layouts,
     index_of,
     is_stack,
-    mixes,
-    operand_layouts,
+    per_step_operands,
     step_shape,
+    steps_of,
 )
 
 
 @dataclass(slots=True)
 class Check:
-    """The value ``val`` of the file must equal ``node`` at step ``t``."""
+    """The value ``val`` of the file must equal ``node`` at step ``t``.
+
+    ``asked``: the node that stands for the values of which ``val`` is one.
+    """
 
     node: RNode
     t: int
     val: Val
+    asked: RNode
 
 
 @dataclass(slots=True)
@@ -78,6 +82,8 @@ class Roller:
     """How deep steps are compared before they are taken as alike (``alike.signature``)."""
     single: bool = False
     """The file holds one step, and its input an axis of size one for it."""
+    apart: bool = False
+    """No steps are alike: every node of the file is computed from whole tensors."""
     memo: dict[tuple[object, ...], RNode] = field(default_factory=dict[tuple[object, ...], RNode])
     places: dict[int, list[_Entry]] = field(default_factory=dict[int, list[_Entry]])
     queue: list[tuple[int, int, _Work]] = field(default_factory=list[tuple[int, int, _Work]])
@@ -127,6 +133,10 @@ class Roller:
             self._expand_tuple(work.node, work.a, work.vals)
         elif work.kind == "static":
             self._expand_static(work.node, work.vals[0])
+        elif work.kind == "whole":
+            v = work.vals[0]
+            assert v.node is not None
+            convert(work.node, v, [self.static(v.node.val(i)) for i in data_operands(v.node)])
         else:
             assert work.lay is not None
             self._expand_stacked(work.node, work.vals[0], work.lay)
@@ -136,7 +146,7 @@ class Roller:
         return f"{self.flat.file}:{v.node.name if v.node else v.name}"
 
     # ------------------------------------------------------------------ tuples
-    def _lookup(self, a: int, vals: tuple[Val, ...]) -> RNode | None:
+    def _lookup(self, p: RNode, a: int, vals: tuple[Val, ...]) -> RNode | None:
         last, end = vals[-1], a + len(vals) - 1
         for e in self.places.get(last.id, []):
             for i in [i for i, x in enumerate(e.vals) if x is last]:
@@ -156,7 +166,7 @@ class Roller:
                     node = self._delay(node)
                 for j, x in enumerate(vals):
                     if not 0 <= a + j - shift - e.start < len(e.vals):
-                        self.checks.append(Check(node, a + j, x))
+                        self.checks.append(Check(node, a + j, x, p))
                 return node
         return None
 
@@ -180,7 +190,7 @@ class Roller:
         if self.steps == 1 and first.node is None:
             self._input(p, first)
             return
-        found = self._lookup(a, vals) if self.steps > 1 else None
+        found = self._lookup(p, a, vals) if self.steps > 1 else None
         if found is not None and resolve(found) is not p:
             p.alias = found
             return
@@ -200,7 +210,7 @@ class Roller:
                     help="check [timesteps] in the configuration against the exported model",
                 )
             p.alias = self.tuple_(a + r, vals[r:])
-            self.checks.extend(Check(p, a + j, vals[j]) for j in range(r))
+            self.checks.extend(Check(p, a + j, vals[j], p) for j in range(r))
             return
         indices = [index_of(v) for v in vals]
         if indices[0] is not None and self._time_index(p, a, vals, indices):
@@ -289,13 +299,26 @@ class Roller:
     def _expand_static(self, p: RNode, v: Val) -> None:
         if v.const is not None:
             p.op, p.const = "Const", np.asarray(v.const)
+            return
+        known = self.steps > 1 and not v.fixed and (v.node is None or not self.apart)
+        lay = self.layouts.find(v) if known else None
+        if lay is not None and not self._is_whole(v, lay):
+            p.op, p.ins, p.attrs = "TimeToAxis", [self.stacked(v, lay)], {"lay": lay}
         elif v.node is None:
-            if v.id in self.time_inputs and self.steps > 1:
-                fail("E0107", f"input {v.name!r} is used as a whole over time", self.where(v))
             self._input(p, v)
         else:
-            operands = [self.static(v.node.val(i)) for i in data_operands(v.node)]
-            convert(p, v, operands)
+            p.alias = self._whole(v)
+
+    def _whole(self, v: Val) -> RNode:
+        """Return the node of a value that an operator computes from whole tensors."""
+        node = RNode("?", v.shape, v.dtype, val=v)
+        return self._request(("whole", v.id), _Work(node, "whole", 0, (v,)))
+
+    def _is_whole(self, v: Val, lay: Lay) -> bool:
+        """Whether the steps along an axis of a value cannot be computed one by one."""
+        if v.node is None or is_stack(v.node, self.steps):
+            return False
+        return per_step_operands(v, lay, self.steps) is None
 
     # ------------------------------------------------------------------ tensors over all steps
     def _expand_stacked(self, p: RNode, v: Val, lay: Lay) -> None:
@@ -311,53 +334,25 @@ class Roller:
         ):
             p.alias = self.tuple_(0, [node.val(i) for i in range(self.steps)])
             return
-        if mixes(node, lay):
-            fail(
-                "E0107",
-                f"{node.op} works across axis {lay.axis} of its result, which holds the time steps",
-                self.where(v),
-                notes=["every step of the model is computed by itself, from what came before it"],
-                help="apply it to each step, or outside the model before or after it runs",
-            )
-        lays = dict(operand_layouts(v, lay, self.steps))
-        if node.op in ("Expand", "Tile"):
-            src = node.val(0)
-            axis = lay.axis - (len(v.shape) - len(src.shape))
-            if axis < 0 or src.shape[axis] != v.shape[lay.axis]:
-                lays = {}
-        if node.op not in ELEMENTWISE and node.op not in ("Expand", "Tile") and not lays:
-            fail(
-                "E0107",
-                f"{node.op} mixes time steps in a way that cannot be taken apart",
-                self.where(v),
-                help="supported: layers that treat every step alike",
-            )
-        ins: list[RNode] = []
-        for i in data_operands(node):
-            x = node.val(i)
-            if i in lays:
-                ins.append(self.stacked(x, lays[i]))
-            elif node.op == "Concat" and lay.axis == norm_axis(
-                attr_int(node.attrs, "axis", 0), len(v.shape)
-            ):
-                fail("E0107", "steps are joined in an unknown order", self.where(v))
-            else:
-                ins.append(self.static(x))
+        lays = per_step_operands(v, lay, self.steps)
+        if lays is None:  # the steps are those of a whole tensor
+            p.op, p.ins, p.attrs = "AxisToTime", [self._whole(v)], {"lay": lay}
+            return
+        ins = [
+            self.stacked(node.val(i), lays[i]) if i in lays else self.static(node.val(i))
+            for i in data_operands(node)
+        ]
         convert(p, v, ins, lay=lay)
 
     def _stacked_const(self, p: RNode, array: Arr, lay: Lay) -> None:
-        shape = array.shape
-        split = array.reshape(
-            *shape[: lay.axis], lay.outer, self.steps, lay.inner, *shape[lay.axis + 1 :]
-        )
-        each = np.moveaxis(split, lay.axis + 1, 0).reshape(self.steps, *p.shape)
+        each = steps_of(array, lay, self.steps)
         held = is_parameter(p.val)
         if not held and all(np.array_equal(each[0], each[t]) for t in range(1, self.steps)):
             p.op, p.const = "Const", each[0]
             return
         names = (p.val.param,) if held and p.val is not None else ()
         p.op, p.const = "SeqConst", each
-        p.attrs = {"first": 0, "last": self.steps, "parameters": names}
+        p.attrs = {"first": 0, "last": self.steps, "parameters": names, "lay": lay}
 
     def _stacked_input(self, p: RNode, v: Val, lay: Lay) -> None:
         known = self.time_inputs.get(v.id)

@@ -36,7 +36,7 @@ class RNode:
     vals: tuple[Val, ...] = ()
     alias: RNode | None = None
     init: Arr | None = None
-    """Of a Delay: the value at step 0, None for zeros."""
+    """Of a Delay: the value at step 0, None for zeros or what its second operand is."""
     id: int = field(default_factory=lambda: next(_numbers))
 
     def at(self, t: int) -> Val | None:
@@ -86,7 +86,7 @@ def reachable(roots: Iterable[RNode]) -> list[RNode]:
         if state.get(root.id):
             continue
         state[root.id] = 1
-        stack.append((root, iter(root.ins if root.op != "Delay" else ())))
+        stack.append((root, iter(root.ins if root.op != "Delay" else root.ins[1:])))
         if root.op == "Delay":
             pending.append(root.ins[0])
         while stack:
@@ -101,7 +101,7 @@ def reachable(roots: Iterable[RNode]) -> list[RNode]:
                 state[nxt.id] = 1
                 if nxt.op == "Delay":
                     pending.append(nxt.ins[0])
-                    stack.append((nxt, iter(())))
+                    stack.append((nxt, iter(nxt.ins[1:])))
                 else:
                     stack.append((nxt, iter(nxt.ins)))
     return order

@@ -51,7 +51,8 @@ def _rewrite(node: RNode) -> bool:
         if x.op == "View":
             node.ins = [x.ins[0]]
             return True
-        if x.const is not None and x.op == "Const":
+        of_file = node.val is not None or not holds_parameter(x)
+        if x.const is not None and x.op == "Const" and of_file:
             return _constant(node, x.const.reshape(node.shape))
     if op == "Expand":
         x = ins[0]
@@ -87,7 +88,8 @@ def _accumulator(node: RNode, add: RNode) -> bool:
     """The last value of a running sum is the sum over time."""
     for i in (0, 1):
         d, f = resolve(add.ins[i]), resolve(add.ins[1 - i])
-        if d.op == "Delay" and resolve(d.ins[0]) is add and d.init is None:
+        plain = d.op == "Delay" and d.init is None and len(d.ins) == 1
+        if plain and resolve(d.ins[0]) is add:
             node.ins, node.attrs = [f], {"kind": "sum"}
             return f.shape == node.shape
     return False
@@ -187,7 +189,7 @@ def _hoist(node: RNode) -> bool:
     if node.op not in ELEMENTWISE and node.op != "View":
         return False
     moving = [i for i in node.ins if i.op != "Const"]
-    if not moving or any(i.op != "Delay" for i in moving):
+    if not moving or any(i.op != "Delay" or len(i.ins) > 1 for i in moving):
         return False
     firsts = [
         np.asarray(i.const)

@@ -15,6 +15,7 @@ from snncc.compiler.frontend.flat.axes import (
 )
 from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import (
+    Arr,
     FlatGraph,
     OperatorNode,
     Shape,
@@ -104,6 +105,21 @@ def step_shape(shape: Shape, lay: Lay) -> Shape:
     return (*shape[: lay.axis], lay.outer * lay.inner, *shape[lay.axis + 1 :])
 
 
+def steps_of(array: Arr, lay: Lay, steps: int) -> Arr:
+    """Return the steps of an array ``[T, ...]``, each with the axis that held them."""
+    shape = array.shape
+    split = array.reshape(*shape[: lay.axis], lay.outer, steps, lay.inner, *shape[lay.axis + 1 :])
+    return np.moveaxis(split, lay.axis + 1, 0).reshape(steps, *step_shape(shape, lay))
+
+
+def joined(each: Arr, lay: Lay) -> Arr:
+    """Undo :func:`steps_of`."""
+    steps, shape = each.shape[0], each.shape[1:]
+    split = each.reshape(steps, *shape[: lay.axis], lay.outer, lay.inner, *shape[lay.axis + 1 :])
+    whole = (*shape[: lay.axis], lay.outer * steps * lay.inner, *shape[lay.axis + 1 :])
+    return np.moveaxis(split, 0, lay.axis + 1).reshape(whole)
+
+
 RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 BATCHED = frozenset(
     {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
@@ -190,8 +206,11 @@ class Layouts:
                 if axis < 0 or src.shape[axis] != v.shape[lay.axis]:
                     found[v.id] = lay
                     continue
+            mixed = mixes(v.node, lay)
             for i, operand in operand_layouts(v, lay, self.steps):
-                todo.append((v.node.val(i), operand))
+                x = v.node.val(i)
+                if not mixed or same_length(v, lay, x, operand):
+                    todo.append((x, operand))
         return found
 
     def find(self, v: Val) -> Lay | None:
@@ -244,9 +263,20 @@ def is_stack(node: OperatorNode, steps: int) -> bool:
 
 
 def forward(node: OperatorNode, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
-    """Return the time axis of an output, given that of operand ``i``; None if steps mix."""
+    """Return the time axis of an output, given that of operand ``i``.
+
+    None where the operator does not keep the axis, or cuts or lengthens it.
+    """
     found = _forward(node, i, lay, out, steps)
-    return None if found is None or mixes(node, found) else found
+    if found is None or (mixes(node, found) and not same_length(out, found, node.val(i), lay)):
+        return None
+    return found
+
+
+def same_length(v: Val, lay: Lay, x: Val, other: Lay) -> bool:
+    """Whether two values have as many entries along these axes."""
+    within = lay.axis < len(v.shape) and other.axis < len(x.shape)
+    return within and v.shape[lay.axis] == x.shape[other.axis]
 
 
 def _forward(node: OperatorNode, i: int, lay: Lay, out: Val, steps: int) -> Lay | None:
@@ -259,7 +289,7 @@ def _forward(node: OperatorNode, i: int, lay: Lay, out: Val, steps: int) -> Lay 
         perm = attr_ints(node.attrs, "perm", tuple(reversed(range(rank))))
         return Lay(perm.index(lay.axis), lay.outer, lay.inner)
     if op in BATCHED:
-        return lay if i == 0 and lay.axis == 0 else None
+        return lay if i == 0 and lay.axis != 1 else None
     if op in SAMEAXES:
         return lay
     if op in ("MatMul", "Gemm"):
@@ -338,6 +368,26 @@ def operand_layouts(v: Val, lay: Lay, steps: int) -> list[tuple[int, Lay]]:
         drop = not index.keep and index.axis <= lay.axis
         return [(0, Lay(lay.axis + drop, lay.outer, lay.inner))]
     return [(0, lay)] if op == "Slice" else []
+
+
+def per_step_operands(v: Val, lay: Lay, steps: int) -> dict[int, Lay] | None:
+    """Return the time axis of each operand that varies with time, where steps are told apart.
+
+    None: an entry of the axis is computed from several entries of an operand.
+    """
+    node = v.node
+    assert node is not None
+    if mixes(node, lay):
+        return None
+    lays = dict(operand_layouts(v, lay, steps))
+    if node.op in ELEMENTWISE:
+        return lays
+    if node.op in ("Expand", "Tile"):
+        x = node.val(0)
+        axis = lay.axis - (len(v.shape) - len(x.shape))
+        return lays if axis >= 0 and x.shape[axis] == v.shape[lay.axis] else {}
+    # a product of a matrix over time and all steps is no product of its rows
+    return lays if any(not node.val(i).fixed for i in lays) else None
 
 
 def cut_values(flat: FlatGraph, steps: int) -> dict[int, tuple[Val, Lay]]:

@@ -9,22 +9,51 @@ import numpy as np
 
 from snncc.compiler.diag import CompileError, DiagnosticSink, fail
 from snncc.compiler.frontend.flat.axes import axes_of, norm_axis
-from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
+from snncc.compiler.frontend.flat.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import FlatGraph, Shape, Val, attr_int, attr_key
 from snncc.compiler.frontend.flat.shapes import (
     REDUCES,
 )
-from snncc.compiler.frontend.time.checks import run_checks
+from snncc.compiler.frontend.time.checks import refuse, run_checks
+from snncc.compiler.frontend.time.per_step import parameters_by_step
+from snncc.compiler.frontend.time.prologue import take_from_file
 from snncc.compiler.frontend.time.roll import Roller
 from snncc.compiler.frontend.time.rolled import RNode, make
 from snncc.compiler.frontend.time.stepops import convert, data_operands
 from snncc.compiler.frontend.time.timing import Lay, Layouts, count_steps, cut_values, index_of
+from snncc.compiler.frontend.time.whole import refuse_whole_recurrences
 from snncc.compiler.ir.core import Value
 
 MAX_DEPTH = 64
 MAX_EXACT = 10
-DEPTHS = (1, 3)
-"""How deep steps are compared: deeper where a step that looks alike does not compute the same."""
+MAX_ROUNDS = 8
+"""How often first steps are replaced by what the file computes, and what follows is checked."""
+MAX_APART = 6000
+"""Nodes of a file up to which steps that are not alike are taken each by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How a file is read: each attempt takes fewer steps to be alike than the one before."""
+
+    depth: int = 1
+    """How deep steps are compared: a step that looks alike may not compute the same."""
+    prologue: bool = False
+    """First steps may differ: what the file computes there is taken."""
+    selected: bool = False
+    """Results may use single steps of what the model computes."""
+    apart: bool = False
+    """No steps are alike: every node of the file is an operator of its own."""
+
+
+ATTEMPTS = (
+    Attempt(),
+    Attempt(3),
+    Attempt(1, prologue=True),
+    Attempt(3, prologue=True),
+    Attempt(3, prologue=True, selected=True),
+    Attempt(3, prologue=True, selected=True, apart=True),
+)
 
 
 @dataclass(slots=True)
@@ -76,6 +105,8 @@ def roll_model(
         x = data[0]
         if held == 1 and not states and x.shape[time_axis : time_axis + 1] == (steps,):
             held, single = steps or 1, steps == 1  # all steps at once, none of them cut out
+        elif merged and held == 1 and not states and steps and x.shape[0] % steps == 0:
+            held = steps
         if held == 1:
             time_inputs[x.id] = Lay(time_axis)
         elif merged:
@@ -83,28 +114,51 @@ def roll_model(
         elif time_axis < len(x.shape) and x.shape[time_axis] == held:
             time_inputs[x.id] = Lay(time_axis)
     problem: CompileError | None = None
-    for depth in DEPTHS if held > 1 else DEPTHS[:1]:
-        layouts = Layouts(held, time_inputs, cut_values(flat, held) if held > 1 else {})
-        roller = Roller(flat, held, layouts, states, time_inputs, merged, depth, single)
+    for attempt in ATTEMPTS if held > 1 else ATTEMPTS[:1]:
+        if attempt.apart and not _may_be_apart(flat, held, steps, time_inputs):
+            break
+        layouts = Layouts(held, dict(time_inputs), cut_values(flat, held) if held > 1 else {})
+        inputs = layouts.inputs
+        roller = Roller(flat, held, layouts, states, inputs, merged, attempt.depth, single)
+        roller.apart = attempt.apart
         try:
-            return _roll(roller)
+            rolled = _roll(roller, attempt)
         except CompileError as error:
             problem = problem or error
             if all(d.code != "E0107" for d in error.diagnostics):
                 break
+            continue
+        if attempt.apart:
+            assert problem is not None
+            sink.warning(
+                "E0111",
+                f"the {held} steps of the file are not alike, so each is compiled by itself: "
+                f"{problem.diagnostics[0].message}",
+                problem.diagnostics[0].where,
+                help="code and compile time grow with the number of steps",
+            )
+        return rolled
     assert problem is not None
     raise problem
 
 
-def _roll(roller: Roller) -> Rolled:
+def _may_be_apart(
+    flat: FlatGraph, held: int, steps: int | None, time_inputs: dict[int, Lay]
+) -> bool:
+    """Whether the steps of a file can be taken each by itself: their number must be certain."""
+    data = [v for v in flat.inputs if v.id in time_inputs]
+    return steps == held and len(data) > 0 and len(flat.nodes) <= MAX_APART
+
+
+def _roll(roller: Roller, attempt: Attempt) -> Rolled:
     flat, held, layouts = roller.flat, roller.steps, roller.layouts
     states, time_inputs = roller.states, roller.time_inputs
     result = Rolled(held, time_inputs=time_inputs, states=states)
     result.single = roller.single
-    final = _Final(roller)
+    final = _Final(roller, attempt)
     wanted = set(v.id for v in states.values())
     found: dict[int, Output] = {}
-    places = [layouts.find(v) if held > 1 else None for v in flat.outputs]
+    places = [layouts.find(v) if held > 1 and not attempt.apart else None for v in flat.outputs]
     # results over time first: what they define helps to read those of the last step
     for k in sorted(range(len(places)), key=lambda k: places[k] is None):
         name, v, lay = flat.output_names[k], flat.outputs[k], places[k]
@@ -120,7 +174,14 @@ def _roll(roller: Roller) -> Rolled:
         found[k] = Output(name, node, lay, v.shape, v.id in wanted)
         roller.run()
     result.outputs = [found[k] for k in range(len(places))]
-    run_checks(roller)
+    failing = run_checks(roller)
+    for _ in range(MAX_ROUNDS if attempt.prologue else 0):
+        if failing:
+            take_from_file(roller, failing)
+            failing = run_checks(roller)
+    refuse(roller, failing)
+    refuse_whole_recurrences(roller, [o.node for o in result.outputs])
+    parameters_by_step(roller.memo.values())
     result.stands = [
         (n, n.start, tuple(v.id for v in n.vals) or ((n.val.id,) if n.val is not None else ()))
         for key, n in roller.memo.items()
@@ -326,8 +387,9 @@ def _spine(v: Val, steps: int, op: str) -> list[Val] | None:
 class _Final:
     """Results that have no time axis: the last step, or a reduction over the steps."""
 
-    def __init__(self, roller: Roller) -> None:
-        self.roller = roller
+    def __init__(self, roller: Roller, attempt: Attempt) -> None:
+        self.roller, self.attempt = roller, attempt
+        self.seeded = False
         self.memo: dict[int, RNode] = {}
 
     def node(self, v: Val) -> RNode:
@@ -344,11 +406,17 @@ class _Final:
     def _node(self, v: Val) -> RNode:
         r, steps = self.roller, self.roller.steps
         node = v.node
-        if v.const is not None or node is None:
+        if v.const is not None or node is None or self.attempt.apart:
             return r.static(v)
         for entry in r.places.get(v.id, []):
             if any(e is v and entry.start + i == steps - 1 for i, e in enumerate(entry.vals)):
                 return self._over_time("last", entry.node, v.shape)
+        if self.attempt.selected:
+            self._seed(v)
+            for entry in r.places.get(v.id, []):
+                return self._step(entry.node, entry.start + entry.vals.index(v), v)
+        if r.layouts.find(v) is not None:
+            return r.static(v)
         x = node.val(0)
         lay = r.layouts.find(x) if node.op in REDUCES or index_of(v) else None
         if lay is not None and node.op in REDUCES:
@@ -357,9 +425,14 @@ class _Final:
                 return found
         index = index_of(v)
         if lay is not None and index is not None and index.axis == lay.axis:
-            if index.start == (steps - 1) * index.length:
+            step, rest = divmod(index.start, index.length)
+            if rest or lay.outer > 1 or index.length != lay.inner:
+                return r.static(v)  # several steps, or parts of them
+            if step == steps - 1:
                 return self._over_time("last", r.stacked(x, lay), v.shape)
-            fail("E0104", f"the result uses step {index.start} alone", r.where(v))
+            if self.attempt.selected:
+                return self._step(r.stacked(x, lay), step, v)
+            fail("E0107", f"the result uses step {step} alone", r.where(v))
         for op, kind in (("Add", "sum"), ("Max", "max")):
             terms = _spine(v, steps, op) if node.op == op else None
             if terms is not None and self._alike(terms):
@@ -372,6 +445,26 @@ class _Final:
         out = RNode("?", v.shape, v.dtype)
         convert(out, v, ins)
         return out
+
+    def _step(self, x: RNode, step: int, v: Val) -> RNode:
+        """Return one step of a value that varies with time."""
+        node = make("StepOf", x.shape, x.dtype, [x], step=step)
+        node.val = v
+        return node if v.shape == x.shape else make("View", v.shape, x.dtype, [node])
+
+    def _seed(self, v: Val) -> None:
+        """Roll up the recurrences below a result, latest first, before single steps are taken."""
+        if self.seeded:
+            return
+        self.seeded = True
+        r = self.roller
+        for x in sorted(_walk(v), key=lambda x: -x.id):
+            if x.node is None or x.node.op not in COMPARE or x.fixed or x.id in r.places:
+                continue
+            family = _family(x, [x], r.steps)
+            if len(family) == r.steps:
+                r.tuple_(0, family)
+                r.run()
 
     def _alike(self, terms: list[Val]) -> bool:
         """Whether the terms are one value at different steps, not parts of one step."""

@@ -20,7 +20,7 @@ from snncc.compiler.frontend.neurons.fuse import Layer
 from snncc.compiler.frontend.neurons.metadata import Namer
 from snncc.compiler.frontend.neurons.neuron_attrs import guess_framework
 from snncc.compiler.frontend.time.cycles import cycles
-from snncc.compiler.frontend.time.parameters import holds_parameter, per_step_names
+from snncc.compiler.frontend.time.parameters import holds_parameter
 from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve, users
 from snncc.compiler.frontend.time.timing import RESHAPES
 from snncc.compiler.frontend.time.unroll import Output, Rolled
@@ -39,6 +39,7 @@ from snncc.compiler.ir.core import (
 )
 
 TRAINED = ("weight", "bias", "scale", "shift")
+BATCHNORM_ROLES = ("scale", "shift", "mean", "var")
 
 
 @dataclass(slots=True)
@@ -67,6 +68,8 @@ class Emitter:
     """Nodes that lie on a cycle through a delay."""
     fixed: set[int] = field(default_factory=set[int])
     """Nodes that are computed from constants and parameters alone."""
+    roles: dict[int, str] = field(default_factory=dict[int, str])
+    """Of parameters that other values are computed from, where they are no weights."""
     framework: str = ""
     """What most neurons look like; it decides about spikes that belong to no neuron."""
 
@@ -132,9 +135,6 @@ class Emitter:
             return self.value(node)
         assert node.const is not None
         if node.op == "SeqConst":
-            if role != "const":
-                named = ", ".join(str(n) for n in per_step_names(node)[:3])
-                self.unsupported(node, f"a {role} of its own at every step ({named}, ...)")
             return self.const(node)
         array = np.asarray(node.const)
         v = node.val
@@ -143,6 +143,8 @@ class Emitter:
             if traced is not None:
                 return traced
         name = (v.param or v.name) if v is not None else ""
+        if v is not None and v.made_up and not v.param:  # no tensor of the file
+            return self.const(node)
         wide = role != "const" or (v is not None and bool(v.param) and array.size > 1)
         if not wide or array.dtype.kind not in "f":
             return self.const(node)
@@ -173,7 +175,7 @@ class Emitter:
         """Emit a constant that is no parameter."""
         assert node.const is not None
         number = node.uniform
-        if number is not None and not per_step_names(node):
+        if number is not None:
             return self.number(number)
         array = np.asarray(node.const)
         name = node.val.name if node.val is not None and node.val.name else f"const{node.id}"
@@ -181,12 +183,10 @@ class Emitter:
         if node.op == "SeqConst":
             if shape[0] != self.steps:
                 self.unsupported(node, f"a constant for {shape[0]} steps, not {self.steps}")
-            types = [seq(shape)]
+            types = [seq(shape, "bit" if array.dtype.kind == "b" else "f16")]
         else:
             types = [tensor(shape)]
         attrs: dict[str, Attribute] = {"resource": self.resource(array, name)}
-        if per_step_names(node):
-            attrs["parameters"] = per_step_names(node)
         return self.builder().op("graph.const", types=types, attrs=attrs).result
 
     def value(self, node: RNode) -> Value:
@@ -194,7 +194,8 @@ class Emitter:
         node = resolve(node)
         if node.op in ("Const", "SeqConst"):
             inside = self.user is not None and self.user.id in self.fixed
-            return self.operand(node, "weight" if inside and holds_parameter(node) else "const", 1)
+            role = self.roles.get(node.id, "weight") if inside and holds_parameter(node) else ""
+            return self.operand(node, role or "const", 1)
         return self.done[node.id]
 
     def run(self, outputs: Sequence[Output]) -> None:
@@ -211,6 +212,7 @@ class Emitter:
             moving = n.op in ("Input", "SeqInput", "SeqConst", "Delay")
             if not moving and all(i.id in self.fixed for i in map(resolve, n.ins)):
                 self.fixed.add(n.id)
+        self._roles(order)
         self._inputs(order)
         self._framework()
         for node in order:
@@ -240,6 +242,20 @@ class Emitter:
             self.output(out)
         self._drop_dead()
         share_parameters(self.module, self.block, self.uses)
+
+    def _roles(self, order: Sequence[RNode]) -> None:
+        """Find what parameters are that reach a batch normalisation step by step."""
+        for node in order:
+            if node.op != "BatchNormalization":
+                continue
+            for i, role in zip(node.ins[1:], BATCHNORM_ROLES, strict=False):
+                stack = [i]
+                while stack:
+                    n = resolve(stack.pop())
+                    if n.op == "Const":
+                        self.roles[n.id] = role
+                    elif n.id in self.fixed:
+                        stack.extend(n.ins)
 
     def _waits_for_bias(self, node: RNode) -> bool:
         """Whether a product is emitted together with the addition of its bias."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from snncc.compiler.frontend.flat.axes import PAD_MODES
 from snncc.compiler.frontend.flat.elementwise import COMPARE, ELEMENTWISE
-from snncc.compiler.frontend.flat.flat import attr_float, attr_int, attr_ints
+from snncc.compiler.frontend.flat.flat import attr_float, attr_int, attr_ints, attr_str
 from snncc.compiler.frontend.neurons.identify import levels, strip
 from snncc.compiler.frontend.neurons.metadata import framework_defaults
 from snncc.compiler.frontend.time.parameters import holds_parameter, number
@@ -256,21 +259,39 @@ def piece(e: Emitter, node: RNode) -> Value | None:
 def take(e: Emitter, node: RNode) -> Value:
     """Entries of an axis in a new order: slices, joined."""
     x = e.value(node.ins[0])
-    dims, axis = x.type.step_shape, attr_int(node.attrs, "axis", 0)
+    return _entries(e, node, x, attr_int(node.attrs, "axis", 0), attr_ints(node.attrs, "indices"))
+
+
+def _entries(e: Emitter, node: RNode, x: Value, axis: int, indices: Sequence[int]) -> Value:
+    """Join entries of an axis; neighbours that stay neighbours are one slice."""
+    dims = x.type.step_shape
+    runs: list[list[int]] = []
+    for i in indices:
+        if runs and runs[-1][1] == i:
+            runs[-1][1] = i + 1
+        else:
+            runs.append([i, i + 1])
     parts: list[Value] = []
-    for i in attr_ints(node.attrs, "indices"):
-        starts = tuple(i if a == axis else 0 for a in range(len(dims)))
-        ends = tuple(i + 1 if a == axis else d for a, d in enumerate(dims))
+    for first, end in runs:
+        starts = tuple(first if a == axis else 0 for a in range(len(dims)))
+        ends = tuple(end if a == axis else d for a, d in enumerate(dims))
         parts.append(e.builder(node).one("graph.slice", x, starts=starts, ends=ends))
-    return e.builder(node).one("graph.concat", *parts, axis=axis)
+    return e.builder(node).one("graph.concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
 
 
 @emits("Pad")
 def pad(e: Emitter, node: RNode) -> Value | None:
-    """A frame of one number."""
-    if node.attrs.get("mode") not in ("constant", None):
-        e.unsupported(node, f"Pad in mode {node.attrs.get('mode')}", "supported: constant")
+    """A frame of one number, or of the entries that the mode says."""
+    mode = attr_str(node.attrs, "mode", "constant")
     low, high = attr_ints(node.attrs, "low"), attr_ints(node.attrs, "high")
+    if mode in PAD_MODES and min(*low, *high) >= 0:
+        x = e.value(node.ins[0])
+        for axis, (a, b, d) in enumerate(zip(low, high, x.type.step_shape, strict=True)):
+            if a or b:
+                x = _entries(e, node, x, axis, PAD_MODES[mode](d, a, b))
+        return x
+    if mode != "constant":
+        e.unsupported(node, f"Pad in mode {mode}", "supported: constant, reflect, edge, wrap")
     fill = attr_float(node.attrs, "value", 0.0)
     x = e.value(node.ins[0])
     if fill and x.type.dtype == "bit":

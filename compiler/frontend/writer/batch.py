@@ -60,10 +60,14 @@ class BatchAxes:
             return Lay(0) if node.shape and node.shape[0] == self.old else None
         if op == "View":
             return self._view(node)
+        if op in ("TimeToAxis", "AxisToTime"):
+            return _with_steps(node, self._operand(node, 0))
         lay = self._operand(node, 0)
         if op == "Transpose" and lay is not None:
             perm = attr_ints(node.attrs, "perm")
             return Lay(perm.index(lay.axis), lay.outer, lay.inner)
+        if op == "Gemm" and lay is not None and attr_int(node.attrs, "transA", 0):
+            return Lay(1 - lay.axis, lay.outer, lay.inner)
         if op == "Reduce" and lay is not None:
             axes = attr_ints(node.attrs, "axes")
             if attr_int(node.attrs, "keepdims", 1):
@@ -101,6 +105,36 @@ class BatchAxes:
                 best = Lay(k)  # the outermost unit axis at this place
             below *= node.shape[k]
         return best or locate(node.shape, stride, 1)
+
+    def inner(self, node: RNode, time: Lay) -> int:
+        """Return how many entries of one step lie together where steps share an axis with samples.
+
+        ``node``: a step, ``time``: the axis in the file.
+        """
+        lay = self.known.get(resolve(node).id)
+        if lay is None or lay.axis != time.axis or lay.inner >= time.inner:
+            return time.inner
+        return time.inner // self.old * self.new
+
+
+def _with_steps(node: RNode, lay: Lay | None) -> Lay | None:
+    """Return the batch axis of a tensor that holds all steps, or of the step of such a tensor."""
+    time = node.attrs["lay"]
+    assert isinstance(time, Lay)
+    if lay is None or lay.axis != time.axis or time.pure:
+        return lay
+    steps = resolve(node.ins[0]).shape[lay.axis]
+    whole, step = max(node.shape[lay.axis], steps), min(node.shape[lay.axis], steps)
+    count = whole // step
+    if node.op == "TimeToAxis":
+        outside = lay.inner >= time.inner  # samples outside steps
+        return Lay(
+            lay.axis, lay.outer * (1 if outside else count), lay.inner * (count if outside else 1)
+        )
+    outside = lay.inner >= time.inner * count
+    return Lay(
+        lay.axis, lay.outer // (1 if outside else count), lay.inner // (count if outside else 1)
+    )
 
 
 __all__ = ["BatchAxes", "step_shape"]

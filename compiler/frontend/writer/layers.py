@@ -7,7 +7,7 @@ import numpy as np
 from snncc.compiler.frontend.flat.flat import attr_float, attr_int, attr_ints, attr_str
 from snncc.compiler.frontend.neurons.metadata import framework_of
 from snncc.compiler.frontend.time.rolled import RNode, resolve
-from snncc.compiler.frontend.writer.base import Emitter, constant_node, emits
+from snncc.compiler.frontend.writer.base import BATCHNORM_ROLES, Emitter, constant_node, emits
 from snncc.compiler.ir.core import Attribute, Value
 
 
@@ -16,15 +16,19 @@ def linear(
 ) -> Value:
     """Emit x @ w + bias."""
     x, w = resolve(node.ins[0]), resolve(node.ins[1])
+    trans_a = bool(attr_int(node.attrs, "transA", 0))
     b = e.builder(node)
     fits = w.op == "Const" and len(w.shape) == 2 and x.op != "Const"
     if not fits:
         left = e.operand(x, "weight", 0) if x.op == "Const" else e.value(x)
         right = e.operand(w, "weight", 1) if w.op == "Const" else e.value(w)
-        y = b.one("graph.matmul", left, right, transpose_b=trans_b)
+        y = b.one("graph.matmul", left, right, transpose_a=trans_a, transpose_b=trans_b)
     else:
         width = w.shape[0] if trans_b else w.shape[1]
-        operands = [e.value(x), _masked(e, node, x, w, trans_b)]
+        rows = e.value(x)
+        if trans_a:
+            rows = b.one("graph.transpose", rows, perm=(1, 0))
+        operands = [rows, _masked(e, node, x, w, trans_b)]
         inside = bias is not None and bias.op == "Const" and bias.shape == (width,)
         if inside and bias is not None and alpha == beta == 1.0:
             operands.append(e.operand(bias, "bias", 2))
@@ -70,8 +74,6 @@ def gemm(e: Emitter, node: RNode) -> Value | None:
     """A linear layer, or a product of activations."""
     at = node.attrs
     alpha, beta = attr_float(at, "alpha", 1.0), attr_float(at, "beta", 1.0)
-    if attr_int(at, "transA", 0):
-        e.unsupported(node, "Gemm with transA")
     trans_b = bool(attr_int(at, "transB", 0))
     bias = resolve(node.ins[2]) if len(node.ins) > 2 and beta else None
     return linear(e, node, trans_b, bias, alpha, beta)
@@ -157,8 +159,10 @@ def _complement(momentum: float) -> float:
 def batchnorm(e: Emitter, node: RNode) -> Value:
     """Batch normalisation; the configuration decides which statistics are used."""
     operands = [e.value(node.ins[0])]
-    for slot, role in enumerate(("scale", "shift", "mean", "var"), 1):
+    for slot, role in enumerate(BATCHNORM_ROLES, 1):
         operands.append(e.operand(resolve(node.ins[slot]), role, slot))
+    if any(v.type.kind == "seq" for v in operands[1:]):  # of its own at every step
+        operands = [_every_step(e, v) for v in operands]
     attrs: dict[str, Attribute] = {
         "eps": attr_float(node.attrs, "epsilon", 1e-5),
         "momentum": _complement(attr_float(node.attrs, "momentum", 0.9)),
@@ -167,6 +171,15 @@ def batchnorm(e: Emitter, node: RNode) -> Value:
     if not node.attrs.get("all_steps", 0):  # a node of one step normalises that step alone
         attrs["per_step"] = True
     return e.builder(node).op("graph.batchnorm", *operands, attrs=attrs).result
+
+
+def _every_step(e: Emitter, x: Value) -> Value:
+    """Return a value as a sequence, the same at every step where it was a tensor."""
+    if x.type.kind == "seq":
+        return x
+    b, shape = e.builder(), x.type.shape
+    one = b.one("graph.reshape", x, shape=(1, *shape))
+    return b.one("graph.axis_to_time", b.one("graph.expand", one, shape=(e.steps, *shape)))
 
 
 @emits("LayerNormalization", "InstanceNormalization")

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.frontend.flat.elementwise import COMPARE
-from snncc.compiler.frontend.flat.flat import Arr
+from snncc.compiler.frontend.flat.flat import Arr, attr_int
 from snncc.compiler.frontend.neurons.fuse import Layer
 from snncc.compiler.frontend.neurons.metadata import Namer
 from snncc.compiler.frontend.neurons.neuron_attrs import neuron_attributes
 from snncc.compiler.frontend.time.rolled import RNode, resolve
+from snncc.compiler.frontend.time.timing import Lay
 from snncc.compiler.frontend.time.unroll import Output, Rolled
 from snncc.compiler.frontend.writer import basic as emit_basic
 from snncc.compiler.frontend.writer import layers as emit_layers
@@ -34,7 +35,9 @@ def delay(e: Emitter, node: RNode) -> Value:
         "dtype": dtype,
     }
     operands: list[Value] = []
-    if node.init is not None:
+    if len(node.ins) > 1:
+        operands.append(e.fit(e.value(node.ins[1]), node, shape))
+    elif node.init is not None:
         first = constant_node(node.init)
         number = first.uniform
         if number is None:
@@ -46,6 +49,70 @@ def delay(e: Emitter, node: RNode) -> Value:
         attrs["init"] = 0.0
     e.delays.append((node, state))
     return e.builder(node).op("graph.delay", *operands, attrs=attrs).result
+
+
+@emits("TimeToAxis")
+def time_to_axis(e: Emitter, node: RNode) -> Value:
+    """All steps as one tensor, in the file's layout: steps may share their axis with samples."""
+    lay, shape = _steps_axis(e, node), e.shape(node.ins[0])
+    inner = e.batches.inner(node.ins[0], lay)
+    b, x = e.builder(node), e.value(node.ins[0])
+    x = e.fit(x, node, shape)
+    if x.type.kind == "seq":
+        x = b.one("graph.time_to_axis", x)
+    else:  # the same at every step
+        x = b.one("graph.expand", b.one("graph.reshape", x, shape=(1, *shape)),
+                  shape=(e.steps, *shape))  # fmt: skip
+    k = lay.axis
+    x = e.reshaped(x, (e.steps, *shape[:k], shape[k] // inner, inner, *shape[k + 1 :]))
+    if shape[:k] or shape[k] != inner:
+        rank = len(x.type.shape)
+        x = b.one("graph.transpose", x, perm=(*range(1, k + 2), 0, *range(k + 2, rank)))
+    return e.reshaped(x, e.shape(node))
+
+
+@emits("StepOf")
+def step_of(e: Emitter, node: RNode) -> Value:
+    """One step of a sequence."""
+    _refuse_other_steps(e, node)
+    x, b, t = e.value(node.ins[0]), e.builder(node), attr_int(node.attrs, "step", 0)
+    if x.type.kind != "seq":
+        return x
+    shape = x.type.step_shape
+    x = b.one("graph.time_to_axis", x)
+    x = b.one("graph.slice", x, starts=(t, *(0 for _ in shape)), ends=(t + 1, *shape))
+    return e.reshaped(x, shape)
+
+
+@emits("AxisToTime")
+def axis_to_time(e: Emitter, node: RNode) -> Value:
+    """The steps that lie along an axis of a tensor."""
+    lay, shape = _steps_axis(e, node), e.shape(node)
+    inner = e.batches.inner(node, lay)
+    b, x, k = e.builder(node), e.value(node.ins[0]), lay.axis
+    x = e.reshaped(x, (*shape[:k], shape[k] // inner, e.steps, inner, *shape[k + 1 :]))
+    if shape[:k] or shape[k] != inner:
+        rank = len(x.type.shape)
+        x = b.one("graph.transpose", x, perm=(k + 1, *range(k + 1), *range(k + 2, rank)))
+    return b.one("graph.axis_to_time", e.reshaped(x, (e.steps, *shape)))
+
+
+def _steps_axis(e: Emitter, node: RNode) -> Lay:
+    """Return how the file lays out steps that an operator takes together."""
+    _refuse_other_steps(e, node)
+    lay = node.attrs["lay"]
+    assert isinstance(lay, Lay)
+    return lay
+
+
+def _refuse_other_steps(e: Emitter, node: RNode) -> None:
+    """Refuse to run another number of steps than the file has."""
+    if e.steps != e.rolled.steps:
+        e.unsupported(
+            node,
+            f"this takes all {e.rolled.steps} steps of the file together, {e.steps} are asked for",
+            f"set timesteps = {e.rolled.steps}, or export the model for {e.steps} steps",
+        )
 
 
 @emits("Neuron")

@@ -61,8 +61,6 @@ def configure(module: Module, config: Config, mode: str = "train") -> None:
     for function in module.funcs.values():
         detach_resets(function.body, lambda op: op.attrs.get("reset_gradient") == "detached")
     _parameters(module, config, sink)
-    if mode == "train":
-        _per_step(module, config, sink)
     training = training_attributes(config, mode)
     readout = _readout(module, config, sink)
     if mode == "train":
@@ -245,34 +243,15 @@ def _fits(name: str, pattern: str) -> bool:
     )
 
 
-def _per_step(module: Module, config: Config, sink: DiagnosticSink) -> None:
-    """Refuse to train what has a value of its own at every step, unless it is frozen."""
-    frozen = config.texts("parameters.freeze")
-    for op in module.walk():
-        names = op.attrs.get("parameters")
-        if op.name != "graph.const" or not isinstance(names, tuple):
-            continue
-        open_ = [str(n) for n in names if not any(_fits(str(n), p) for p in frozen)]
-        if open_:
-            sink.error(
-                "E0104",
-                f"parameter {open_[0]!r} counts at some time steps only and cannot be trained",
-                str(op.loc),
-                help=f'freeze it: [parameters] freeze = ["{open_[0]}"]',
-            )
-
-
 def _parameters(module: Module, config: Config, sink: DiagnosticSink) -> None:
     wanted = config.texts("parameters.train")
     promote(module, lambda name: any(_fits(name, pattern) for pattern in wanted))
     params = [op for op in module.walk() if op.name == "graph.param"]
     names = [op.str_attr("name") for op in params] + [name for name, _, _ in constants(module)]
-    held = [op for op in module.walk() if op.name == "graph.const" and "parameters" in op.attrs]
-    fixed = [name for op in held for name in op.strs_attr("parameters")]
     for path, train in (("parameters.train", True), ("parameters.freeze", False)):
         for pattern in config.texts(path):
             fitting = [op for op in params if _fits(op.str_attr("name"), pattern)]
-            if not fitting and not (not train and any(_fits(n, pattern) for n in fixed)):
+            if not fitting:
                 sink.error(
                     "E0354",
                     f"{path} pattern {pattern!r} names no parameter",

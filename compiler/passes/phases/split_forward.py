@@ -38,9 +38,22 @@ from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pa
 STRUCTURAL = frozenset(
     (
         *("param", "const", "linear", "conv", "conv_transpose", "pool", "matmul", "reduce"),
-        *("reduce_time", "reshape", "expand", "transpose", "concat", "slice", "pad"),
+        *(
+            "reduce_time",
+            "time_to_axis",
+            "axis_to_time",
+            "reshape",
+            "expand",
+            "transpose",
+            "concat",
+            "slice",
+            "pad",
+        ),
     )
 )
+
+NOT_OF_A_STEP = frozenset(("param", "const", "reduce_time", "time_to_axis", "axis_to_time"))
+"""Structural ops that no scan body holds."""
 
 
 @compiler_pass(takes="graph", gives="phased")
@@ -272,7 +285,7 @@ class _Split:
     def inner_op(self, b: Builder, op: Op, args: list[Value]) -> Value:
         """Translate a stateless op inside a scan body, on step values."""
         kind = op.name[6:]
-        if kind in STRUCTURAL and kind not in ("param", "const", "reduce_time"):
+        if kind in STRUCTURAL and kind not in NOT_OF_A_STEP:
             types = [step_type(r.type) for r in op.results]
             return b.op(f"phase.{kind}", *args, types=types, attrs=_kept(op)).result
         if is_elementwise(op):
@@ -299,7 +312,7 @@ class _Split:
 
 def _kept(op: Op) -> dict[str, Attribute]:
     """Attributes that a structural op keeps."""
-    return {k: v for k, v in op.attrs.items() if k not in ("origin", "parameters")}
+    return {k: v for k, v in op.attrs.items() if k != "origin"}
 
 
 def _counts_inside(op: Op) -> bool:
@@ -310,6 +323,7 @@ def _counts_inside(op: Op) -> bool:
 
 def _softmax(b: Builder, x: Value, axis: int) -> Value:
     """exp(x - max)/sum: maximum, exponential by table, f32 sum, quotient rounded once."""
+    x = cast_map(b, x, "f16")
     top = b.one("phase.reduce", x, kind="max", axes=(axis,), keepdims=True)
 
     def grow(inner: Builder, a: list[Value]) -> Value:

@@ -246,6 +246,9 @@ class _Layouts:
         if each.name == "phase.reshape":
             self._reshape(each)
             return
+        if each.name in {"phase.time_to_axis", "phase.axis_to_time"}:
+            self._time_axis(each)
+            return
         for i, wanted in enumerate(self._wants(each)):
             if wanted is not None and wanted != KERNEL:
                 self._convert(each, i, wanted)
@@ -299,6 +302,19 @@ class _Layouts:
             self._convert(each, 0, ())
             found = natural(len(after))
         self._results(each, [found])
+
+    def _time_axis(self, each: Op) -> None:
+        """Steps lie outermost in memory: the first axis of a tensor that holds them must, too."""
+        source = each.operands[0]
+        rank = len(source.type.step_shape)
+        if each.name == "phase.time_to_axis":
+            self._results(each, [widened(self.order(source), rank, rank + 1)])
+            return
+        order = self.order(source) or natural(rank)
+        if order[0] != 0:
+            order = (0, *(a for a in order if a != 0))
+            self._convert(each, 0, order)
+        self._results(each, [narrowed(order, rank, rank - 1)])
 
     def _elementwise(self, each: Op) -> None:
         values = [*each.operands, *each.results]

@@ -25,7 +25,11 @@ from snncc.compiler.ir.core import Block, Op, Value, op
 from snncc.compiler.ir.elementwise import is_elementwise
 
 _MOVED = frozenset(
-    f"graph.{name}" for name in ("cast", "reshape", "transpose", "expand", "slice", "concat", "pad")
+    f"graph.{name}"
+    for name in (
+        *("cast", "reshape", "transpose", "expand", "slice", "concat", "pad"),
+        *("time_to_axis", "axis_to_time"),
+    )
 )
 Edge = tuple[Op, int]
 

@@ -5,6 +5,7 @@
 * matmul: products with the transposed other operand
 * pool: ``pool_dx``; reduce: the gradient repeated (mean: divided; max: ``equal_maxima``)
 * reduce_time: sum g at every step, mean g/T, last at the last step, max: ``equal_maxima``
+* time_to_axis, axis_to_time: each is the other's inverse
 * reshape, transpose, expand, concat, slice, pad: the inverse movement
 * batchnorm: with sums S0 = sum g, S1 = sum g*n over n = (x - mean)*inv, N terms per channel (of
   all steps, or of each where the statistics are those of each step):
@@ -136,6 +137,14 @@ def _reduce_time(t: PhaseTape, op: Op, gs: Sequence[Value | None]) -> None:
             t.give(x, max_gradient_over_time(t, op, g))
 
 
+def _time_to_axis(t: PhaseTape, op: Op, gs: Sequence[Value | None]) -> None:
+    t.give(op.operands[0], t.b.one("phase.axis_to_time", _some(gs[0])))
+
+
+def _axis_to_time(t: PhaseTape, op: Op, gs: Sequence[Value | None]) -> None:
+    t.give(op.operands[0], t.b.one("phase.time_to_axis", _some(gs[0])))
+
+
 def _reshape(t: PhaseTape, op: Op, gs: Sequence[Value | None]) -> None:
     x = op.operands[0]
     t.give(x, t.b.one("phase.reshape", _some(gs[0]), shape=x.type.step_shape))
@@ -237,6 +246,8 @@ PHASE_RULES: Mapping[str, PhaseRule] = {
     "phase.pool": _pool,
     "phase.reduce": _reduce,
     "phase.reduce_time": _reduce_time,
+    "phase.time_to_axis": _time_to_axis,
+    "phase.axis_to_time": _axis_to_time,
     "phase.reshape": _reshape,
     "phase.transpose": _transpose,
     "phase.expand": _expand,

@@ -79,7 +79,8 @@ def _running(
 ) -> None:
     """Move the running statistics: old + momentum*(new - old); the variance unbiased.
 
-    Statistics of every step move them once a step, in f32, and are rounded at the end.
+    Statistics of every step move them once a step, in f32, and are rounded at the end; or, where
+    every step has running statistics of its own, each moves those of its step.
     """
     factors = (1.0, count / max(count - 1, 1))
     for before, found, factor in zip(old, new, factors, strict=True):
@@ -93,6 +94,9 @@ def _running(
         def once(inner: Builder, a: list[Value], factor: float = factor) -> Value:
             return inner.one("ew.cast", move(inner, a, factor), to="f16")
 
+        for t, own in enumerate(_of_each_step(before)):
+            here = map_one(b, [own, _at_step(b, found, t)], once)
+            b.op("phase.store", here, name=_name(own), kind="param")
         owner = before.owner
         if not isinstance(owner, Op) or owner.name != "phase.param":
             continue
@@ -105,3 +109,44 @@ def _running(
         else:
             value = map_one(b, [before, found], once)
         b.op("phase.store", value, name=owner.str_attr("name"), kind="param")
+
+
+def _of_each_step(value: Value) -> list[Value]:
+    """Return the parameters that a sequence of statistics consists of, in the order of the steps.
+
+    They are joined, and the tensor of all is cut into steps; empty for anything else.
+    """
+    found: list[Value] = []
+    joined = _source(value, "phase.axis_to_time")
+    parts = _source(joined[0], "phase.concat") if joined else []
+    for part in parts:
+        owner = part.owner
+        while isinstance(owner, Op) and owner.name in ("phase.reshape", "phase.expand"):
+            part = owner.operands[0]
+            owner = part.owner
+        if isinstance(owner, Op) and owner.name == "phase.param":
+            found.append(part)
+    return found if len(found) == len(parts) else []
+
+
+def _source(value: Value, name: str) -> list[Value]:
+    """Return the operands of the op that made a value, other shapes aside, where it is that op."""
+    owner = value.owner
+    while isinstance(owner, Op) and owner.name == "phase.reshape":
+        owner = owner.operands[0].owner
+    return owner.operands if isinstance(owner, Op) and owner.name == name else []
+
+
+def _at_step(b: Builder, value: Value, t: int) -> Value:
+    """Return one step of a sequence."""
+    whole, shape = b.one("phase.time_to_axis", value), value.type.step_shape
+    starts, ends = (t, *(0 for _ in shape)), (t + 1, *shape)
+    return b.one(
+        "phase.reshape", b.one("phase.slice", whole, starts=starts, ends=ends), shape=shape
+    )
+
+
+def _name(param: Value) -> str:
+    owner = param.owner
+    assert isinstance(owner, Op)
+    return owner.str_attr("name")

@@ -14,7 +14,7 @@ from snncc.compiler.passes.tiling.templates.epilogue import followers
 from snncc.compiler.passes.tiling.templates.flatten import flattens, is_flatten
 from snncc.compiler.passes.tiling.templates.fused import fused_products
 
-ALIASES = {"phase.reshape", "phase.transpose"}
+ALIASES = {"phase.reshape", "phase.transpose", "phase.time_to_axis", "phase.axis_to_time"}
 """Ops that only see the same memory in another shape."""
 
 

@@ -121,3 +121,36 @@ def test_layers_that_share_a_weight() -> None:
     w = net.param("both.weight", weights(8, 8))
     first = net.neuron(net.b.one("graph.linear", net.input((8,)), w), "first")[0]
     trained(net, net.neuron(net.b.one("graph.linear", first, w), "second")[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "spikes"),
+    [("convolution", True), ("matrix", False), ("softmax", True), ("backwards", True),
+     ("joined", False)],
+)  # fmt: skip
+def test_whole_sequences(kind: str, spikes: bool) -> None:
+    """An op over all steps between two layers of neurons."""
+    steps, batch, width = 5, 2, 18
+    net = Net(steps, batch)
+    b = net.b
+    fired, membrane = net.neuron(net.linear(net.input((7,)), "fc", weights(7, width)), "first")
+    whole = b.one("graph.time_to_axis", fired if spikes else membrane)
+    if kind == "convolution":
+        y = b.one("graph.transpose", whole, perm=(1, 2, 0))
+        y = net.conv(y, "conv", weights(width, width, 3), padding=(1, 1))
+        y = b.one("graph.transpose", y, perm=(2, 0, 1))
+    elif kind == "matrix":
+        y = b.one("graph.reshape", whole, shape=(steps, batch * width))
+        y = b.one("graph.matmul", net.param("mix", weights(steps, steps)), y)
+        y = b.one("graph.reshape", y, shape=whole.type.shape)
+    elif kind == "softmax":
+        y = b.one("graph.softmax", whole, axis=0)
+    elif kind == "backwards":
+        rows = [b.one("graph.slice", whole, starts=(t, 0, 0), ends=(t + 1, batch, width))
+                for t in reversed(range(steps))]  # fmt: skip
+        y = b.one("graph.concat", *rows, axis=0)
+    else:
+        gains = [net.param(f"gain{t}", weights(width)) for t in range(steps)]
+        rows = [b.one("graph.reshape", v, shape=(1, 1, width)) for v in gains]
+        y = b.one("graph.mul", whole, b.one("graph.concat", *rows, axis=0))
+    trained(net, net.neuron(b.one("graph.axis_to_time", y), "second")[0])

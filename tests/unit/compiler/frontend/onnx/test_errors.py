@@ -178,18 +178,6 @@ def test_recursive_function(tmp_path: Path) -> None:
     refused(path, "E0106")
 
 
-def test_steps_that_differ(tmp_path: Path) -> None:
-    g = Graph()
-    rows: list[str] = []
-    axes = g.const(np.array([0], np.int64))
-    for t, kind in enumerate(("Relu", "Tanh", "Sigmoid", "Exp")):
-        x = g.op("Gather", "x", g.const(np.array(t, np.int64)), axis=0)
-        rows.append(g.op("Unsqueeze", g.op(kind, x), axes))
-    g.op("Concat", *rows, out="y", axis=0)
-    path = g.save(tmp_path / "m.onnx", {"x": [4, 2, 3]}, {"y": [4, 2, 3]})
-    refused(path, "E0107", steps=4, time_axis=0)
-
-
 def test_open_time_axis_needs_steps(tmp_path: Path) -> None:
     def change(model: onnx.ModelProto) -> None:
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "time"

@@ -82,51 +82,6 @@ def test_reversed_features(tmp_path: Path) -> None:
     same_as_the_file(unrolled(g, tmp_path / "m.onnx", y, plain, [B, N], [T, B, N]))
 
 
-def over_time(g: Graph, kind: str) -> str:
-    """Write an operator that works along axis 0 (or, [batch, channels, time], axis 2)."""
-    if kind == "Softmax":
-        return g.op("Softmax", "x", axis=0)
-    if kind == "Slice":
-        ends = integer(g, -(10**9))
-        return g.op("Slice", "x", integer(g, -1), ends, integer(g, 0), integer(g, -1))
-    if kind == "Concat":
-        last = g.op("Slice", "x", integer(g, T - 1), integer(g, T), integer(g, 0))
-        first = g.op("Slice", "x", integer(g, 0), integer(g, T - 1), integer(g, 0))
-        return g.op("Concat", last, first, axis=0)
-    if kind == "Pad":
-        longer = g.op("Pad", "x", integer(g, 1, 0, 0, 0, 0, 0))
-        return g.op("Slice", longer, integer(g, 0), integer(g, T), integer(g, 0))
-    if kind == "Conv":
-        w = g.const(RNG.normal(size=(N, N, 3)).astype(np.float32), "w")
-        return g.op("Conv", "x", w, pads=[1, 1])
-    if kind == "LayerNormalization":
-        scale = g.const(np.ones((N, T), np.float32), "scale")
-        return g.op("LayerNormalization", "x", scale, axis=1)
-    return g.op(kind, "x", kernel_shape=[3], pads=[1, 1])
-
-
-@pytest.mark.parametrize("kind", ["Softmax", "Slice", "Concat"])
-def test_operators_along_the_time_axis_are_refused(tmp_path: Path, kind: str) -> None:
-    g = Graph()
-    y = over_time(g, kind)
-    path = unrolled(g, tmp_path / "m.onnx", y, plain, [B, N], [T, B, N])
-    assert f"{kind} works across axis 0" in refused(path, "E0107")
-
-
-@pytest.mark.parametrize("kind", ["Conv", "MaxPool", "AveragePool", "LayerNormalization"])
-def test_windows_along_the_time_axis_are_refused(tmp_path: Path, kind: str) -> None:
-    g = Graph()
-    y = g.op("Transpose", over_time(g, kind), perm=[2, 0, 1])
-    path = unrolled(g, tmp_path / "m.onnx", y, plain, [B, N], [B, N, T])
-    assert f"{kind} works across axis 2" in refused(path, "E0107", time_axis=2)
-
-
-def test_padding_along_the_time_axis_is_refused(tmp_path: Path) -> None:
-    g = Graph()
-    path = unrolled(g, tmp_path / "m.onnx", over_time(g, "Pad"), plain, [B, N], [T, B, N])
-    refused(path, "E0107")
-
-
 def test_a_window_of_one_step_is_no_mixing(tmp_path: Path) -> None:
     g = Graph()
     w = g.const(RNG.normal(size=(N, N, 1)).astype(np.float32), "w")
@@ -239,32 +194,6 @@ def test_equal_tensors_that_an_exporter_merged_are_two_parameters(tmp_path: Path
 
 
 # ---------------------------------------------------------------------- values of each step
-def test_parameters_of_single_steps_run_and_are_not_trained(tmp_path: Path) -> None:
-    g = Graph()
-    gain = g.const(np.linspace(0.5, 2.0, T).reshape(T, 1, 1).astype(np.float32), "gain")
-    y = g.op("MatMul", g.op("Mul", "x", gain), g.const(W, "w"))
-    path = unrolled(g, tmp_path / "m.onnx", y, plain, [B, N], [T, B, N])
-    module = same_as_the_file(path)
-    with pytest.raises(CompileError, match="'gain' counts at some time steps only") as caught:
-        configure(module, parse_config(""))
-    assert caught.value.diagnostics[0].code == "E0104"
-    configure(load(path, steps=T, time_axis=0), parse_config('[parameters]\nfreeze = ["gain"]'))
-
-
-def test_normalisation_of_single_steps_is_refused(tmp_path: Path) -> None:
-    g = Graph()
-    count = iter(range(T))
-
-    def step(g: Graph, current: str, state: str) -> tuple[str, str]:
-        t = next(count)
-        four = [g.const(np.full(N, v, np.float32), f"bn.{t}.{k}")
-                for k, v in (("weight", 1), ("bias", 0), ("mean", 0), ("var", 1))]  # fmt: skip
-        return plain(g, g.op("BatchNormalization", current, *four), state)
-
-    path = unrolled(g, tmp_path / "m.onnx", "x", step, [B, N], [T, B, N])
-    assert "of its own at every step (bn.0.weight" in refused(path, "E0104")
-
-
 def test_constants_of_steps_that_the_exporter_simplified(tmp_path: Path) -> None:
     """The first step lacks the decay of a zero state; its threshold on the input is its own."""
     g = Graph()

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from onnx_models import Graph, load, run_file, run_module
-from snncc.compiler.diag import CompileError
+from snncc.compiler.diag import CompileError, DiagnosticSink
+from snncc.compiler.frontend.import_onnx import import_onnx
 
 STEPS, BATCH, WIDTH = 4, 3, 5
 SHAPE = [STEPS, BATCH, WIDTH]
@@ -56,14 +58,29 @@ def right_or_refused(path: Path, shape: list[int], name: str, axis: int = 0) -> 
     return False
 
 
-def test_the_last_two_steps_differ(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kinds", [["Tanh", "Tanh", "Tanh", "Relu"], ["Relu", "Tanh", "Abs", "Exp"]]
+)
+def test_steps_that_differ_are_compiled_one_by_one(tmp_path: Path, kinds: list[str]) -> None:
     g = Graph()
-    rows = [g.op("Tanh" if t < 3 else "Relu", at(g, "x", t)) for t in range(STEPS)]
-    joined(g, rows)
-    text = refused(
-        g.save(tmp_path / "m.onnx", {"x": SHAPE}, {"y": SHAPE}), "E0107", steps=4, time_axis=0
-    )
-    assert "the last two of 4 steps compute different things (Tanh and Relu)" in text
+    joined(g, [g.op(kind, at(g, "x", t)) for t, kind in enumerate(kinds)])
+    path = g.save(tmp_path / "m.onnx", {"x": SHAPE}, {"y": SHAPE})
+    computes(path, SHAPE, "y")
+    sink = DiagnosticSink()
+    import_onnx(path, steps=STEPS, time_axis=0, sink=sink)
+    (said,) = [d for d in sink.diagnostics if d.code == "E0111"]
+    assert "each is compiled by itself" in said.message
+
+
+def test_steps_that_differ_in_a_file_of_another_length(tmp_path: Path) -> None:
+    """Five steps are held, four are asked for: which ones is a question to the user."""
+    g = Graph()
+    kinds = ("Tanh", "Tanh", "Tanh", "Tanh", "Relu")
+    joined(g, [g.op(kind, at(g, "x", t)) for t, kind in enumerate(kinds)])
+    shape = [5, *SHAPE[1:]]
+    path = g.save(tmp_path / "m.onnx", {"x": shape}, {"y": shape})
+    text = refused(path, "E0107", steps=4, time_axis=0)
+    assert "the last two of 5 steps compute different things (Tanh and Relu)" in text
     assert "timesteps" in text
 
 
@@ -84,18 +101,40 @@ def test_another_first_step_is_a_first_state(tmp_path: Path, first: float) -> No
     computes(g.save(tmp_path / "m.onnx", {"x": SHAPE}, {"y": SHAPE}), SHAPE, "y")
 
 
-def test_a_first_step_that_no_state_explains_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spikes", [False, True])
+def test_a_first_step_that_no_state_explains(tmp_path: Path, spikes: bool) -> None:
+    """x*x + x at the first step: the recurrence is rolled up, and its first value is the file's."""
     g = Graph()
     rows: list[str] = []
     state = ""
     for t in range(STEPS):
         x = at(g, "x", t)
         half = g.op("Mul", state, g.const(0.5)) if state else g.op("Mul", x, x)
-        state = g.op("Add", half, x)
-        rows.append(g.op("Tanh", state))
+        h = g.op("Add", half, x)
+        bit = g.op("Cast", g.op("Greater", h, g.const(0.5)), to=TensorProto.FLOAT)
+        state = g.op("Sub", h, bit) if spikes else h
+        rows.append(bit if spikes else g.op("Tanh", h))
     joined(g, rows)
     path = g.save(tmp_path / "m.onnx", {"x": SHAPE}, {"y": SHAPE})
-    refused(path, "E0107", steps=4, time_axis=0)
+    computes(path, SHAPE, "y")
+    ops = [op.name for op in load(path, steps=STEPS, time_axis=0).walk()]
+    assert ops.count("graph.delay") == 1
+    assert ops.count("graph.spike") <= 2
+
+
+def test_a_state_that_starts_from_the_input(tmp_path: Path) -> None:
+    """The first membrane is a layer of the first frame."""
+    g = Graph()
+    w = g.const(np.random.default_rng(2).normal(size=(WIDTH, WIDTH)).astype(np.float32), "w")
+    state = g.op("Tanh", g.op("MatMul", at(g, "x", 0), w))
+    rows: list[str] = []
+    for t in range(STEPS):
+        h = g.op("Add", g.op("Mul", state, g.const(0.5)), at(g, "x", t))
+        bit = g.op("Cast", g.op("Greater", h, g.const(0.5)), to=TensorProto.FLOAT)
+        state = g.op("Sub", h, bit)
+        rows.append(bit)
+    joined(g, rows)
+    computes(g.save(tmp_path / "m.onnx", {"x": SHAPE}, {"y": SHAPE}), SHAPE, "y")
 
 
 @pytest.mark.parametrize("wrong", [1, 2])
