@@ -9,7 +9,7 @@ import numpy as np
 
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat.elementwise import evaluate
-from snncc.compiler.frontend.flat.flat import F32, I64, Arr, AttrValue, Val, attr_float, attr_int
+from snncc.compiler.frontend.flat.flat import F32, I64, Arr, AttrValue, Val, attr_int
 from snncc.compiler.frontend.onnx.build import Bound, Call, GraphBuilder, rule
 from snncc.compiler.frontend.onnx.file import np_dtype
 from snncc.compiler.frontend.onnx.scatter import scatter_step
@@ -152,25 +152,6 @@ def scatter_elements(b: GraphBuilder, c: Call) -> Sequence[Bound]:
 def layer_normalization(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     """Only the first output is used."""
     return c.add("LayerNormalization", [c.val(0), c.val(1), c.optional(2)], c.attrs)
-
-
-@rule("LeakyRelu")
-def leaky_relu(b: GraphBuilder, c: Call) -> Sequence[Bound]:
-    """max(x, 0) - slope*max(-x, 0)."""
-    slope = b.scalar(attr_float(c.attrs, "alpha", 0.01))
-    return [_two_slopes(c, slope)]
-
-
-@rule("PRelu")
-def prelu(b: GraphBuilder, c: Call) -> Sequence[Bound]:
-    """As LeakyRelu, with a slope per channel."""
-    return [_two_slopes(c, c.val(1))]
-
-
-def _two_slopes(c: Call, slope: Val) -> Val:
-    x = c.val(0)
-    below = c.add("Relu", [c.add("Neg", [x])[0]])[0]
-    return c.add("Sub", [c.add("Relu", [x])[0], c.add("Mul", [below, slope])[0]])[0]
 
 
 @rule("LogSoftmax")

@@ -83,17 +83,25 @@ def matmul(e: Emitter, node: RNode) -> Value:
     return linear(e, node, False, None, 1.0, 1.0)
 
 
+def _window_rank(e: Emitter, node: RNode, w: RNode) -> int:
+    """Return over how many axes a convolution goes; its kernel may be computed from parameters."""
+    rank = len(w.shape) - 2
+    if w.op != "Const" and w.id not in e.fixed:
+        e.unsupported(
+            node,
+            f"{node.op} with a kernel that depends on the input",
+            "supported: kernels that are parameters, or computed from parameters alone",
+        )
+    if rank not in (1, 2):
+        e.unsupported(node, f"{node.op} over {rank} axes", "supported: 1-D and 2-D")
+    return rank
+
+
 @emits("Conv")
 def conv(e: Emitter, node: RNode) -> Value | None:
     """Convolution over one or two axes."""
     w = resolve(node.ins[1])
-    rank = len(w.shape) - 2
-    if w.op != "Const" or rank not in (1, 2):
-        e.unsupported(
-            node,
-            f"convolution over {rank} axes" if w.op == "Const" else "computed kernels",
-            "supported: 1-D and 2-D convolution with constant kernels",
-        )
+    rank = _window_rank(e, node, w)
     operands = [e.value(node.ins[0]), e.operand(w, "weight", 1)]
     if len(node.ins) > 2:
         operands.append(e.operand(resolve(node.ins[2]), "bias", 2))
@@ -111,9 +119,9 @@ def conv(e: Emitter, node: RNode) -> Value | None:
 def conv_transpose(e: Emitter, node: RNode) -> Value | None:
     """Transposed convolution."""
     w, at = resolve(node.ins[1]), node.attrs
-    rank = len(w.shape) - 2
-    if w.op != "Const" or rank not in (1, 2) or at.get("output_shape") is not None:
-        e.unsupported(node, f"transposed convolution over {rank} axes")
+    rank = _window_rank(e, node, w)
+    if at.get("output_shape") is not None:
+        e.unsupported(node, "transposed convolution with an output_shape", "use output_padding")
     operands = [e.value(node.ins[0]), e.operand(w, "weight", 1)]
     if len(node.ins) > 2:
         operands.append(e.operand(resolve(node.ins[2]), "bias", 2))
@@ -215,8 +223,8 @@ def dropout(e: Emitter, node: RNode) -> Value:
 def reduce(e: Emitter, node: RNode) -> Value | None:
     """Reduction over step axes."""
     kind, axes = attr_str(node.attrs, "kind", "sum"), attr_ints(node.attrs, "axes")
-    if kind == "min":
-        e.unsupported(node, "ReduceMin", "supported: sum, mean, max")
+    if kind not in ("sum", "mean", "max"):
+        e.unsupported(node, f"Reduce{kind.capitalize()} of data", "supported: sum, mean, max, min")
     keep = bool(attr_int(node.attrs, "keepdims", 1))
     x = e.value(node.ins[0])
     y = e.builder(node).one("graph.reduce", x, kind=kind, axes=axes, keepdims=keep)
