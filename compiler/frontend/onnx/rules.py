@@ -72,7 +72,10 @@ def conversion_like(b: GraphBuilder, c: Call) -> Sequence[Bound]:
 
 @rule("Clip")
 def clip(b: GraphBuilder, c: Call) -> Sequence[Bound]:
-    """Clip with constant bounds; without effect on a constant, it is that constant."""
+    """Clip with constant bounds; without effect on a constant, it is that constant.
+
+    A parameter of several elements keeps it: its values are others after the first update.
+    """
     bounds: dict[str, AttrValue] = {k: c.attrs[k] for k in ("min", "max") if k in c.attrs}
     for i, key in ((1, "min"), (2, "max")):
         v = c.optional(i)
@@ -82,7 +85,11 @@ def clip(b: GraphBuilder, c: Call) -> Sequence[Bound]:
             fail("E0104", "Clip with bounds that are no constants", b.where(c.name))
         bounds[key] = float(v.const.item())
     x = c.val(0)
-    if x.const is not None and np.array_equal(x.const, evaluate("Clip", [x.const], bounds)):
+    if (
+        x.const is not None
+        and not x.trained
+        and np.array_equal(x.const, evaluate("Clip", [x.const], bounds))
+    ):
         return [x]
     return c.add("Clip", [x], bounds)
 
