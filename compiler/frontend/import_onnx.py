@@ -19,6 +19,7 @@ from snncc.compiler.frontend.onnx import builtins
 from snncc.compiler.frontend.onnx import einsum as onnx_einsum
 from snncc.compiler.frontend.onnx import images as onnx_images
 from snncc.compiler.frontend.onnx import loops as onnx_loops
+from snncc.compiler.frontend.onnx import recurrent as onnx_recurrent
 from snncc.compiler.frontend.onnx import reductions as onnx_reductions
 from snncc.compiler.frontend.onnx import rules as onnx_rules
 from snncc.compiler.frontend.onnx.build import Bound, Env, GraphBuilder, Scope
@@ -32,7 +33,7 @@ from snncc.compiler.ir.core import Attribute, Module
 
 _RULES = (  # importing them registers their operators
     *(builtins, onnx_activations, onnx_einsum, onnx_images, onnx_loops, onnx_reductions),
-    onnx_rules,
+    *(onnx_recurrent, onnx_rules),
 )
 
 

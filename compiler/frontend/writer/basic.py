@@ -121,8 +121,11 @@ def _spike(e: Emitter, node: RNode, base: RNode, theta: RNode, compare: str) -> 
         attrs["origin"] = dict.fromkeys(("surrogate", "reset_gradient"), guess.origin)
     b = e.builder(node)
     h = e.value(base)
-    fixed = theta.op == "Const" and not (holds_parameter(theta) and theta.shape)
-    level = e.const(theta) if fixed else e.value(theta)
+    fixed = theta.op == "Const" and not holds_parameter(theta)
+    if theta.op == "Const" and not fixed and not theta.shape:
+        level = e.operand(theta, "threshold", 1)  # its name is known, as that of a neuron's is
+    else:
+        level = e.const(theta) if fixed else e.value(theta)
     if theta.op != "Const" and guess is not None and guess.framework == "sinabs":
         # a convention of that framework, which the file does not say: its spikes pass nothing to
         # their threshold

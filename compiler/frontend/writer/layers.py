@@ -17,14 +17,14 @@ def linear(
     """Emit x @ w + bias."""
     x, w = resolve(node.ins[0]), resolve(node.ins[1])
     b = e.builder(node)
-    fits = w.op == "Const" and len(w.shape) == 2 and x.op != "Const"
-    if not fits:
+    weight = w.op == "Const" or (w.id in e.fixed and not trans_b)
+    if not weight or len(w.shape) != 2 or x.op == "Const" or x.id in e.fixed:
         left = e.operand(x, "weight", 0) if x.op == "Const" else e.value(x)
         right = e.operand(w, "weight", 1) if w.op == "Const" else e.value(w)
         y = b.one("graph.matmul", left, right, transpose_b=trans_b)
     else:
         width = w.shape[0] if trans_b else w.shape[1]
-        operands = [e.value(x), _masked(e, node, x, w, trans_b)]
+        operands = [e.value(x), _masked(e, node, x, w, trans_b) if w.op == "Const" else e.value(w)]
         inside = bias is not None and bias.op == "Const" and bias.shape == (width,)
         if inside and bias is not None and alpha == beta == 1.0:
             operands.append(e.operand(bias, "bias", 2))
