@@ -52,6 +52,7 @@ class Graph:
         inputs: Mapping[str, list[int]],
         outputs: Mapping[str, list[int]],
         seed: int | None = None,
+        opset: int = 18,
     ) -> Path:
         """Write the model; ``seed``: the nodes in random order, with Identity nodes in between."""
         nodes = list(self.nodes)
@@ -63,7 +64,7 @@ class Graph:
         ]
         tensors = [numpy_helper.from_array(a, n) for n, a in self.arrays.items()]
         graph = helper.make_graph(nodes, "g", infos[0], infos[1], tensors)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
         model.ir_version = 9
         path.write_bytes(model.SerializeToString())
         return path

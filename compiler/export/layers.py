@@ -150,7 +150,8 @@ def _iand(w: Writer, op: Op) -> str:
 
 UNARY = {"neg": "Neg", "abs": "Abs", "sqrt": "Sqrt", "floor": "Floor", "exp": "Exp", "log": "Log",
          "tanh": "Tanh", "sigmoid": "Sigmoid", "recip": "Reciprocal", "atan": "Atan",
-         "sign": "Sign"}  # fmt: skip
+         "sign": "Sign", "erf": "Erf", "softplus": "Softplus", "sin": "Sin",
+         "cos": "Cos"}  # fmt: skip
 
 
 def _unary(w: Writer, op: Op) -> str:

@@ -14,9 +14,13 @@ from snncc.compiler.frontend.flat.shapes import MAX_FOLD
 from snncc.compiler.frontend.neurons.fuse import place_neurons
 from snncc.compiler.frontend.neurons.metadata import Namer
 from snncc.compiler.frontend.node_report import NodeTrace
+from snncc.compiler.frontend.onnx import activations as onnx_activations
 from snncc.compiler.frontend.onnx import builtins
+from snncc.compiler.frontend.onnx import einsum as onnx_einsum
 from snncc.compiler.frontend.onnx import images as onnx_images
 from snncc.compiler.frontend.onnx import loops as onnx_loops
+from snncc.compiler.frontend.onnx import recurrent as onnx_recurrent
+from snncc.compiler.frontend.onnx import reductions as onnx_reductions
 from snncc.compiler.frontend.onnx import rules as onnx_rules
 from snncc.compiler.frontend.onnx.build import Bound, Env, GraphBuilder, Scope
 from snncc.compiler.frontend.onnx.file import TensorReader, np_dtype, read_model
@@ -27,7 +31,10 @@ from snncc.compiler.frontend.writer.batch import BatchAxes
 from snncc.compiler.frontend.writer.time import emit_module
 from snncc.compiler.ir.core import Attribute, Module
 
-_RULES = (builtins, onnx_images, onnx_loops, onnx_rules)  # importing them registers their operators
+_RULES = (  # importing them registers their operators
+    *(builtins, onnx_activations, onnx_einsum, onnx_images, onnx_loops, onnx_reductions),
+    *(onnx_recurrent, onnx_rules),
+)
 
 
 def import_onnx(

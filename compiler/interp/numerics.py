@@ -8,6 +8,7 @@ or FP16?".  Bits are bool arrays, i32 are int64 arrays in both.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -99,6 +100,10 @@ _TABLES: Mapping[str, Callable[[Any], Any]] = {
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "recip": lambda x: 1 / x,
     "atan": np.arctan,
+    "erf": np.vectorize(math.erf, otypes=[np.float64]),
+    "sin": np.sin,
+    "cos": np.cos,
+    "softplus": lambda x: np.logaddexp(x, 0),
 }
 
 

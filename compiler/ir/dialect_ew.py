@@ -28,7 +28,10 @@ from snncc.compiler.ir.opdef import AttrDef, OpDef, dialect, register
 BINARY = ("add", "sub", "mul", "div", "min", "max")
 UNARY = ("neg", "abs", "sqrt", "trunc", "floor")
 COMPARE = ("gt", "ge", "lt", "le", "eq")
-TABLES = ("exp", "exp2", "log", "log2", "tanh", "sigmoid", "rsqrt", "recip", "atan")
+TABLES = (
+    *("exp", "exp2", "log", "log2", "tanh", "sigmoid", "rsqrt", "recip", "atan"),
+    *("erf", "softplus", "sin", "cos"),
+)
 
 dialect(
     "ew",

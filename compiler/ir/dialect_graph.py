@@ -28,6 +28,7 @@ from snncc.compiler.ir.opdef import AttrDef, OpDef, dialect, register
 UNARY = (
     *("neg", "abs", "sign", "sqrt", "floor", "trunc"),
     *("exp", "exp2", "log", "log2", "tanh", "sigmoid", "rsqrt", "recip", "atan"),
+    *("erf", "softplus", "sin", "cos"),
 )
 NEURON_PARAMS = (
     *("beta", "tau", "rate", "a_syn", "threshold", "reset_value", "v_rest", "v_min"),

@@ -14,6 +14,7 @@ numbers NaN; ``recip`` and ``rsqrt`` of +-0 are +-inf; ``rsqrt`` of negative num
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -47,6 +48,15 @@ def _recip(x: F64) -> F64:
     return np.asarray(1.0 / x)
 
 
+def _erf(x: F64) -> F64:
+    return np.asarray(np.vectorize(math.erf, otypes=[np.float64])(x))
+
+
+def _softplus(x: F64) -> F64:
+    """log(1 + exp(x)), without overflow."""
+    return np.asarray(np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))))
+
+
 # name, float64 function, SHA-256 of the table's 131,072 little-endian bytes.  The position is the
 # function's number in an instruction word: append only.
 _FUNCTIONS: Final[tuple[tuple[str, Callable[[F64], F64], str], ...]] = (
@@ -59,6 +69,10 @@ _FUNCTIONS: Final[tuple[tuple[str, Callable[[F64], F64], str], ...]] = (
     ("rsqrt", _rsqrt, "87d0a874cbf78a0e82326401468f258c0f7e28d56f2f65182ca1f9a4499187fb"),
     ("recip", _recip, "5fd7378a5f83896053b9073ac4f22597d153cfc2dc1e0ac03b77b310830b80a1"),
     ("atan", np.arctan, "12289ac89a0598a8efe9071e3088276e03f8ee3800976f5c40d57b5b198a189c"),
+    ("erf", _erf, "9bdc79d64641a2d79a6876a3d58abf82a3492032d27f119ffe75797dd0a7dba5"),
+    ("softplus", _softplus, "21d17512052c1514ab9cb6aed8809cd4a06a1bf94cf2f6ef91a003323a1f0f7e"),
+    ("sin", np.sin, "64be3022e5c203f44ed9e22270da52971b3022d0efb0f2a86e77a9a90756c2e3"),
+    ("cos", np.cos, "04631c5d39cd6ac2e07922ac9783f7bb135613652daaddbb9a95c73519e75c1f"),
 )
 
 UNARY_NAMES: Final[tuple[str, ...]] = tuple(name for name, _, _ in _FUNCTIONS)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from snncc.compiler.frontend.flat.flat import Arr, Attrs, attr_dtype, attr_float, attr_str
+from snncc.compiler.frontend.flat.flat import Arr, Attrs, attr_dtype
 
 Fn: TypeAlias = Callable[[Sequence[Arr], Attrs], Arr]
 
@@ -52,17 +52,6 @@ def _mod(ins: Sequence[Arr], attrs: Attrs) -> Arr:
     return np.mod(ins[0], ins[1])
 
 
-def _leaky(ins: Sequence[Arr], attrs: Attrs) -> Arr:
-    return np.where(ins[0] < 0, ins[0] * attr_float(attrs, "alpha", 0.01), ins[0])
-
-
-def _gelu(ins: Sequence[Arr], attrs: Attrs) -> Arr:
-    x = ins[0]
-    if attr_str(attrs, "approximate", "none") == "tanh":
-        return np.asarray(0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
-    return np.asarray(0.5 * x * (1 + _erf(x / np.sqrt(2))))
-
-
 def _un(fn: Callable[[Arr], Arr]) -> Fn:
     return lambda ins, attrs: fn(ins[0])
 
@@ -97,25 +86,22 @@ ELEMENTWISE: dict[str, Fn] = {
     "Exp": _un(np.exp),
     "Log": _un(np.log),
     "Sqrt": _un(np.sqrt),
+    "Norm": _un(np.sqrt),
     "Reciprocal": _un(lambda x: np.asarray(1 / x)),
     "Relu": _un(lambda x: np.maximum(x, 0)),
     "Sigmoid": _un(lambda x: np.asarray(1 / (1 + np.exp(-x)))),
-    "HardSigmoid": lambda ins, at: np.clip(
-        ins[0] * attr_float(at, "alpha", 0.2) + attr_float(at, "beta", 0.5), 0, 1
-    ),
     "Tanh": _un(np.tanh),
     "Atan": _un(np.arctan),
     "Sin": _un(np.sin),
     "Cos": _un(np.cos),
     "Erf": _un(_erf),
     "Softplus": _un(lambda x: np.logaddexp(0, x)),
-    "LeakyRelu": _leaky,
-    "Gelu": _gelu,
     "Clip": _clip,
     "Cast": _cast,
     "Where": lambda ins, attrs: np.where(ins[0], ins[1], ins[2]),
 }
-"""op -> meaning on arrays that broadcast.  ``Clip`` holds its bounds as attributes."""
+"""op -> meaning on arrays that broadcast.  ``Clip`` holds its bounds as attributes; ``Norm`` is the
+root of a sum of squares, which passes no gradient at 0."""
 
 COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Equal", "And", "Or", "Xor"})
 COMPARE = frozenset({"Greater", "GreaterOrEqual"})

@@ -39,6 +39,7 @@ REDUCERS: dict[str, Callable[..., Arr]] = {
     "ReduceMax": np.max,
     "ReduceMin": np.min,
     "ReduceMean": np.mean,
+    "ReduceProd": np.prod,
 }
 ZERO: Arr = np.zeros(1, np.float32)
 Out = tuple[Shape, DType]
@@ -227,7 +228,7 @@ def _pad(node: OperatorNode) -> list[Out]:
 MOVES = frozenset(
     {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Expand"}
 )
-REDUCES = frozenset({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"})
+REDUCES = frozenset(REDUCERS)
 SAME = frozenset(
     {"BatchNormalization", "Softmax", "Dropout", "LayerNormalization", "InstanceNormalization"}
 )
@@ -338,7 +339,7 @@ def fold(node: OperatorNode) -> list[Arr] | None:
         return [np.concatenate(ins, attr_int(at, "axis", 0))]
     if op == "Tile":
         return [np.tile(ins[0], ins[1])]
-    if op in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean"):
+    if op in REDUCES:
         return [_fold_reduce(node, ins[0])]
     return None
 

@@ -124,6 +124,16 @@ class Call:
         """Add a node in this node's place."""
         return self.builder.add(op, ins, attrs, self.name, 1, self.proto, self.scope)
 
+    def one(self, op: str, *ins: Val | float, **attrs: AttrValue) -> Val:
+        """Add a node with one result; numbers become constants of the first tensor's type."""
+        like = next(v.dtype for v in ins if isinstance(v, Val))
+        vals = [v if isinstance(v, Val) else self.builder.scalar(v, like) for v in ins]
+        return self.add(op, vals, attrs)[0]
+
+    def ints(self, *values: int) -> Val:
+        """Return a constant list of integers: axes, a shape."""
+        return self.builder.const(np.array(values, I64))
+
 
 Rule: TypeAlias = Callable[["GraphBuilder", Call], Sequence[Bound]]
 RULES: dict[str, Rule] = {}
@@ -241,7 +251,8 @@ class GraphBuilder:
             fail("E0105", f"{op}: {error}", self.where(name))
         for i, v in enumerate(node.outs):
             v.node, v.index = node, i
-            v.fixed, v.trained = fixed or arrays is not None, fixed and trained
+            v.fixed = fixed or arrays is not None
+            v.trained = fixed and trained and op not in ("Shape", "Size")
             if arrays is not None:
                 v.const = arrays[i].astype(v.dtype, copy=False)
         if len(self.flat.nodes) >= MAX_NODES:

@@ -10,7 +10,7 @@ import numpy as np
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat.axes import norm_axis
 from snncc.compiler.frontend.flat.elementwise import evaluate
-from snncc.compiler.frontend.flat.flat import F32, I64, Arr, AttrValue, Val, attr_float, attr_int
+from snncc.compiler.frontend.flat.flat import F32, I64, Arr, AttrValue, Val, attr_int
 from snncc.compiler.frontend.onnx.build import Bound, Call, GraphBuilder, rule
 from snncc.compiler.frontend.onnx.file import np_dtype
 from snncc.compiler.frontend.onnx.scatter import scatter_step
@@ -73,7 +73,10 @@ def conversion_like(b: GraphBuilder, c: Call) -> Sequence[Bound]:
 
 @rule("Clip")
 def clip(b: GraphBuilder, c: Call) -> Sequence[Bound]:
-    """Clip with constant bounds; without effect on a constant, it is that constant."""
+    """Clip with constant bounds; without effect on a constant, it is that constant.
+
+    A parameter of several elements keeps it: its values are others after the first update.
+    """
     bounds: dict[str, AttrValue] = {k: c.attrs[k] for k in ("min", "max") if k in c.attrs}
     for i, key in ((1, "min"), (2, "max")):
         v = c.optional(i)
@@ -83,7 +86,11 @@ def clip(b: GraphBuilder, c: Call) -> Sequence[Bound]:
             fail("E0104", "Clip with bounds that are no constants", b.where(c.name))
         bounds[key] = float(v.const.item())
     x = c.val(0)
-    if x.const is not None and np.array_equal(x.const, evaluate("Clip", [x.const], bounds)):
+    if (
+        x.const is not None
+        and not x.trained
+        and np.array_equal(x.const, evaluate("Clip", [x.const], bounds))
+    ):
         return [x]
     return c.add("Clip", [x], bounds)
 
@@ -153,25 +160,6 @@ def scatter_elements(b: GraphBuilder, c: Call) -> Sequence[Bound]:
 def layer_normalization(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     """Only the first output is used."""
     return c.add("LayerNormalization", [c.val(0), c.val(1), c.optional(2)], c.attrs)
-
-
-@rule("LeakyRelu")
-def leaky_relu(b: GraphBuilder, c: Call) -> Sequence[Bound]:
-    """max(x, 0) - slope*max(-x, 0)."""
-    slope = b.scalar(attr_float(c.attrs, "alpha", 0.01))
-    return [_two_slopes(c, slope)]
-
-
-@rule("PRelu")
-def prelu(b: GraphBuilder, c: Call) -> Sequence[Bound]:
-    """As LeakyRelu, with a slope per channel."""
-    return [_two_slopes(c, c.val(1))]
-
-
-def _two_slopes(c: Call, slope: Val) -> Val:
-    x = c.val(0)
-    below = c.add("Relu", [c.add("Neg", [x])[0]])[0]
-    return c.add("Sub", [c.add("Relu", [x])[0], c.add("Mul", [below, slope])[0]])[0]
 
 
 @rule("LogSoftmax")

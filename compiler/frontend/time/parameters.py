@@ -16,7 +16,9 @@ from snncc.compiler.frontend.time.rolled import RNode
 
 
 def is_parameter(v: Val | None) -> bool:
-    """Whether a value is a float initializer that training may change."""
+    """Whether a value is a float initializer that training may change, or one that is reshaped."""
+    if v is not None and v.trained and v.const is not None and v.dtype.kind == "f":
+        return True
     if v is None or v.const is None or not v.param or v.dtype.kind != "f" or not v.size:
         return False
     if not v.made_up:

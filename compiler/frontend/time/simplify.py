@@ -13,6 +13,8 @@ from snncc.compiler.frontend.time.parameters import holds_parameter, number
 from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve
 
 MAX_CONST = 1 << 22
+MOVING = ("Input", "SeqInput", "SeqConst", "Delay")
+"""What has other values at every step."""
 
 
 def simplify(roots: Sequence[RNode]) -> None:
@@ -125,7 +127,7 @@ def _elementwise(node: RNode) -> bool:
         if mask.shape == node.shape:
             node.op, node.ins, node.attrs = "Cast", [mask], {"to": node.dtype}
             return True
-    if op == "Mul" and _scale_chain(node, a, b):
+    if op == "Mul" and (_scale_chain(node, a, b) or _clipped_rate(node)):
         return True
     for k, other, left in ((a, b, True), (b, a, False)):
         value = number(k)
@@ -161,6 +163,23 @@ def _scale_chain(node: RNode, a: RNode, b: RNode) -> bool:
                 product = np.asarray(outer * factor, node.dtype)
                 node.ins = [y, RNode("Const", (), node.dtype, const=product)]
                 return True
+    return False
+
+
+def _clipped_rate(node: RNode) -> bool:
+    """A factor that training keeps between two bounds (a leak in snnTorch) is that factor.
+
+    A neuron has its constants from the file; within the bounds both pass the same gradient.  What
+    is computed from clipped parameters on the way to other data keeps its bounds.
+    """
+    for i, k in enumerate(node.ins):
+        x = resolve(k.ins[0]) if k.op == "Clip" else k
+        if x is k or x.const is None or not holds_parameter(x):
+            continue
+        moves = any(n.op in MOVING for n in reachable([node.ins[1 - i]]))
+        if moves and np.array_equal(evaluate("Clip", [x.const], k.attrs), x.const):
+            node.ins[i] = x
+            return True
     return False
 
 

@@ -477,7 +477,7 @@ class _Final:
         assert node is not None
         axes = {norm_axis(a, len(x.shape)) for a in axes_of(node) or range(len(x.shape))}
         kind = node.op[6:].lower()
-        if lay.axis not in axes or not lay.pure or kind == "min":
+        if lay.axis not in axes or not lay.pure or kind not in ("sum", "mean", "max"):
             return None
         inner = self.roller.stacked(x, lay)
         others = tuple(sorted(axes - {lay.axis}))

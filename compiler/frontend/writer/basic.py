@@ -28,6 +28,10 @@ UNARY = {
     "Sigmoid": "sigmoid",
     "Reciprocal": "recip",
     "Atan": "atan",
+    "Erf": "erf",
+    "Sin": "sin",
+    "Cos": "cos",
+    "Softplus": "softplus",
 }
 BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Max": "max", "Min": "min"}
 
@@ -36,6 +40,15 @@ BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Max": "max", 
 def unary(e: Emitter, node: RNode) -> Value:
     """A function of one operand."""
     return e.builder(node).one("graph.unary", e.value(node.ins[0]), fn=UNARY[node.op])
+
+
+@emits("Norm")
+def norm(e: Emitter, node: RNode) -> Value:
+    """sqrt(x + 1 - s) * s with s = sign(x): the root, and neither it nor its slope at 0."""
+    b, x = e.builder(node), e.value(node.ins[0])
+    s = b.one("graph.unary", x, fn="sign")
+    beside_zero = b.one("graph.add", x, b.one("graph.sub", e.number(1.0), s))
+    return b.one("graph.mul", b.one("graph.unary", beside_zero, fn="sqrt"), s)
 
 
 @emits(*BINARY)
@@ -111,8 +124,11 @@ def _spike(e: Emitter, node: RNode, base: RNode, theta: RNode, compare: str) -> 
         attrs["origin"] = dict.fromkeys(("surrogate", "reset_gradient"), guess.origin)
     b = e.builder(node)
     h = e.value(base)
-    fixed = theta.op == "Const" and not (holds_parameter(theta) and theta.shape)
-    level = e.const(theta) if fixed else e.value(theta)
+    fixed = theta.op == "Const" and not holds_parameter(theta)
+    if theta.op == "Const" and not fixed and not theta.shape:
+        level = e.operand(theta, "threshold", 1)  # its name is known, as that of a neuron's is
+    else:
+        level = e.const(theta) if fixed else e.value(theta)
     if theta.op != "Const" and guess is not None and guess.framework == "sinabs":
         # a convention of that framework, which the file does not say: its spikes pass nothing to
         # their threshold
@@ -159,22 +175,6 @@ def clip(e: Emitter, node: RNode) -> Value:
 def cast(e: Emitter, node: RNode) -> Value:
     """Bits count as 0 and 1 wherever numbers are needed."""
     return e.value(node.ins[0])
-
-
-@emits("Pow")
-def power(e: Emitter, node: RNode) -> Value | None:
-    """Small powers."""
-    power = resolve(node.ins[1]).uniform
-    x = e.value(node.ins[0])
-    b = e.builder(node)
-    if power == 1.0:
-        return x
-    if power == 2.0:
-        return b.one("graph.mul", x, x)
-    if power == 0.5:
-        return b.one("graph.unary", x, fn="sqrt")
-    e.unsupported(node, f"Pow with the exponent {power}", "supported: 0.5, 1, 2")
-    return None
 
 
 @emits("Not")

@@ -18,8 +18,8 @@ def linear(
     x, w = resolve(node.ins[0]), resolve(node.ins[1])
     trans_a = bool(attr_int(node.attrs, "transA", 0))
     b = e.builder(node)
-    fits = w.op == "Const" and len(w.shape) == 2 and x.op != "Const"
-    if not fits:
+    weight = w.op == "Const" or (w.id in e.fixed and not trans_b)
+    if not weight or len(w.shape) != 2 or x.op == "Const" or x.id in e.fixed:
         left = e.operand(x, "weight", 0) if x.op == "Const" else e.value(x)
         right = e.operand(w, "weight", 1) if w.op == "Const" else e.value(w)
         y = b.one("graph.matmul", left, right, transpose_a=trans_a, transpose_b=trans_b)
@@ -28,7 +28,8 @@ def linear(
         rows = e.value(x)
         if trans_a:
             rows = b.one("graph.transpose", rows, perm=(1, 0))
-        operands = [rows, _masked(e, node, x, w, trans_b)]
+        kernel = _masked(e, node, x, w, trans_b) if w.op == "Const" else e.value(w)
+        operands = [rows, kernel]
         inside = bias is not None and bias.op == "Const" and bias.shape == (width,)
         if inside and bias is not None and alpha == beta == 1.0:
             operands.append(e.operand(bias, "bias", 2))
@@ -85,17 +86,25 @@ def matmul(e: Emitter, node: RNode) -> Value:
     return linear(e, node, False, None, 1.0, 1.0)
 
 
+def _window_rank(e: Emitter, node: RNode, w: RNode) -> int:
+    """Return over how many axes a convolution goes; its kernel may be computed from parameters."""
+    rank = len(w.shape) - 2
+    if w.op != "Const" and w.id not in e.fixed:
+        e.unsupported(
+            node,
+            f"{node.op} with a kernel that depends on the input",
+            "supported: kernels that are parameters, or computed from parameters alone",
+        )
+    if rank not in (1, 2):
+        e.unsupported(node, f"{node.op} over {rank} axes", "supported: 1-D and 2-D")
+    return rank
+
+
 @emits("Conv")
 def conv(e: Emitter, node: RNode) -> Value | None:
     """Convolution over one or two axes."""
     w = resolve(node.ins[1])
-    rank = len(w.shape) - 2
-    if w.op != "Const" or rank not in (1, 2):
-        e.unsupported(
-            node,
-            f"convolution over {rank} axes" if w.op == "Const" else "computed kernels",
-            "supported: 1-D and 2-D convolution with constant kernels",
-        )
+    rank = _window_rank(e, node, w)
     operands = [e.value(node.ins[0]), e.operand(w, "weight", 1)]
     if len(node.ins) > 2:
         operands.append(e.operand(resolve(node.ins[2]), "bias", 2))
@@ -113,9 +122,9 @@ def conv(e: Emitter, node: RNode) -> Value | None:
 def conv_transpose(e: Emitter, node: RNode) -> Value | None:
     """Transposed convolution."""
     w, at = resolve(node.ins[1]), node.attrs
-    rank = len(w.shape) - 2
-    if w.op != "Const" or rank not in (1, 2) or at.get("output_shape") is not None:
-        e.unsupported(node, f"transposed convolution over {rank} axes")
+    rank = _window_rank(e, node, w)
+    if at.get("output_shape") is not None:
+        e.unsupported(node, "transposed convolution with an output_shape", "use output_padding")
     operands = [e.value(node.ins[0]), e.operand(w, "weight", 1)]
     if len(node.ins) > 2:
         operands.append(e.operand(resolve(node.ins[2]), "bias", 2))
@@ -228,8 +237,8 @@ def dropout(e: Emitter, node: RNode) -> Value:
 def reduce(e: Emitter, node: RNode) -> Value | None:
     """Reduction over step axes."""
     kind, axes = attr_str(node.attrs, "kind", "sum"), attr_ints(node.attrs, "axes")
-    if kind == "min":
-        e.unsupported(node, "ReduceMin", "supported: sum, mean, max")
+    if kind not in ("sum", "mean", "max"):
+        e.unsupported(node, f"Reduce{kind.capitalize()} of data", "supported: sum, mean, max, min")
     keep = bool(attr_int(node.attrs, "keepdims", 1))
     x = e.value(node.ins[0])
     y = e.builder(node).one("graph.reduce", x, kind=kind, axes=axes, keepdims=keep)

@@ -245,7 +245,7 @@ def _prelu(c: Call, x: Array, slope: Array) -> Array:
 
 
 def _slopes(c: Call, x: Array, slope: Array) -> Array:
-    return np.asarray(c.arithmetic.relu(x) - c.arithmetic.relu(-x) * slope)
+    return np.asarray(c.arithmetic.relu(x) + _low(c, x) * slope)
 
 
 def _bent(c: Call, x: Array, below: Array) -> Array:
@@ -253,23 +253,28 @@ def _bent(c: Call, x: Array, below: Array) -> Array:
     return np.asarray(np.where(c.arithmetic.real(x) > 0, x, below))
 
 
+def _low(c: Call, x: Array) -> Array:
+    """``x`` where it is not positive, else 0: derivative 1 at 0, where the lower piece begins."""
+    return np.asarray(np.where(c.arithmetic.real(x) > 0, 0.0, x))
+
+
 @operator("Elu", local=True)
 def _elu(c: Call, x: Array) -> Array:
-    low = c.arithmetic.minimum(x, np.zeros(()))
+    low = _low(c, x)
     return _bent(c, x, c.get("alpha", 1.0) * (c.arithmetic.function("exp", low) - 1))
 
 
 @operator("Selu", local=True)
 def _selu(c: Call, x: Array) -> Array:
     alpha, gamma = c.get("alpha", 1.6732632423543772), c.get("gamma", 1.0507009873554805)
-    low = c.arithmetic.minimum(x, np.zeros(()))
+    low = _low(c, x)
     return _bent(c, gamma * x, gamma * alpha * (c.arithmetic.function("exp", low) - 1))
 
 
 @operator("Celu", local=True)
 def _celu(c: Call, x: Array) -> Array:
     alpha = c.get("alpha", 1.0)
-    low = c.arithmetic.minimum(x, np.zeros(()))
+    low = _low(c, x)
     return _bent(c, x, alpha * (c.arithmetic.function("exp", low / alpha) - 1))
 
 

@@ -6,7 +6,8 @@ With y = f(a, b) and adjoint g of y, a rule gives the adjoints of the operands:
 * min, max: g where the operand was taken, half of it to each of two equal operands, else 0
 * abs: g where a > 0, -g where a < 0, else 0; sqrt: g/(2*y); trunc, floor: none
 * table: exp g*y, exp2 g*y*ln2, log g/a, log2 g/(a*ln2), tanh g*(1-y*y), sigmoid g*(y*(1-y)),
-  recip -(g*(y*y)), rsqrt g*(-1/2*(y*(y*y))), atan g/(1+a*a)
+  recip -(g*(y*y)), rsqrt g*(-1/2*(y*(y*y))), atan g/(1+a*a), erf g*(2/sqrt(pi)*exp(-(a*a))),
+  softplus g*sigmoid(a), sin g*cos(a), cos -(g*sin(a))
 * select(m, a, b): to m g*(a-b), to a select(m, g, 0), to b select(m, 0, g)
 * and: to a g where b; or: to a g where not b; not: -g (bits as the numbers 0 and 1)
 * spike(h, theta): g*s to h, -(g*s) to theta, s the surrogate derivative
@@ -88,6 +89,11 @@ class Emit:
         """Emit a table function."""
         return self.b.one("ew.table", a, fn=fn)
 
+    def bell(self, a: Value) -> Value:
+        """Emit the derivative of erf: 2/sqrt(pi) * exp(-a*a)."""
+        bell = self.table("exp", self.neg(self.mul(a, a)))
+        return self.mul(self.c(2 / math.sqrt(math.pi)), bell)
+
 
 Rule = Callable[[Tape, Emit, Op, Value], None]
 
@@ -160,6 +166,15 @@ def _table(t: Tape, e: Emit, op: Op, g: Value) -> None:
             t.give(v, e.div(g, e.add(e.c(1.0), e.mul(a, a))))
         else:
             t.give(v, e.div(g, a if fn == "log" else e.mul(a, e.c(math.log(2)))))
+        return
+    slopes: Mapping[str, Callable[[Value], Value]] = {
+        "erf": e.bell,
+        "softplus": lambda a: e.table("sigmoid", a),
+        "sin": lambda a: e.table("cos", a),
+        "cos": lambda a: e.neg(e.table("sin", a)),
+    }
+    if fn in slopes:
+        t.give(v, e.mul(g, slopes[fn](t.fwd(v))))
         return
     y = t.fwd(op.result)
     factors: Mapping[str, Callable[[], Value]] = {

@@ -60,6 +60,10 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "rsqrt": lambda x: x.rsqrt(),
     "recip": lambda x: 1 / x,
     "atan": lambda x: x.atan(),
+    "erf": lambda x: x.erf(),
+    "softplus": lambda x: x.exp().log1p(),
+    "sin": lambda x: x.sin(),
+    "cos": lambda x: x.cos(),
 }
 
 
