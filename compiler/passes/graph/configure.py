@@ -59,7 +59,7 @@ def configure(module: Module, config: Config, mode: str = "train") -> None:
         if op.name in ("graph.reduce", "graph.reduce_time") and op.attrs.get("kind") == "max":
             op.attrs["ties"] = config.text("gradient.maximum")
     for function in module.funcs.values():
-        detach_resets(function.body, lambda op: op.attrs.get("reset_gradient") == "detached")
+        detach_resets(function.body)
     _parameters(module, config, sink)
     if mode == "train":
         _per_step(module, config, sink)
