@@ -214,21 +214,18 @@ class Maker:
         z = self.matrix(dtype="f16")
         self.classes = classes = z.type.shape[-1]
         scale = self.rng.choice((1.0, 1024.0, 3.0))
+        timed = z.type.kind == "seq" and self.rng.random() < 0.3
+        shape = (self.batch,)
+        y = self.argument(seq((self.steps, *shape), "i32") if timed else tensor(shape, "i32"), "y")
+        attrs: dict[str, Attribute] = {"scale": scale, "batch": self.batch}
         if self.rng.random() < 0.5:
-            y = self.argument(tensor((self.batch,), "i32"), "y")
-            made = self.b.op("phase.softmax_ce", z, y, scale=scale, batch=self.batch)
-        else:
-            target = self.rng.choice((tensor((self.batch,), "i32"), tensor((self.batch, classes))))
-            if z.type.kind == "seq" and self.rng.random() < 0.3:
-                target = z.type
-            made = self.b.op(
-                "phase.mse", z, self.argument(target, "y"), scale=scale, batch=self.batch
-            )
+            attrs["smoothing"] = self.rng.choice((0.1, 0.5))
+        terms, gradient = self.b.op("phase.softmax_ce", z, y, attrs=attrs).results
         kind = self.rng.randrange(3)
         if kind != 1:
-            self.keep(made.results[0])
+            self.keep(self.b.one("phase.total", terms, factor=1 / classes))
         if kind != 0:
-            self.keep(made.results[1])
+            self.keep(gradient)
 
     # ------------------------------------------------------------------ regions
 

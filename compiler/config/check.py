@@ -12,7 +12,7 @@ from snncc.compiler.config.schema import Key, Value
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.surrogate import SURROGATES, rule_of
 
-Origin: TypeAlias = Literal["flag", "config", "metadata", "pattern", "default"]
+Origin: TypeAlias = Literal["flag", "config", "metadata", "pattern", "data", "default"]
 Place: TypeAlias = Callable[[str], str]
 
 
@@ -85,7 +85,7 @@ def check_value(key: Key, value: object, where: str, sink: DiagnosticSink) -> Va
         case "float" if isinstance(value, (int, float)) and not isinstance(value, bool):
             result = float(value)
         case "str" if isinstance(value, str):
-            result = value
+            result = key.synonyms.get(value, value)
         case "strs" if _is_list(value):
             items = _items(value)
             result = tuple(str(v) for v in items)
@@ -97,9 +97,19 @@ def check_value(key: Key, value: object, where: str, sink: DiagnosticSink) -> Va
             result = tuple(float(v) for v in numbers)
             if len(numbers) != len(items):
                 problem = "holds something else than numbers"
+        case "ints" if _is_list(value):
+            items = _items(value)
+            numbers = [v for v in items if isinstance(v, (int, float)) and not isinstance(v, bool)]
+            whole = [v for v in numbers if v == v // 1]
+            result = tuple(int(v) for v in whole)
+            if len(whole) != len(items):
+                problem = "holds something else than integers"
+            elif any(abs(v) >= 1 << 63 for v in whole):
+                problem = "holds an integer of more than 64 bits"
         case _:
             words = {"int": "an integer", "float": "a number", "bool": "true or false"}
             words |= {"str": "a text", "strs": "a list of texts", "floats": "a list of numbers"}
+            words |= {"ints": "a list of integers"}
             expected = " or ".join((words[key.kind], *map(repr, key.words)))
             problem = f"is {value!r}, not {expected}"
     problem = problem or _range_problem(key, result)
@@ -124,6 +134,8 @@ def _range_problem(key: Key, value: Value) -> str:
             return f"is {item:g}, below {key.low:g}"
         if key.above is not None and item <= key.above:
             return f"is {item:g}; it must be above {key.above:g}"
+        if key.below is not None and item >= key.below:
+            return f"is {item:g}; it must be below {key.below:g}"
         if key.high is not None and item > key.high:
             return f"is {item:g}, above {key.high:g}"
         if key.power_of_two and frexp(item)[0] != 0.5:

@@ -103,6 +103,11 @@ class Config:
         value = self.get(path).value
         return tuple(float(v) for v in value) if isinstance(value, tuple) else ()
 
+    def integers(self, path: str) -> tuple[int, ...]:
+        """Return a list of integers."""
+        value = self.get(path).value
+        return tuple(int(v) for v in value) if isinstance(value, tuple) else ()
+
     def surrogate(self, layer: str) -> Surrogate | None:
         """Return the surrogate that the configuration gives a layer; the longest pattern wins."""
         return _pick(self.surrogates, layer)

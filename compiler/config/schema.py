@@ -6,13 +6,17 @@ means "not said": then the model's metadata or the rule given in ``doc`` decides
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from snncc.compiler.ir.losses import LOSSES, TARGETS, synonyms
 from snncc.compiler.ir.optimizers import OPTIMIZERS
 
-Value: TypeAlias = "int | float | bool | str | tuple[str, ...] | tuple[float, ...] | None"
-Kind: TypeAlias = Literal["int", "float", "bool", "str", "strs", "floats"]
+Value: TypeAlias = (
+    "int | float | bool | str | tuple[str, ...] | tuple[float, ...] | tuple[int, ...] | None"
+)
+Kind: TypeAlias = Literal["int", "float", "bool", "str", "strs", "floats", "ints"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,10 @@ class Key:
     high: float | None = None  # largest allowed value
     length: int | None = None  # number of entries of a list
     words: tuple[str, ...] = ()  # texts that a number may be instead
+    below: float | None = None  # values must be smaller
     power_of_two: bool = False
+    synonyms: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Other words for choices."""
 
     @property
     def section(self) -> str:
@@ -53,6 +60,11 @@ def _defaults(setting: str) -> str:
             words = map(str, value) if isinstance(value, tuple) else [str(value).lower()]
             found.append(f"{rule.name} {', '.join(words)}")
     return "; ".join(found)
+
+
+def _loss_default(setting: str) -> float:
+    """Return what the loss that has a setting takes where it is not given."""
+    return next(rule.settings[setting] for rule in LOSSES.values() if setting in rule.settings)
 
 
 REDUCTIONS = ("sum", "mean", "max", "last", "none")
@@ -79,11 +91,68 @@ KEYS: tuple[Key, ...] = (
         "readout.reduce",
         "str",
         None,
-        "how the output over time becomes logits; default: sum for spikes, last for membranes",
+        "how the output over time becomes logits; none: every step is compared, and the loss is "
+        "the mean over the steps too; default: sum for spikes, last for membranes (none where `y` "
+        "has the shape of all steps)",
         REDUCTIONS,
     ),
     Key("readout.axis", "int", None, "time axis of that output in the file; default: its own"),
-    Key("loss.name", "str", "cross-entropy", "the loss", ("cross-entropy", "mse")),
+    Key(
+        "readout.steps",
+        "ints",
+        (),
+        "the steps that are read, counted from 0, negative ones from the end: `[-3, -2, -1]` for "
+        "the last three; default: all",
+    ),
+    Key(
+        "loss.name",
+        "str",
+        "cross-entropy",
+        "the loss, a mean over the batch: see Losses",
+        tuple(LOSSES),
+        synonyms=synonyms(),
+    ),
+    Key(
+        "loss.targets",
+        "str",
+        None,
+        "what `y` holds: "
+        + "; ".join(f"{name}: {doc}" for name, doc in TARGETS.items())
+        + ". Default: what the `y` of `run` or `train` looks like; without one, classes where the "
+        "loss takes them",
+        tuple(TARGETS),
+    ),
+    Key(
+        "loss.target_steps",
+        "bool",
+        None,
+        "`y` has a time axis where the output has it; default: as `y` looks; without one, no",
+    ),
+    Key(
+        "loss.label_smoothing",
+        "float",
+        None,
+        "share of a label that all classes get equally (cross-entropy); default: "
+        f"{_loss_default('label_smoothing'):g}",
+        low=0.0,
+        below=1.0,
+    ),
+    Key(
+        "loss.beta",
+        "float",
+        None,
+        f"where smooth-l1 goes over into a line; default: {_loss_default('beta'):g}",
+        above=0.0,
+        high=65504.0,
+    ),
+    Key(
+        "loss.delta",
+        "float",
+        None,
+        f"where huber goes over into a line; default: {_loss_default('delta'):g}",
+        above=0.0,
+        high=65504.0,
+    ),
     Key(
         "loss.scale",
         "float",
@@ -235,5 +304,9 @@ for _rule in OPTIMIZERS.values():
     for _setting in _rule.settings:
         if f"optimizer.{_setting}" not in BY_PATH:
             raise ValueError(f"optimizer {_rule.name}: {_setting} needs a row optimizer.{_setting}")
+for _loss in LOSSES.values():
+    for _setting in _loss.settings:
+        if f"loss.{_setting}" not in BY_PATH:
+            raise ValueError(f"loss {_loss.name}: {_setting} needs a row loss.{_setting}")
 SECTIONS = (*dict.fromkeys(k.section for k in KEYS if k.section), "surrogate", "reset")
 RESET_GRADIENTS = ("attached", "detached")

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import warnings as python_warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,7 +31,7 @@ from snncc.compiler.config.config import Config, load_config
 from snncc.compiler.config.loss_scale import loss_scale
 from snncc.compiler.diag import CompileError, Diagnostic, fail
 from snncc.compiler.driver.build import TO_PHASED, Request, import_model, lower
-from snncc.compiler.driver.data import check_classes, doubtful_scale, find_data
+from snncc.compiler.driver.data import check_targets, doubtful_scale, find_data
 from snncc.compiler.driver.doubts import overflow_doubts
 from snncc.compiler.driver.execute import Program, Result, load_program, run_program
 from snncc.compiler.driver.failure import Stopped
@@ -39,9 +39,11 @@ from snncc.compiler.driver.identity import identity_of
 from snncc.compiler.driver.interface import Interface, expose_spikes, interface_of
 from snncc.compiler.driver.machines import DEFAULT_TARGET, find_machine
 from snncc.compiler.driver.overflow import LAYERS, Lost, lost_warnings
-from snncc.compiler.driver.readout import host_readout
+from snncc.compiler.driver.readout import host_readout, logits_time
 from snncc.compiler.driver.scaling import Guard
+from snncc.compiler.driver.scoring import Scorer
 from snncc.compiler.driver.simulate import LoadedProgram, read_program, step_seed
+from snncc.compiler.driver.targets import fit_to_targets, is_scored, target_layout
 from snncc.compiler.driver.trainer import (
     Data,
     History,
@@ -109,7 +111,15 @@ class Model:
 
     def interface(self, mode: str) -> Interface:
         """Return what a program of this model takes and gives."""
-        return interface_of(self.graph, mode, self.config.integer("time_axis"))
+        found = interface_of(self.graph, mode, self.config.integer("time_axis"))
+        if mode != "train":
+            return found
+        return replace(found, y=target_layout(self.graph, self.config))
+
+    def for_targets(self, y: Array, where: str = "y", samples_first: bool = False) -> Model:
+        """Return the model with what its configuration leaves open about targets as ``y`` looks."""
+        config = fit_to_targets(self.graph, self.config, y, where, samples_first)
+        return replace(self, config=config, request=replace(self.request, config=config))
 
     def with_batch(self, batch: int) -> Model:
         """Return the model for another batch size."""
@@ -260,6 +270,8 @@ def step(
     y = None if y is None else np.asarray(y)
     if isinstance(what, Model):
         mode = "infer" if y is None else "train"
+        if y is not None:
+            what = what.for_targets(y, where)
         if numerics != "fp16":
             return _interpret(what, x, y, mode, numerics, spikes, where)
         what = compile(what, mode=mode, spikes=spikes)
@@ -303,6 +315,7 @@ class ChipLearner:
     predictor: LoadedProgram
     reduce: Callable[[Mapping[str, Array]], Array]
     guard: Guard
+    scorer: Scorer = field(default_factory=Scorer)
     fresh: bool = False
 
     def step(self, x: Array, y: Array, number: int) -> tuple[float, Array]:
@@ -353,7 +366,9 @@ def learner(
     ]
     module, _ = lower(model.graph, "configure", config=model.config, mode="train")
     guard = Guard(chips[0], loss_scale(model.config), str(model.path))
-    return ChipLearner(chips[0], chips[1], host_readout(module), guard)
+    layout = programs[0].interface.y
+    scorer = Scorer(logits_time(module), layout is not None and layout.time_axis >= 0)
+    return ChipLearner(chips[0], chips[1], host_readout(module), guard, scorer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,16 +429,21 @@ def prepare_training(
     if config.text("optimizer.name") == "none":
         config = config.override({"optimizer.name": "sgd"}, "default")
         model = replace(model, config=config, request=replace(model.request, config=config))
-    interface = model.interface("train")
-    found = data if isinstance(data, Data) else find_data(data, interface)
+    found = data if isinstance(data, Data) else find_data(data, model.interface("train"))
     where = data if isinstance(data, str) else "data"
+    model = model.for_targets(found.y, where, samples_first=True)
+    config, interface = model.config, model.interface("train")
+    layout = interface.y
+    if layout is not None:
+        found = check_targets(found, layout, where)
     worker = learner(model, target=target, cores=cores, engine=engine)
-    check_classes(found, worker.chip.classes, where)
     plan = Plan(
         epochs,
         model.batch,
         config.integer("training.seed") or 0,
         1 if interface.x.time_axis == 0 and not interface.x.batch_in_time else 0,
+        layout.sample_axis if layout is not None else 0,
+        worker.scorer if is_scored(layout) else None,
         identity_of(
             model.graph,
             config,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy.typing as npt
 from snncc.compiler.diag import Diagnostic, fail
 from snncc.compiler.driver.files import read_npz
 from snncc.compiler.driver.input_values import refuse_unfit
-from snncc.compiler.driver.interface import Interface, check_labels
+from snncc.compiler.driver.interface import Interface
+from snncc.compiler.driver.target_layout import TargetLayout, check_labels
 from snncc.compiler.driver.trainer import Data
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -55,7 +57,7 @@ def _shaped(arrays: Mapping[str, Array], interface: Interface, where: str) -> Da
             done += [done[0][:0], done[1][:0]]
             continue
         value, labels = arrays[name], arrays[label_name]
-        if value.ndim < 1 or labels.shape != (value.shape[0],):
+        if value.ndim < 1 or labels.shape[:1] != (value.shape[0],):
             text = f"{name} has shape {list(value.shape)}, its labels {list(labels.shape)}"
             fail("E0022", f"{text}; both begin with the samples", where)
         if math.prod(value.shape[1:]) != math.prod(sample):
@@ -67,10 +69,29 @@ def _shaped(arrays: Mapping[str, Array], interface: Interface, where: str) -> Da
     return Data(*done)
 
 
-def check_classes(data: Data, classes: int, where: str) -> None:
-    """Complain about labels outside the model's classes, before the first epoch."""
-    check_labels(data.y, classes, "y", where)
-    check_labels(data.y_test, classes, "y_test", where)
+def check_targets(data: Data, layout: TargetLayout, where: str) -> Data:
+    """Return the data with targets shaped for the model; complain before the first epoch."""
+    return replace(
+        data,
+        y=_targets(data.y, layout, "y", where),
+        y_test=_targets(data.y_test, layout, "y_test", where),
+    )
+
+
+def _targets(y: Array, layout: TargetLayout, name: str, where: str) -> Array:
+    if not len(y):
+        return y
+    if not layout.takes_samples(y.shape):
+        shown, wanted = list(y.shape[1:]), list(layout.sample_shape)
+        fail("E0022", f"a sample of {name} has shape {shown}, expected {wanted}", where)
+    y = y.reshape(len(y), *layout.sample_shape)
+    if layout.classes:
+        check_labels(y, layout.classes, name, where)
+    elif y.dtype.kind not in "biuf":
+        fail("E0023", f"{name} holds {y.dtype}, not numbers", where)
+    else:
+        refuse_unfit(y, name, where, lambda index: index[0])
+    return y
 
 
 def doubtful_scale(data: Data, where: str) -> list[Diagnostic]:

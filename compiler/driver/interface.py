@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from snncc.compiler.diag import fail
 from snncc.compiler.driver.input_values import only_spikes, refuse_unfit
+from snncc.compiler.driver.target_layout import TargetLayout
 
 if TYPE_CHECKING:
     from snncc.compiler.ir.core import Attribute, Module, Op
@@ -103,6 +104,8 @@ class Interface:
     batch: int
     x: InputLayout
     outputs: Mapping[str, OutputLayout] = field(default_factory=dict[str, OutputLayout])
+    y: TargetLayout | None = None
+    """The targets of a training step."""
 
     def as_json(self) -> dict[str, Any]:
         """Return plain data for the object file."""
@@ -125,7 +128,10 @@ class Interface:
                 for name, v in dict(table["outputs"]).items()
             }
             plain = {k: table[k] for k in ("model", "mode", "steps", "batch")}
-            return Interface(**plain, x=InputLayout(**x), outputs=outputs)
+            y = table.get("y")
+            if y is not None:
+                y = TargetLayout(**{**y, "shape": _dims(y["shape"])})
+            return Interface(**plain, x=InputLayout(**x), outputs=outputs, y=y)
         except (KeyError, TypeError, ValueError, AttributeError):
             fail(
                 "E0029",
@@ -149,34 +155,11 @@ class Interface:
             fail("E0023", "x holds other values than 0 and 1, but [input] spikes = true", where)
         return self.x.inward(x)
 
-    def check_y(self, y: Array, classes: int, where: str) -> Array:
-        """Return ``y`` as int32, or complain."""
-        if y.shape != (self.batch,):
-            fail("E0022", f"y has shape {_show(y.shape)}, expected {_show((self.batch,))}", where)
-        check_labels(y, classes, "y", where)
-        return y.astype(np.int32)
-
-
-def check_labels(y: Array, classes: int, name: str, where: str) -> None:
-    """Complain about labels that are no class numbers, with the first sample that is wrong."""
-    if y.dtype.kind == "f":
-        wrong = ~(np.isfinite(y) & (y == np.floor(y)))
-    elif y.dtype.kind in "iu":
-        wrong = np.zeros(y.shape, bool)
-    else:
-        fail("E0023", f"{name} holds {y.dtype}, not class numbers", where)
-    if wrong.any():
-        sample = int(np.argmax(wrong))
-        fail("E0023", f"{name} holds {y[sample]:g} (sample {sample}), no class number", where)
-    outside = (y < 0) | (y >= classes)
-    if outside.any():
-        sample = int(np.argmax(outside))
-        fail(
-            "E0023",
-            f"{name} holds class {int(y[sample])}; the model has classes 0..{classes - 1} "
-            f"(sample {sample})",
-            where,
-        )
+    def check_y(self, y: Array, where: str) -> Array:
+        """Return ``y`` in the program's layout, or complain."""
+        if self.y is None:
+            fail("E0029", "the program does not say what its targets are", where)
+        return self.y.inward(y, where)
 
 
 def interface_of(module: Module, mode: str, time_axis: int | None = None) -> Interface:

@@ -39,11 +39,11 @@ def interpret(
     ``lost`` gets the arrays that are not finite.
     """
     values: dict[str, npt.ArrayLike] = dict(inputs)
-    names = [arg.name for arg in module.func(STEP).body.args]
-    if "y" in names:
+    shapes = {arg.name: arg.type.shape for arg in module.func(STEP).body.args}
+    if "y" in shapes:
         if y is None:
-            fail("E0021", "a training step needs labels y", where)
-        values["y"] = interface.check_y(y, _classes(module), where)
+            fail("E0021", "a training step needs targets y", where)
+        values["y"] = interface.check_y(y, where).reshape(shapes["y"])
     found = evaluate(module, STEP, values, numerics, seed=seed)
     if lost is not None:
         arrays = {name: np.asarray(value) for name, value in found.items()}
@@ -63,10 +63,3 @@ def interpret(
         plain = OutputLayout(-1, (), False, kind == "param" and transposed.get(rest, False))
         results[name] = layouts.get(name, plain).outward(np.asarray(value))
     return results
-
-
-def _classes(module: Module) -> int:
-    for op in module.walk():
-        if op.name == "phase.output" and op.str_attr("name") == "logits":
-            return op.operands[0].type.shape[-1]
-    return 1 << 31

@@ -79,12 +79,6 @@ class LoadedProgram:
         """Whether the program computes gradients (it then needs labels)."""
         return self.interface.mode == "train"
 
-    @property
-    def classes(self) -> int:
-        """The number of classes (columns of the logits)."""
-        logits = self._results.get("logits")
-        return logits.shape[-1] if logits is not None else 0
-
     def write_input(self, name: str, values: Array) -> None:
         """Put an input into memory; ``values`` are in the program's layout."""
         shape = self.system.tensor(name).shape
@@ -100,9 +94,9 @@ class LoadedProgram:
         self.write_input(self.interface.x.name, self.interface.check_x(x, where))
         if self.trains:
             if y is None:
-                fail("E0021", "this is a training program: it needs labels y", where,
+                fail("E0021", "this is a training program: it needs targets y", where,
                      help="or compile for inference: --mode infer")  # fmt: skip
-            self.write_input("y", self.interface.check_y(y, self.classes, where))
+            self.write_input("y", self.interface.check_y(y, where))
         return self.start(number)
 
     def start(self, number: int = 0) -> SimulationResult:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from snncc.compiler.diag import fail
 from snncc.compiler.driver.files import make_folder, npz_bytes, read_npz, write_bytes
 from snncc.compiler.driver.identity import Identity, differences
+from snncc.compiler.driver.scoring import Scorer
 
 Array: TypeAlias = npt.NDArray[Any]
 CHECKPOINT = "checkpoint.npz"
@@ -96,6 +97,10 @@ class Plan:
     batch: int
     seed: int = 0
     sample_axis: int = 0
+    target_axis: int = 0
+    """The axis of the samples in a batch of targets."""
+    scorer: Scorer | None = field(default_factory=Scorer)
+    """How labels are counted that are right; None where targets are no classes."""
     identity: Identity = field(default_factory=Identity)
     """Model, data and configuration; a checkpoint of other ones is refused."""
 
@@ -107,7 +112,8 @@ class Metrics:
     epoch: int
     step: int
     loss: float
-    train_accuracy: float
+    train_accuracy: float | None
+    """Share of right labels; None where targets are no classes."""
     test_accuracy: float | None
     cycles: int
     energy_pj: float
@@ -166,8 +172,8 @@ def fit(
     for epoch in range(len(history.epochs) + 1, plan.epochs + 1):
         started = time.perf_counter()
         metrics = _epoch(learner, data, plan, epoch, history, on_step)
-        if len(data.y_test):
-            metrics.test_accuracy = accuracy(learner, data.x_test, data.y_test, plan)
+        if len(data.y_test) and plan.scorer is not None:
+            metrics.test_accuracy = accuracy(learner, data.x_test, data.y_test, plan, plan.scorer)
         metrics.seconds = round(time.perf_counter() - started, 3)
         history.epochs.append(metrics)
         if out is not None:
@@ -202,8 +208,8 @@ def batches(count: int, plan: Plan, epoch: int) -> Iterator[Array]:
         yield order[start : start + plan.batch]
 
 
-def accuracy(learner: Learner, x: Array, y: Array, plan: Plan) -> float:
-    """Return the share of samples whose class is the largest logit."""
+def accuracy(learner: Learner, x: Array, y: Array, plan: Plan, scorer: Scorer) -> float:
+    """Return the share of labels whose class is the largest logit."""
     right = 0
     for start in range(0, len(y), plan.batch):
         chosen = np.arange(start, min(start + plan.batch, len(y)))
@@ -213,9 +219,9 @@ def accuracy(learner: Learner, x: Array, y: Array, plan: Plan) -> float:
             width = [(0, 0)] * batch.ndim
             width[plan.sample_axis] = (0, short)
             batch = np.pad(batch, width)
-        logits = learner.predict(batch)[: len(chosen)]
-        right += int(np.sum(np.argmax(logits, 1) == y[chosen]))
-    return right / len(y)
+        labels = np.concatenate([y[chosen], np.full((short, *y.shape[1:]), -1, y.dtype)])
+        right += scorer.right(learner.predict(batch), labels)
+    return right / y.size
 
 
 def take(x: Array, chosen: Array, plan: Plan) -> Array:
@@ -227,14 +233,16 @@ def _epoch(
     learner: Learner, data: Data, plan: Plan, epoch: int, history: History, on_step: Progress
 ) -> Metrics:
     losses: list[float] = []
-    right = 0
+    right = labels = 0
     costs = Costs()
     before = history.epochs[-1].step if history.epochs else 0
     scale: float | None = None
     skipped = 0
     for number, chosen in enumerate(batches(len(data.y), plan, epoch), 1):
         loss, logits = learner.step(
-            take(data.x, chosen, plan), data.y[chosen], before + len(losses)
+            take(data.x, chosen, plan),
+            np.moveaxis(data.y[chosen], 0, plan.target_axis),
+            before + len(losses),
         )
         if not math.isfinite(loss):
             fail(
@@ -244,7 +252,9 @@ def _epoch(
                 "`snncc check` names sums that may overflow",
             )
         losses.append(loss)
-        right += int(np.sum(np.argmax(logits, 1) == data.y[chosen]))
+        if plan.scorer is not None:
+            right += plan.scorer.right(logits, data.y[chosen])
+            labels += data.y[chosen].size
         stats = learner.stats()
         costs.add(stats)
         scale, skipped = stats.get("loss_scale"), skipped + stats.get("skipped", 0)
@@ -256,7 +266,7 @@ def _epoch(
     total.dram_bytes += costs.dram_bytes
     step = before + len(losses)
     mean = math.fsum(losses) / len(losses)
-    share = right / (len(losses) * plan.batch)
+    share = right / labels if labels else None
     return Metrics(
         epoch, step, mean, share, None, costs.cycles, costs.energy_pj, costs.dram_bytes,
         loss_scale=scale, skipped=skipped,

@@ -27,7 +27,7 @@ from snncc.compiler.frontend.onnx.file import TensorReader, np_dtype, read_model
 from snncc.compiler.frontend.onnx.inputs import Wanted, batch_in, input_shapes
 from snncc.compiler.frontend.time.rolled import reachable
 from snncc.compiler.frontend.time.unroll import Rolled, roll_model
-from snncc.compiler.frontend.writer.batch import BatchAxes
+from snncc.compiler.frontend.writer.batch import BatchAxes, is_one_sample
 from snncc.compiler.frontend.writer.time import emit_module
 from snncc.compiler.ir.core import Attribute, Module
 
@@ -85,8 +85,20 @@ def import_onnx(
         )
     layers = place_neurons(rolled.outputs)
     old = _batch_of(flat.inputs[0], rolled, time_axis, batch_in_time_axis)
+    said = batch
     if batch is None and x_shape is not None:
         batch = batch_in(tuple(x_shape), flat.inputs[0], rolled, batch_in_time_axis)
+    one = is_one_sample((o.node for o in rolled.outputs), old)
+    if one:
+        if said not in (None, 1):
+            fail(
+                "E0105",
+                f"the model has no batch axis: its input of shape {list(flat.inputs[0].shape)} is "
+                f"one sample, not {said}",
+                str(path),
+                help="export it with a batch axis behind the time axis, or leave the batch out",
+            )
+        batch = old
     batches = BatchAxes(old, batch or old, batch_in_time_axis)
     module = emit_module(
         path.stem, rolled, rolled.outputs, layers, str(path), total, batches, Namer(), sink
@@ -97,7 +109,7 @@ def import_onnx(
         {
             "stage": "graph",
             "steps": total,
-            "batch": batch or old,
+            "batch": 1 if one else batch or old,
             "source": path.name,
             "producer": model.producer_name,
             "inputs": _inputs(rolled, batch_in_time_axis),

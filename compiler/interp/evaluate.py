@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from snncc.compiler.interp.graph import Recurrent, graph_op
 from snncc.compiler.interp.kernels import KERNELS, Call
-from snncc.compiler.interp.losses import mse, softmax_ce
+from snncc.compiler.interp.losses import seed, softmax_ce, total
 from snncc.compiler.interp.numerics import Array, Numerics, numerics_of
 from snncc.compiler.interp.region import Elementwise, shaped, yielded
 from snncc.compiler.interp.tiled import evaluate_tiled
@@ -18,7 +18,7 @@ from snncc.compiler.ir.core import Module, Op, Value
 from snncc.compiler.ir.recurrence import groups
 from snncc.compiler.ir.training import training_seed, uses_batch_statistics
 
-_LOSSES = {"softmax_ce": softmax_ce, "mse": mse}
+_LOSSES = {"softmax_ce": softmax_ce, "total": total, "seed": seed}
 
 
 class Interpreter:

@@ -98,9 +98,16 @@ def ordered(c: Call, i: int = 0) -> Array:
 
 
 def _linear_dw(c: Call) -> list[Array]:
-    x, g = ordered(c, 0), ordered(c, 1)
-    x, g = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
+    x, g = (_rows_of_features(c, i) for i in (0, 1))
     return [c.num.mac(x.T, g)]
+
+
+def _rows_of_features(c: Call, i: int) -> Array:
+    """Operand ``i`` as [rows, features], ordered; a step without a batch axis is one row."""
+    if c.args[i].ndim - int(c.seqs[i]) > 1:
+        a = ordered(c, i)
+        return a.reshape(-1, a.shape[-1])
+    return _repeated(c, i)[::-1]
 
 
 def _conv(c: Call) -> list[Array]:
@@ -125,8 +132,10 @@ def _conv_dw(c: Call) -> list[Array]:
 
 
 def _sum_rows(c: Call) -> list[Array]:
-    rows = ordered(c)
     rank = c.args[0].ndim - int(c.seqs[0])
+    if rank == 1:
+        return [c.num.round(c.num.total(_rows_of_features(c, 0)), "f16")]
+    rows = ordered(c)
     axis = integer(c.op.attrs, "axis", -1) % rank
     moved = np.moveaxis(rows, axis, -1)  # the batch axis is axis 0 of the rows
     return [c.num.round(c.num.total(moved.reshape(-1, moved.shape[-1])), "f16")]

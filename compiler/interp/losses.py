@@ -12,18 +12,12 @@ from snncc.compiler.ir.build import integer, number
 
 
 def _rows(c: Call) -> tuple[Array, Array]:
-    """Logits as [rows, classes] and one label (or target row) per row."""
+    """Logits as [rows, classes] and one label per row."""
     z = c.num.number(c.args[0])
     flat = z.reshape(-1, z.shape[-1])
-    labels = c.args[1]
-    per_row = labels if labels.dtype.kind == "i" else labels.reshape(-1, z.shape[-1])
-    repeats = flat.shape[0] // per_row.shape[0]
-    return flat, np.concatenate([per_row] * repeats) if repeats > 1 else per_row
-
-
-def one_hot(labels: Array, classes: int) -> Array:
-    """Return the bits [rows, classes]."""
-    return np.asarray(labels.reshape(-1, 1) == np.arange(classes))
+    labels = c.args[1].reshape(-1)
+    repeats = flat.shape[0] // labels.shape[0]
+    return flat, np.concatenate([labels] * repeats) if repeats > 1 else labels
 
 
 def _factor(c: Call, k: float) -> Array:
@@ -33,34 +27,40 @@ def _factor(c: Call, k: float) -> Array:
 
 
 def softmax_ce(c: Call) -> Sequence[Array]:
-    """Cross-entropy and its gradient."""
+    """Cross-entropy of every row and its gradient."""
     num, (z, labels) = c.num, _rows(c)
     batch, scale = integer(c.op.attrs, "batch"), number(c.op.attrs, "scale")
+    smoothing, classes = number(c.op.attrs, "smoothing", 0.0), z.shape[1]
     real = num.real
     d = num.binary("sub", z, np.max(z, axis=1, keepdims=True), "f16")
     e = num.table("exp", d)
     total = num.total(e.T)[:, None]
-    hot = one_hot(labels, z.shape[1])
+    hot = np.asarray(labels.reshape(-1, 1) == np.arange(classes))
     p = num.binary("div", e, total, "f32")
-    q = np.where(hot, num.binary("sub", p, np.ones((), real), "f32"), p)
+    wanted = np.where(hot, np.asarray(1 - smoothing, real), np.zeros((), real))
+    if smoothing:
+        share = np.asarray(smoothing / classes, real)
+        wanted = np.where(hot, np.asarray(1 - smoothing + smoothing / classes, real), share)
+        q = num.binary("sub", p, wanted, "f32")
+    else:
+        q = np.where(hot, num.binary("sub", p, np.ones((), real), "f32"), p)
     k = _factor(c, scale / batch)
     gradient = num.round(num.binary("mul", q, k, "f32"), "f16")
     log = num.table("log", num.round(total, "f16"))
-    own = np.sum(np.where(hot, d, 0), axis=1)  # one term per row: exact
-    per_row = num.binary("sub", log[:, 0], own.astype(real), "f32")
-    loss = num.round(num.total(per_row) * np.asarray(1 / batch, real), "f16")
-    return [loss, gradient.reshape(c.args[0].shape)]
+    own = np.where(hot, d, np.zeros((), d.dtype))
+    if smoothing:
+        own = num.round(num.binary("mul", d.astype(real), wanted, "f32"), "f16")
+    said = num.total(own.T)  # without smoothing one term per row: exact
+    per_row = num.binary("sub", log[:, 0], said.astype(real), "f32")
+    return [per_row.reshape(c.args[0].shape[:-1]), gradient.reshape(c.args[0].shape)]
 
 
-def mse(c: Call) -> Sequence[Array]:
-    """Mean squared error and its gradient."""
-    num, (z, target) = c.num, _rows(c)
-    if target.dtype.kind == "i":
-        target = one_hot(target, z.shape[1])
-    count = integer(c.op.attrs, "batch") * z.shape[1]
-    d = num.binary("sub", z, num.number(target), "f16")
-    k = _factor(c, 2 * number(c.op.attrs, "scale") / count)
-    gradient = num.round(num.binary("mul", d, k, "f32"), "f16")
-    squares = num.binary("mul", d, d, "f32")
-    loss = num.round(num.total(squares.reshape(-1)) * np.asarray(1 / count, num.real), "f16")
-    return [loss, gradient.reshape(c.args[0].shape)]
+def total(c: Call) -> Sequence[Array]:
+    """A factor times the sum of all elements."""
+    factor = np.asarray(number(c.op.attrs, "factor"), c.num.real)
+    return [c.num.round(c.num.total(c.args[0].reshape(-1)) * factor, "f16")]
+
+
+def seed(c: Call) -> Sequence[Array]:
+    """Nothing: the op says where back-propagation begins."""
+    return []

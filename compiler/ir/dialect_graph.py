@@ -188,6 +188,7 @@ def _spike(t: Sequence[Type], attrs: Attrs) -> list[Type]:
 SPIKE = {
     "compare": AttrDef("str", True, choices=("strict", "non_strict", "multi")),
     "surrogate": AttrDef("dict", doc="name and parameters"),
+    "reset": AttrDef("str", doc="the file says that it resets nothing", choices=("none",)),
     "reset_gradient": AttrDef("str", choices=("attached", "detached")),
 }
 _row("spike", "h > theta, with a surrogate derivative", _spike, (2, 2), SPIKE)

@@ -199,23 +199,34 @@ _row(
     (5, 5),
     {"axis": AttrDef("int"), "statistics": AttrDef("str", choices=("batch", "running"))},
 )
-_LOSS = {"scale": AttrDef("number", True), "batch": AttrDef("int", True)}
 _row(
     "softmax_ce",
-    "cross-entropy of logits and labels, and its scaled gradient; operand 3: a further factor of "
-    "the gradient (f32 scalar)",
-    infer.loss,
+    "cross-entropy of logits and labels, row by row (f32), and its gradient times scale/batch; the "
+    "labels share smoothing/classes of their weight with every class; operand 3: a further factor "
+    "of the gradient (f32 scalar)",
+    infer.row_losses,
     (2, 3),
-    _LOSS,
+    {
+        "scale": AttrDef("number", True),
+        "batch": AttrDef("int", True, "rows that the mean is over"),
+        "smoothing": AttrDef("number"),
+    },
     (2, 2),
 )
 _row(
-    "mse",
-    "mean squared error, and its scaled gradient; operand 3 as of softmax_ce",
-    infer.loss,
-    (2, 3),
-    _LOSS,
+    "total",
+    "factor times the sum of all elements (f32, ascending), rounded once to f16",
+    infer.total,
+    (1, 1),
+    {"factor": AttrDef("number", True)},
+)
+_row(
+    "seed",
+    "operand 2 is the gradient of the loss by operand 1: where back-propagation begins",
+    infer.nothing,
     (2, 2),
+    results=(0, 0),
+    pure=False,
 )
 
 

@@ -250,9 +250,17 @@ def channels(t: Sequence[Type], attrs: Attrs) -> list[Type]:
     return [made, made]
 
 
-def loss(t: Sequence[Type], attrs: Attrs) -> list[Type]:
-    """-> scalar loss, gradient."""
-    return [tensor((), "f16"), t[0].with_(dtype="f16")]
+def row_losses(t: Sequence[Type], attrs: Attrs) -> list[Type]:
+    """-> loss of every row (f32), gradient."""
+    rows = lift([t[0]], t[0].step_shape[:-1], "f32")
+    return [rows, t[0].with_(dtype="f16")]
+
+
+def total(t: Sequence[Type], attrs: Attrs) -> list[Type]:
+    """-> scalar."""
+    if t[0].dtype != "f32":
+        raise ValueError(f"the terms are {t[0].dtype}, not f32")
+    return [tensor((), "f16")]
 
 
 def nothing(t: Sequence[Type], attrs: Attrs) -> list[Type]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snncc.compiler.ir.build import flag, integer, number, text
+from snncc.compiler.ir.build import flag, integer, ints, number, text
 from snncc.compiler.ir.core import Attribute, Module
+from snncc.compiler.ir.losses import CLASSES, CROSS_ENTROPY, LOSSES, LossRule
 from snncc.compiler.ir.optimizers import OPTIMIZERS, OptimizerRule, numbers
 
 
@@ -29,11 +30,18 @@ class TrainingSettings:
     """What the phase passes need to know."""
 
     train: bool
-    loss: str
+    loss: LossRule
+    loss_settings: Mapping[str, float]
+    targets: str
+    """What the loss is compared with (``losses.TARGETS``)."""
+    target_steps: bool
+    """Whether targets have a time axis of their own."""
     scale: float
     output: str
     reduce: str
     axis: int
+    steps: tuple[int, ...]
+    """The steps that are read; empty: all."""
     microbatch: int | None
     batch_statistics: bool
     stochastic: bool
@@ -67,20 +75,33 @@ def _optimizer(value: Attribute) -> Optimizer | None:
     )
 
 
+def _loss(loss: Mapping[str, Attribute]) -> LossRule:
+    name = text(loss, "name", CROSS_ENTROPY).replace("_", "-")
+    rule = LOSSES.get(name)
+    if rule is None:
+        raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
+    return rule
+
+
 def training_of(module: Module) -> TrainingSettings:
     """Read the training attributes of a module."""
     t = _section(module.attrs.get("training"))
     loss, readout = _section(t.get("loss")), _section(t.get("readout"))
+    rule = _loss(loss)
     train = bool(loss) and text(t, "mode", "train") == "train"
     statistics = text(_section(t.get("batchnorm")), "statistics", "batch" if train else "running")
     micro = t.get("microbatch")
     return TrainingSettings(
         train,
-        text(loss, "name", "cross-entropy").replace("_", "-"),
+        rule,
+        {key: number(loss, key, default) for key, default in rule.settings.items()},
+        text(loss, "targets", CLASSES),
+        flag(loss, "target_steps"),
         number(loss, "scale", 1.0),
         text(readout, "output", ""),
         text(readout, "reduce", "sum").replace("_", "-"),
         integer(readout, "axis", 0),
+        ints(readout, "steps", ()),
         micro if isinstance(micro, int) and micro != module.batch else None,
         statistics == "batch",
         text(t, "rounding", "nearest") == "stochastic",

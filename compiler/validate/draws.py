@@ -12,9 +12,9 @@ from snncc.compiler.ir.build import flag
 from snncc.compiler.ir.core import Module, Op, Type
 from snncc.compiler.validate.arithmetic import STEP, Array
 
-FREE = ("weight", "bias")
+FREE = ("weight", "bias", "shift", "mean")
 MOVE, FAR = 0.05, 0.6
-"""By how much of its size a parameter is moved: weights and biases go far, all others stay near.
+"""By how much of its size a parameter is moved: weights and offsets go far, all others stay near.
 
 Half of the weights change their sign, too: both sides stay one function, and membranes of either
 sign are seen.
@@ -42,7 +42,7 @@ class Shared:
     arrays: Mapping[str, Array]
     ops: Mapping[str, Op]
     free: frozenset[str]
-    """Names of weights and biases, which may have any values."""
+    """Names of weights, biases and offsets, which may have any values."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,11 @@ def _input(
 def _moved(rng: np.random.Generator, array: Array, free: bool, reach: float) -> Array:
     """Move every element by a part of the tensor's typical size.
 
-    ``free``: weights and biases, which move as far as ``reach`` says and may change their sign; a
-    gain, a variance or a leak stays near and positive.  A square matrix whose diagonal is zero
-    keeps it: such recurrent weights are masked in training (no neuron feeds itself), and exporters
-    leave the zeros of the product, not the mask.
+    ``free``: weights, biases and the offsets of a normalisation, which move as far as ``reach``
+    says and may change their sign; a gain, a variance or a leak stays near and positive.  Without
+    free offsets the membranes behind a normalisation would all have the sign of its shift.  A
+    square matrix whose diagonal is zero keeps it: such recurrent weights are masked in training (no
+    neuron feeds itself), and exporters leave the zeros of the product, not the mask.
     """
     size = (float(np.sqrt(np.mean(array * array))) if array.size else 0.0) or 1.0
     step = np.full(array.shape, (FAR * reach if free else MOVE) * size)

@@ -144,7 +144,7 @@ def prepared(module: Module, *, detached: bool | None, batch_statistics: bool) -
             if op.name in ("graph.neuron", "graph.spike") and not _decided(op):
                 op.attrs["reset_gradient"] = "detached" if detached else "attached"
         for function in copy.funcs.values():
-            detach_resets(function.body, lambda op: op.attrs.get("reset_gradient") == "detached")
+            detach_resets(function.body)
     _without_conventions(copy)
     statistics = "batch" if batch_statistics else "running"
     copy.attrs["training"] = {"batchnorm": {"statistics": statistics}}

@@ -91,5 +91,5 @@ def debug_program(
     )
     chip.write_input(program.interface.x.name, program.interface.check_x(arrays["x"], "x"))
     if chip.trains and "y" in arrays:
-        chip.write_input("y", program.interface.check_y(arrays["y"], chip.classes, "y"))
+        chip.write_input("y", program.interface.check_y(arrays["y"], "y"))
     debug_chip(chip, debugger)

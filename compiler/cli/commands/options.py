@@ -43,7 +43,7 @@ _FLAGS: dict[str, tuple[str, Any, str]] = {
     "--time-axis": ("time_axis", int, "Position of the time axis in x."),
     "--readout": ("readout.output", str, "The output that is read."),
     "--reduce": ("readout.reduce", str, "sum, mean, max, last or none over time."),
-    "--loss": ("loss.name", str, "cross-entropy or mse."),
+    "--loss": ("loss.name", str, "A loss of docs/config.md."),
     "--loss-scale": (
         "loss.scale",
         number_or_word,

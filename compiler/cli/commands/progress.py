@@ -57,13 +57,12 @@ class TrainProgress:
         """Print a line."""
         if self.quiet:
             return
-        test = ""
+        line = f"epoch {metrics.epoch:3}/{self.epochs}  loss {metrics.loss:.4f}  "
+        if metrics.train_accuracy is not None:
+            line += f"train {100 * metrics.train_accuracy:5.1f} %  "
         if metrics.test_accuracy is not None:
-            test = f"  test {100 * metrics.test_accuracy:5.1f} %"
-        line = (
-            f"epoch {metrics.epoch:3}/{self.epochs}  loss {metrics.loss:.4f}  "
-            f"train {100 * metrics.train_accuracy:5.1f} %{test}  {metrics.seconds:.1f} s"
-        )
+            line += f"test {100 * metrics.test_accuracy:5.1f} %  "
+        line += f"{metrics.seconds:.1f} s"
         if metrics.loss_scale is not None:
             line += f"  loss scale {metrics.loss_scale:.8g}"
         if metrics.skipped:

@@ -122,7 +122,9 @@ def run(
             )
             _finish(result, output, stats)
             return
-        kind = "train" if "y" in arrays else "infer"
+        kind = "infer"
+        if "y" in arrays:
+            kind, loaded = "train", loaded.for_targets(arrays["y"], where)
         loaded.interface(kind).check_x(arrays["x"], where)  # before the time that compiling takes
         made = api.compile(loaded, target=target or "", cores=cores, mode=kind, spikes=spikes)
     else:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from snncc.compiler.config.schema import KEYS, Key
+from snncc.compiler.ir.losses import LOSSES
 from snncc.compiler.ir.surrogate import SURROGATES
 from snncc.isa.diagnostics.errors import CODES, GROUPS
 
@@ -45,6 +46,24 @@ def config_md() -> str:
     lines += [f"| `{k.path}` | {_values(k)} | {_default(k)} | {k.doc} |" for k in KEYS]
     lines += [
         "",
+        "## Losses",
+        "",
+        "z is what is read of the output, t the target: the mean over all elements (cross-entropy:",
+        "over all labels) of what the formula gives. Class numbers stand for rows of 0 and 1 where",
+        "the formula has t.",
+        "",
+        "| name | also | settings | targets | formula |",
+        "|---|---|---|---|---|",
+    ]
+    for loss in LOSSES.values():
+        settings = ", ".join(f"{name} = {value:g}" for name, value in loss.settings.items())
+        also = ", ".join(f"`{word}`" for word in loss.synonyms)
+        lines.append(
+            f"| `{loss.name}` | {also or '-'} | {settings or '-'} | {', '.join(loss.targets)} "
+            f"| `{loss.formula}` |"
+        )
+    lines += [
+        "",
         "## `[surrogate]` and `[surrogate.LAYER]`",
         "",
         "`name` and the parameters; u is the membrane minus the threshold theta. LAYER is a",
@@ -79,6 +98,7 @@ def _values(key: Key) -> str:
         return ", ".join(f"`{c}`" for c in key.choices)
     words = {"int": "integer", "float": "number", "bool": "true, false"}
     words |= {"str": "text", "strs": "list of texts", "floats": "list of numbers"}
+    words |= {"ints": "list of integers"}
     text = words[key.kind]
     if key.power_of_two:
         text = "power of two"
@@ -86,6 +106,8 @@ def _values(key: Key) -> str:
         text += f" > {key.above:g}"
     if key.low is not None:
         text += f" >= {key.low:g}"
+    if key.below is not None:
+        text += f", < {key.below:g}"
     if key.high is not None:
         text += f", <= {key.high:.10g}"
     return ", ".join((text, *(f"`{word}`" for word in key.words)))

@@ -133,7 +133,8 @@ class NirBuilder:
         if x.kind == "Threshold":
             array = self._fit(layers.need(x.node, "threshold", self.where(name)), name)
             theta = self._constant(b, f"{name}.threshold", array)
-            return b.one("graph.spike", value, theta, compare="strict", layer=name)
+            # NIR declares its resets: they are inside of neurons, and edges pass every gradient
+            return b.one("graph.spike", value, theta, compare="strict", reset="none", layer=name)
         return self._neuron(name, x, value, b)
 
     def _sum(self, name: str, x: FlatNode, b: Builder) -> Value:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from snncc.compiler.frontend.flat.flat import attr_int, attr_ints
-from snncc.compiler.frontend.time.rolled import RNode, resolve
+from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve
 from snncc.compiler.frontend.time.timing import Lay, locate, step_shape, stride_of
 
 
@@ -137,4 +138,23 @@ def _with_steps(node: RNode, lay: Lay | None) -> Lay | None:
     )
 
 
-__all__ = ["BatchAxes", "step_shape"]
+def is_one_sample(outputs: Iterable[RNode], first: int) -> bool:
+    """Whether an input holds one sample and no batch axis.
+
+    ``first`` is the size of the axis where a batch would be.  There is none when a layer reduces
+    over that axis, as it does over features or channels.
+    """
+    axes = BatchAxes(first, first)
+    for node in reachable(outputs) if first > 1 else ():
+        axes.visit(node)
+        lay = axes.known.get(resolve(node.ins[0]).id) if node.ins else None
+        if lay is None or not lay.pure:
+            continue
+        rank = len(resolve(node.ins[0]).shape)
+        dense = node.op == "MatMul" or (node.op == "Gemm" and not attr_int(node.attrs, "transA", 0))
+        if (dense and lay.axis == rank - 1) or (node.op == "Conv" and lay.axis == 1):
+            return True
+    return False
+
+
+__all__ = ["BatchAxes", "is_one_sample", "step_shape"]

@@ -15,6 +15,7 @@ from snncc.compiler.config.config import Config
 from snncc.compiler.config.loss_scale import loss_scale
 from snncc.compiler.diag import DiagnosticSink
 from snncc.compiler.ir.core import Attribute, Module, Op
+from snncc.compiler.ir.losses import CLASSES, LOSSES, usual_targets
 from snncc.compiler.ir.neuron_constants import constants, promote
 from snncc.compiler.ir.optimizers import OPTIMIZERS
 from snncc.compiler.ir.surrogate import SURROGATES
@@ -59,10 +60,10 @@ def configure(module: Module, config: Config, mode: str = "train") -> None:
         if op.name in ("graph.reduce", "graph.reduce_time") and op.attrs.get("kind") == "max":
             op.attrs["ties"] = config.text("gradient.maximum")
     for function in module.funcs.values():
-        detach_resets(function.body, lambda op: op.attrs.get("reset_gradient") == "detached")
+        detach_resets(function.body)
     _parameters(module, config, sink)
     training = training_attributes(config, mode)
-    readout = _readout(module, config, sink)
+    readout = readout_of(module, config, sink)
     if mode == "train":
         training["readout"] = readout
     microbatch = config.integer("training.microbatch")
@@ -87,16 +88,25 @@ def _warn_of_equal_maxima(module: Module, sink: DiagnosticSink) -> None:
 
 
 def warn_of_unused_settings(config: Config, sink: DiagnosticSink) -> None:
-    """Tell of settings that only other optimizers have."""
-    name = str(optimizer_attributes(config).get("name", "none"))
-    rule = OPTIMIZERS.get(name)
-    has = list(rule.settings) if rule else []
-    for key in dict.fromkeys(key for rule in OPTIMIZERS.values() for key in rule.settings):
-        said = config.said(f"optimizer.{key}") and config.get(f"optimizer.{key}").value
+    """Tell of settings that only other optimizers or losses have."""
+    optimizer = str(optimizer_attributes(config).get("name", "none"))
+    optimizers = {name: tuple(rule.settings) for name, rule in OPTIMIZERS.items()}
+    losses = {name: tuple(rule.settings) for name, rule in LOSSES.items()}
+    _warn_of_others("optimizer", optimizer, optimizers, config, sink)
+    _warn_of_others("loss", config.text("loss.name"), losses, config, sink)
+
+
+def _warn_of_others(
+    section: str, chosen: str, settings: Mapping[str, tuple[str, ...]], config: Config,
+    sink: DiagnosticSink,
+) -> None:  # fmt: skip
+    has = settings.get(chosen, ())
+    for key in dict.fromkeys(key for keys in settings.values() for key in keys):
+        said = config.said(f"{section}.{key}") and config.get(f"{section}.{key}").value
         if said and key not in has:
             sink.warning(
                 "E0378",
-                f"optimizer.{key} has no effect: the optimizer {name} has no such setting",
+                f"{section}.{key} has no effect: the {section} {chosen} has no such setting",
                 config.file,
                 help=f"its settings: {', '.join(has) or 'none'}",
             )
@@ -111,6 +121,7 @@ def training_attributes(config: Config, mode: str) -> dict[str, Attribute]:
         return training
     scale = loss_scale(config)
     loss: dict[str, Attribute] = {"name": config.text("loss.name"), "scale": scale.initial}
+    loss |= _loss_settings(config)
     if scale.dynamic:
         loss["dynamic"] = True
     training["loss"] = loss
@@ -123,6 +134,22 @@ def training_attributes(config: Config, mode: str) -> dict[str, Attribute]:
     if optimizer:
         training["optimizer"] = optimizer
     return training
+
+
+def _loss_settings(config: Config) -> dict[str, Attribute]:
+    """Return what a loss has beside its name, where it is not the usual."""
+    rule = LOSSES[config.text("loss.name")]
+    made: dict[str, Attribute] = {}
+    for key, default in rule.settings.items():
+        said = config.get(f"loss.{key}").value
+        if said is not None and said != default:
+            made[key] = said
+    targets = config.text("loss.targets") or usual_targets(rule)
+    if targets != CLASSES:
+        made["targets"] = targets
+    if config.flag("loss.target_steps"):
+        made["target_steps"] = True
+    return made
 
 
 def optimizer_attributes(config: Config) -> dict[str, Attribute]:
@@ -146,7 +173,8 @@ def optimizer_attributes(config: Config) -> dict[str, Attribute]:
     return made
 
 
-def _readout(module: Module, config: Config, sink: DiagnosticSink) -> dict[str, Attribute]:
+def readout_of(module: Module, config: Config, sink: DiagnosticSink) -> dict[str, Attribute]:
+    """Return what is read of a module's outputs, and how, as the IR writes it."""
     outputs = {op.str_attr("name"): op for op in module.walk() if op.name == "graph.output"}
     name = config.text("readout.output") or next(iter(outputs), "")
     if name not in outputs:
@@ -164,7 +192,26 @@ def _readout(module: Module, config: Config, sink: DiagnosticSink) -> dict[str, 
     if config.flag("loss.per_step"):
         reduce = "per-step"
     said = config.integer("readout.axis")
-    return {"output": name, "reduce": reduce, "axis": max(axis, 0) if said is None else said}
+    made: dict[str, Attribute] = {
+        "output": name, "reduce": reduce, "axis": max(axis, 0) if said is None else said
+    }  # fmt: skip
+    if steps := config.integers("readout.steps"):
+        made["steps"] = steps
+        _check_steps(steps, output, config, sink)
+    return made
+
+
+def _check_steps(steps: tuple[int, ...], output: Op, config: Config, sink: DiagnosticSink) -> None:
+    type_, where = output.operands[0].type, config.get("readout.steps").where
+    name = output.str_attr("name")
+    if type_.kind != "seq":
+        sink.error("E0354", f"readout.steps: output {name!r} has no time axis", where)
+        return
+    count = type_.shape[0]
+    for step in steps:
+        if not -count <= step < count:
+            text = f"readout.steps: there is no step {step}, output {name!r} has {count}"
+            sink.error("E0354", text, where)
 
 
 def _default_reduce(output: Op) -> str:

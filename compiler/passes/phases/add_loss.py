@@ -1,19 +1,20 @@
 """Add the readout, the loss and its gradient to a training step.
 
 Reads ``training`` (docs/design/training-config.md): the named output is reduced over time to the
-logits, ``phase.softmax_ce`` or ``phase.mse`` gives the loss and the seed of the backward pass,
-multiplied by the loss scale: a number, or where it is dynamic the state ``loss#scale``.  The label
-argument ``y`` is added to ``@step``: class indices.  Does nothing in inference.
+logits, the loss compares them with the targets, and ``phase.seed`` says its gradient by the logits,
+multiplied by the loss scale: a number, or where it is dynamic the state ``loss#scale``.  The
+argument ``y`` of ``@step`` holds the targets.  Does nothing in inference.
 """
 
 from __future__ import annotations
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.build import Builder
-from snncc.compiler.ir.core import Attribute, Func, Module, Op, Value, tensor
+from snncc.compiler.ir.core import Attribute, Func, Module, Op, Value
 from snncc.compiler.ir.training import TrainingSettings, training_of
 from snncc.compiler.passes.phases.kit.emit import map_one
-from snncc.compiler.passes.phases.kit.loss_scale import add_scale_state
+from snncc.compiler.passes.phases.kit.loss_terms import add_terms
+from snncc.compiler.passes.phases.kit.read_steps import chosen_steps, reduced
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
 
@@ -22,23 +23,17 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Add the readout and the loss with its seed gradient."""
     training = training_of(module)
     func = module.func("step")
-    if not training.train or any(o.name in ("phase.softmax_ce", "phase.mse") for o in func.walk()):
+    outputs = [o for o in func.body.ops if o.name == "phase.output"]
+    if not training.train or any(o.attrs.get("name") == "loss" for o in outputs):
         return False
     output = _find(func, training)
     b = Builder(func.body, output.loc, None, phase="fp", layer="readout")
-    logits = _flat(b, _readout(b, output.operands[0], training, output))
-    rows = logits.type.step_shape[0]
-    y = next((a for a in func.body.args if a.name == "y"), None)
-    if y is None:
-        y = func.body.add_arg(tensor((rows,), "i32"), "y")
-    name = "phase.softmax_ce" if training.loss == "cross-entropy" else "phase.mse"
-    scale = training.scale
-    factors: list[Value] = []
-    if training.dynamic_scale:
-        factors, scale = [add_scale_state(b, training.scale)], 1.0
-    loss = b.op(name, logits, y, *factors, names=["loss", "seed"], scale=scale, batch=rows)
-    b.op("phase.output", logits, name="logits", axis=0 if logits.type.kind == "seq" else -1)
-    b.op("phase.output", loss.results[0], name="loss", axis=-1)
+    read = _readout(b, module, output.operands[0], training, output)
+    timed = read.type.kind == "seq"
+    steps = chosen_steps(training.steps, read.type.shape[0]) if timed else ()
+    logits, loss = add_terms(b, module, read, training, steps, str(output.loc))
+    b.op("phase.output", logits, name="logits", axis=max(training.axis, 0) if timed else -1)
+    b.op("phase.output", loss, name="loss", axis=-1)
     return True
 
 
@@ -52,21 +47,21 @@ def _find(func: Func, training: TrainingSettings) -> Op:
     return found
 
 
-def _readout(b: Builder, x: Value, training: TrainingSettings, output: Op) -> Value:
-    """Return the logits: a tensor, or a seq for a loss per step."""
+def _readout(b: Builder, module: Module, x: Value, training: TrainingSettings, output: Op) -> Value:
+    """Return the logits: a tensor, or a seq for a loss of every step."""
     kind = training.reduce
-    if kind == "per-step" or (kind == "none" and x.type.kind == "tensor"):
-        return _number(b, x)
-    if kind == "none":
+    if x.type.kind == "seq":
+        if kind in ("per-step", "none"):
+            return _number(b, x)
+        return reduced(b, module, x, kind, chosen_steps(training.steps, x.type.shape[0]))
+    if training.steps:
         fail(
             "E0354",
-            f"readout.reduce is none, but output {output.attrs['name']!r} has a time axis",
+            f"readout.steps: output {output.attrs['name']!r} has no time axis to choose from",
             where=str(output.loc),
-            help="choose sum, mean, max or last, or a loss per step",
         )
-    if x.type.kind == "seq":
-        more: dict[str, Attribute] = {"ties": "first"} if kind == "max" else {}
-        return _number(b, b.op("phase.reduce_time", x, attrs={"kind": kind, **more}).result)
+    if kind in ("per-step", "none"):
+        return _number(b, x)
     return _folded(b, x, training)
 
 
@@ -86,12 +81,3 @@ def _number(b: Builder, x: Value) -> Value:
     if x.type.dtype != "bit":
         return x
     return map_one(b, [x], lambda inner, a: inner.one("ew.cast", a[0], to="f16"))
-
-
-def _flat(b: Builder, x: Value) -> Value:
-    """Return logits as [batch, classes] per step."""
-    shape = x.type.step_shape
-    if len(shape) == 2:
-        return x
-    classes = x.type.size // shape[0] // (x.type.shape[0] if x.type.kind == "seq" else 1)
-    return b.one("phase.reshape", x, shape=(shape[0], classes))

@@ -24,7 +24,6 @@ from snncc.compiler.passes.phases.kit.emit import build_map, cast_map, full, map
 from snncc.compiler.passes.phases.kit.loss_scale import scale_state, unscaled
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
-LOSSES = ("phase.softmax_ce", "phase.mse")
 _ANY_STEPS = frozenset(("phase.reshape", "phase.transpose", "phase.slice", "phase.pad"))
 
 
@@ -33,17 +32,15 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Derive the backward phase and the weight gradients."""
     training = training_of(module)
     func = module.func("step")
-    losses = [o for o in func.body.ops if o.name in LOSSES]
-    if not losses or any(_is_gradient(o) for o in func.body.ops):
+    seeds = [o for o in func.body.ops if o.name == "phase.seed"]
+    if not seeds:
         return False
     gradient = _Gradient(func, training)
-    gradient.backward(losses[0])
+    gradient.backward(seeds)
     gradient.outputs()
+    for seed in seeds:
+        seed.erase()
     return True
-
-
-def _is_gradient(op: Op) -> bool:
-    return op.name == "phase.output" and op.str_attr("name").startswith("grad/")
 
 
 class _Gradient:
@@ -134,12 +131,12 @@ class _Gradient:
 
     # --- ops ------------------------------------------------------------------------------
 
-    def backward(self, loss: Op) -> None:
-        """Run all rules from the loss back."""
+    def backward(self, seeds: Sequence[Op]) -> None:
+        """Run all rules from the loss back: ``seeds`` say its gradients by what was read."""
         forward = list(self.func.body.ops)
-        logits = loss.operands[0]
-        self.enter(loss)
-        self.give(logits, loss.results[1])
+        for seed in seeds:
+            self.enter(seed)
+            self.give(seed.operands[0], seed.operands[1])
         for op in reversed(forward):
             gs = [self.adjoint.get(r) for r in op.results]
             if not any(g is not None for g in gs) or not any(map(self.wants, op.operands)):

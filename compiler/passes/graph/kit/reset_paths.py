@@ -11,6 +11,9 @@ alone, where it
 * multiplies a later spike of its own neuron, one that it does not hold itself: a refractory
   period.
 
+A spike of which the file says that it resets nothing (``reset = "none"``: a threshold node of NIR)
+has no reset edges.
+
 Where the neuron's reset gradient is detached, a ``graph.stop_gradient`` is put on each such edge.
 Spikes that come scaled by a parameter that is no threshold are one-to-one synapses and keep their
 gradient, unless they add what ``(1 - s)*h`` took away.  In the difference of a spike and the reset
@@ -34,8 +37,13 @@ _MOVED = frozenset(
 Edge = tuple[Op, int]
 
 
-def detach_resets(block: Block, detached: Callable[[Op], bool]) -> None:
-    """Stop gradients through the resets of the spikes of which ``detached`` is true."""
+def detach_resets(block: Block) -> None:
+    """Stop gradients through the resets of the spikes that say ``detached``."""
+
+    def detached(spike: Op) -> bool:
+        says = spike.attrs.get("reset_gradient") == "detached"
+        return says and spike.attrs.get("reset") != "none"
+
     spikes = [o for o in block.ops if o.name == "graph.spike"]
     if not any(map(detached, spikes)):
         return

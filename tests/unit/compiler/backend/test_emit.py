@@ -44,8 +44,10 @@ def test_inputs_and_parameters_read_back_what_was_put_in() -> None:
 def test_roles_and_names_of_results() -> None:
     made = Made(2, 3)
     z, y = made.seq("z", 5), made.input("y", tensor((3,), "i32"))
-    loss, g = made.b.op("phase.softmax_ce", z, y, scale=1.0, batch=3).results
-    made.output(**{"loss": loss, "logits": z, "grad/z": g})
+    terms, g = made.b.op("phase.softmax_ce", z, y, scale=1.0, batch=3).results
+    made.output(
+        **{"loss": made.b.one("phase.total", terms, factor=1 / 3), "logits": z, "grad/z": g}
+    )
     program = compiled(made.module, machine(1))
     roles = {t.name: t.role for t in program.tensors}
     assert roles["z"] == "input"

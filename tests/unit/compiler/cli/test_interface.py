@@ -1,5 +1,6 @@
 """Arrays between the user's layout and the program's."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from snncc.compiler.diag import CompileError
 from snncc.compiler.driver.interface import InputLayout, Interface, OutputLayout
+from snncc.compiler.driver.target_layout import TargetLayout
 
 Array = npt.NDArray[Any]
 
@@ -85,7 +87,7 @@ def test_wrong_x(x: Array, code: str) -> None:
 )
 def test_wrong_y(y: Array, code: str) -> None:
     with pytest.raises(CompileError, match=code):
-        interface(InputLayout((4, 7))).check_y(y, 3, "in.npz")
+        replace(interface(InputLayout((4, 7))), y=TargetLayout((4,), 3)).check_y(y, "in.npz")
 
 
 def test_spikes_must_be_spikes() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from snncc.compiler.diag import CompileError
 from snncc.compiler.driver.identity import Identity
+from snncc.compiler.driver.scoring import Scorer
 from snncc.compiler.driver.trainer import Data, Metrics, Plan, accuracy, batches, fit
 
 Array = np.ndarray[Any, Any]
@@ -71,7 +72,7 @@ def test_batches_are_whole_disjoint_and_differ_by_epoch() -> None:
 def test_evaluation_pads_the_last_batch() -> None:
     learner, d = Linear(), data()
     learner.w[:3, :3] = np.eye(3)
-    assert accuracy(learner, d.x_test, d.y_test, PLAN) == 1.0
+    assert accuracy(learner, d.x_test, d.y_test, PLAN, Scorer()) == 1.0
 
 
 def test_learns_and_counts_costs() -> None:

@@ -222,7 +222,7 @@ def test_cross_entropy_arithmetic(per_step: bool) -> None:
     labels = func.body.add_arg(tensor((4,), "i32"), "y")
     b = Builder(func.body)
     made = b.op("phase.softmax_ce", a, labels, scale=64.0, batch=4)
-    b.op("phase.output", made.results[0], name="loss")
+    b.op("phase.output", b.one("phase.total", made.results[0], factor=0.25), name="loss")
     b.op("phase.output", made.results[1], name="g")
     found = evaluate(Module("m", {"stage": "phased"}, {}, {"f": func}), "f", {"z": z, "y": y})
     losses: list[np.float32] = []

@@ -139,15 +139,19 @@ def test_maxima_over_time_of_zeros_and_nan() -> None:
 
 
 @pytest.mark.parametrize("per_step", [False, True])
-@pytest.mark.parametrize("name", ["softmax_ce", "mse"])
+@pytest.mark.parametrize("own_labels", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("classes", [1, 10, 33])
-def test_losses(name: str, classes: int, per_step: bool) -> None:
+def test_cross_entropy(classes: int, smoothing: float, own_labels: bool, per_step: bool) -> None:
     made = Made(3, 4)
     shape = (4, classes)
     z = made.seq("z", classes) if per_step else made.input("z", tensor(shape))
-    y = made.input("y", tensor((4,), "i32"))
-    loss, g = made.b.op(f"phase.{name}", z, y, scale=128.0, batch=4).results
-    made.output(loss=loss, g=g)
+    timed = own_labels and per_step
+    y = made.input("y", seq((3, 4), "i32") if timed else tensor((4,), "i32"))
+    terms, g = made.b.op(
+        "phase.softmax_ce", z, y, scale=128.0, batch=4, smoothing=smoothing
+    ).results
+    made.output(loss=made.b.one("phase.total", terms, factor=0.25), g=g)
     for cores, scratchpad in ((1, 4096), (20, 2048)):
         check_all(made.module, made.inputs, machine(cores, scratchpad))
 

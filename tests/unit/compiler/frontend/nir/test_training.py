@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nir_files import Node, chain, write
-from snncc.compiler.config.config import Config
+from nir_files import Node, chain, port, write
+from snncc.compiler.config.config import Config, parse_config
 from snncc.compiler.driver import api
 
 RNG = np.random.default_rng(1)
@@ -34,3 +34,25 @@ def test_inference_and_training(tmp_path: Path) -> None:
     for name in ("grad/0.weight", "grad/0.bias", "grad/2.weight"):
         scale = np.abs(exact[name]).max()
         assert np.allclose(chip[name], exact[name], atol=0.02 * scale + 1e-3)
+
+
+def test_a_threshold_resets_nothing(tmp_path: Path) -> None:
+    """A threshold feeds another one directly: an edge of the file, which passes its gradient.
+
+    With y = w*x, a = [y > 0.5] and out = [y + a > 2.2], and a derivative of 1 for both spikes, the
+    loss is (out - 1)^2 for the only class, so dw = 2*(out - 1) * (x + x).
+    """
+    nodes: dict[str, Node] = {
+        "input": port("Input", 1), "w": {"type": "Linear", "weight": np.full((1, 1), 1.0)},
+        "a": {"type": "Threshold", "threshold": np.full(1, 0.5)},
+        "b": {"type": "Threshold", "threshold": np.full(1, 2.2)}, "output": port("Output", 1),
+    }  # fmt: skip
+    edges = [("input", "w"), ("w", "a"), ("w", "b"), ("a", "b"), ("b", "output")]
+    path = write(tmp_path / "net.nir", nodes, edges)
+    text = '[surrogate]\nname = "straight-through"\n[reset]\ngradient = "detached"\n'
+    config = parse_config(f'{text}[loss]\nname = "mse"\nscale = 1.0\n[readout]\nreduce = "last"\n')
+    x = np.asarray([[[0.75]]], np.float32)
+    model = api.load(path, config=config, x_shape=x.shape, dt=1e-3)
+    found = api.run(model, x, np.zeros(1, np.int64), numerics="float64")
+    assert found["logits"] == 0
+    assert found["grad/w.weight"] == 2 * -1 * 2 * 0.75
