@@ -11,6 +11,7 @@ from typing import cast
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Attribute, Block, Func, Location, Module, Op, Value, op
 from snncc.compiler.ir.microprograms import microprograms
+from snncc.compiler.passes.lowering.allocate import cores_in_use
 from snncc.compiler.passes.lowering.kit.registers import TIME_REGISTER, Registers
 from snncc.compiler.passes.lowering.kit.select import CoreWriter
 from snncc.compiler.passes.lowering.kit.sync import END, START, synchronise
@@ -34,7 +35,7 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     blocks = [Block() for _ in range(cores)]
     registers = [Registers() for _ in range(cores)]
     numbers = {name: i for i, name in enumerate(programs)}
-    used = sorted({o.int_attr("core") for o in module.walk() if o.name == "tile.task"})
+    used = cores_in_use(body)
     for each in body.ops:
         if each.name == "tile.dram":
             addresses[each.result] = each.int_attr("address")
