@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Module, Op, Value
+from snncc.compiler.passes.lowering.kit.cores import cores_in_use
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 from snncc.isa.machine.machine import Machine
 
@@ -83,12 +84,6 @@ def _lives(body: Block) -> list[_Life]:
                     life.last = FOREVER if op.name == "tile.export" else max(life.last, epoch)
         epoch += op.name in ends
     return list(lives.values())
-
-
-def cores_in_use(body: Block) -> list[int]:
-    """Return the cores that have a task, ascending."""
-    found = {o.int_attr("core") for each in body.ops for o in each.walk() if o.name == "tile.task"}
-    return sorted(found)
 
 
 def _allocate_dram(body: Block) -> int:
