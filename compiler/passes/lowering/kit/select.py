@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeAlias, cast
 
 from snncc.compiler.ir.core import Attribute, Block, op
 from snncc.compiler.passes.lowering.kit.footprint import Affine, StreamUse
@@ -25,6 +25,10 @@ UNIT_INDEX = {u: i for i, u in enumerate(Unit)}
 BARRIER_TAG = 0
 
 
+Track: TypeAlias = "tuple[tuple[tuple[LoopNode, int], ...], int]"
+"""How an address moves: a step per loop, and a coefficient of the time step."""
+
+
 @dataclass(frozen=True)
 class Address:
     """A base and a step per enclosing loop (outermost first, loops that do not matter left out)."""
@@ -32,10 +36,20 @@ class Address:
     base: Key
     steps: tuple[tuple[LoopNode, int], ...] = ()
 
+    @property
+    def track(self) -> Track:
+        """What it has in common with addresses that move in step with it."""
+        return self.steps, 0 if isinstance(self.base, int) else self.base[1]
+
+    @property
+    def start(self) -> int:
+        """The base without what time adds."""
+        return self.base if isinstance(self.base, int) else self.base[0]
+
 
 @dataclass
 class _Moving:
-    """An address register that loops step."""
+    """A register that loops step: an address, from which others are a fixed distance away."""
 
     address: Address
     register: int
@@ -53,7 +67,9 @@ class CoreWriter:
     registers: Registers
     source: Source
     blocks: list[Block] = field(default_factory=list[Block])
-    moving: dict[Address, _Moving] = field(default_factory=dict[Address, _Moving])
+    moving: dict[Track, _Moving] = field(default_factory=dict["Track", _Moving])
+    temporary: list[int] = field(default_factory=list[int])
+    """Registers that only the instruction being built uses."""
     window: Affine = ()
     outer: int = 0
     streams: dict[int, tuple[Address, int, int]] = field(
@@ -155,11 +171,11 @@ class CoreWriter:
         self.registers.locked.clear()
         mine: list[_Moving] = []
         for address in addresses:
-            if address not in self.moving and address.steps[0][0] is node:
+            if address.track not in self.moving and address.steps[0][0] is node:
                 register = self.registers.take()
                 self._load(register, address.base)
                 moving = _Moving(address, register)
-                self.moving[address] = moving
+                self.moving[address.track] = moving
                 mine.append(moving)
         pinned = self._pin(constants)
         hoisted = self._hoist_streams(node)
@@ -186,7 +202,7 @@ class CoreWriter:
         for value in pinned:
             self.registers.unpin(value)
         for moving in mine:
-            del self.moving[moving.address]
+            del self.moving[moving.address.track]
             self.registers.give(moving.register)
         self._step(node, -node.trips)  # loops further out start inner ones afresh
         if not hoisted:
@@ -294,9 +310,27 @@ class CoreWriter:
             self.registers.give(spare)
 
     def _address_register(self, address: Address) -> int:
-        if address.steps:
-            return self.moving[address].register
-        return self.constant(address.base)
+        if not address.steps:
+            return self.constant(address.base)
+        moving = self.moving[address.track]
+        distance = address.start - moving.address.start
+        if not distance:
+            return moving.register
+        register = self.registers.take()
+        self.registers.locked.add(register)
+        self.temporary.append(register)
+        if -(1 << 31) <= distance < 1 << 31:
+            self.emit("addi", rd=register, ra=moving.register, imm=distance)
+        else:
+            self.emit("li", rd=register, imm=distance)
+            self.emit("add", rd=register, ra=register, rb=moving.register)
+        return register
+
+    def _issued(self) -> None:
+        """Give back what only the last instruction needed."""
+        for register in self.temporary:
+            self.registers.give(register)
+        self.temporary.clear()
 
     def _leaf(self, leaf: LeafNode) -> None:
         source = leaf.op
@@ -328,6 +362,7 @@ class CoreWriter:
             else:
                 operands[f.name] = value if isinstance(value, int) else 0
         self.emit(mnemonic, **operands)
+        self._issued()
 
     def _set_window(self, window: Affine) -> None:
         """Set window 0 unless it holds these sizes already."""
@@ -354,6 +389,7 @@ class CoreWriter:
                 step=self.constant(step),
                 row=self.constant(stride),
             )
+            self._issued()
             if address.steps:
                 self.streams.pop(number, None)
             else:

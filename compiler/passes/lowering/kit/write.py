@@ -130,11 +130,14 @@ class TreeBuilder:
             streams: tuple[StreamUse, ...] = op.attrs["streams"]  # type: ignore[assignment]
             operands = [op.operands[i] if i >= 0 else None for i, _, _, _ in streams]
         for operand, at in zip(operands, item.step.at, strict=True):
-            base = 0
-            if operand is not None:
-                version = item.versions.get(operand)
-                base = self.drams[operand] if version is None else version.address
-            found.append((base + at[0], *at[1:]))
+            if operand is None:
+                found.append(at)
+            elif operand in item.versions:
+                found.append((item.versions[operand].address + at[0], *at[1:]))
+            elif operand in self.drams:
+                found.append((self.drams[operand] + at[0], *at[1:]))
+            else:  # it is not touched (a bias where sums go on)
+                found.append((0,) * len(at))
         return tuple(found)
 
     def _name(self, version: Version, task: Op) -> BufferName:

@@ -88,7 +88,7 @@ def convolve(context: TilingContext, op: Op, work: ConvWork) -> None:
         candidates(out_h, 1),
         candidates(work.reduced, BLOCK),
     ]
-    choice = choose(axes, memory, cost, context.limit)
+    choice = choose(axes, memory, cost, context.room)
     if choice is None:
         context.too_small(op, f"layer {op.attrs.get('layer', op.name)}", smallest(axes, memory))
         return

@@ -73,7 +73,7 @@ def kernel_gradient(context: TilingContext, op: Op, work: GradientWork) -> None:
         candidates(out_h, 1),
         candidates(work.steps if several else 1, 1),
     ]
-    choice = choose(axes, memory, cost, context.limit)
+    choice = choose(axes, memory, cost, context.room)
     if choice is None:
         context.too_small(op, f"layer {op.attrs.get('layer', op.name)}", smallest(axes, memory))
         return
