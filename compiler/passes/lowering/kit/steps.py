@@ -20,9 +20,10 @@ from snncc.compiler.passes.lowering.kit.footprint import (
 )
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.microprograms.table import MicroProgram
+from snncc.isa.numbers.integers import ceil_div
 from snncc.isa.spec import Unit
 
-UNROLL = 512
+UNROLL = 64
 """Operations of one task, iterations of its loops counted, that are written out."""
 
 
@@ -110,7 +111,7 @@ class StepReader:
     def _loop(self, op: Op, task: Op, turns: list[_Turn], into: list[Node]) -> None:
         trips, body = op.int_attr("trips"), op.regions[0]
         size = max(1, self._count(body))
-        several = min(trips, max(1, self.limit // size))
+        several = max(1, trips // ceil_div(trips * size, self.limit))  # leaves a small remainder
         kept = trips // several if several < trips else 0
         if kept > 1:
             repeat = Repeat(kept)

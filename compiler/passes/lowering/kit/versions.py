@@ -124,19 +124,17 @@ def find_versions(nodes: Sequence[Node]) -> tuple[list[Version], list[dict[Value
             mine: dict[Value, Version] = {}
             for use in step.uses:
                 buffer = use.buffer
-                if buffer in mine:
-                    version = mine[buffer]
-                elif buffer in pinned:
-                    version = fixed.get(buffer) or Version(buffer, 0, total - 1)
+                if buffer in pinned:
                     if buffer not in fixed:
-                        fixed[buffer] = version
-                        version.size = buffer.type.size
-                        versions.append(version)
+                        fixed[buffer] = Version(buffer, 0, total - 1, buffer.type.size)
+                        versions.append(fixed[buffer])
+                    version = fixed[buffer]
                 else:
-                    version = current.get(buffer)
-                    if version is None or i in starts.get(buffer, ()):
-                        version = current[buffer] = Version(buffer, at, at)
-                        versions.append(version)
+                    fresh = buffer not in mine and i in starts.get(buffer, ())
+                    if fresh or buffer not in current:
+                        current[buffer] = Version(buffer, at, at)
+                        versions.append(current[buffer])
+                    version = current[buffer]
                     version.last = at
                 mine[buffer] = version
                 if not version.steps or version.steps[-1] != at:

@@ -46,7 +46,7 @@ class Room:
     several: int
 
 
-WORTH = 1.25
+WORTH = 1.5
 """Tiles that can be loaded while others are computed with may cost so much more."""
 
 

@@ -102,11 +102,10 @@ def _grid(context: TilingContext, work: GradientWork) -> Grid:
     if work.groups > 1:
         return Grid(work.channels, work.outputs)
     rows = work.steps * work.batch
-    taps = work.window.k_h * work.window.k_w
     return deal(
         Axis(work.channels, BLOCK, rows * work.x.image),
         Axis(work.outputs, BLOCK, rows * work.g.image),
-        rows * taps * work.g.size[0] * work.g.size[1],
+        rows * work.window.terms(),
         context.machine.wg,
         context.machine,
         context.cores,
