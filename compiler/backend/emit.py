@@ -57,26 +57,24 @@ def _core(func: Func, symbols: list[Symbol]) -> CoreProgram:
     code: list[Inst] = []
     lines: list[SourceLine] = []
     core = cast("int", func.attrs["core"])
-    buffers: list[Symbol] = []
+    buffers: dict[int, Symbol] = {}
     _flatten(func.body, code, lines, buffers)
-    symbols += _lives(buffers, core)
+    symbols += [replace(b, core=core) for b in buffers.values()]
     return CoreProgram(core, tuple(code), tuple(lines))
 
 
-def _lives(buffers: list[Symbol], core: int) -> list[Symbol]:
-    """Return the buffers with the ends of their lives: where the next task begins."""
-    starts = sorted({b.first for b in buffers})
-    after = dict(zip(starts, [*starts[1:], -1], strict=False))
-    return [replace(b, core=core, last=after[b.first]) for b in buffers]
-
-
 def _flatten(
-    block: Block, code: list[Inst], lines: list[SourceLine], buffers: list[Symbol]
+    block: Block, code: list[Inst], lines: list[SourceLine], buffers: dict[int, Symbol]
 ) -> None:
     for op in block.ops:
         if op.name == "core.buffer":
             where = op.int_attr("address"), -1, op.int_attr("bytes"), len(code), -1
-            buffers.append(Symbol(op.str_attr("name"), "sram", *where, op.str_attr("tensor")))
+            symbol = Symbol(op.str_attr("name"), "sram", *where, op.str_attr("tensor"))
+            buffers[op.int_attr("number")] = symbol
+            continue
+        if op.name == "core.buffer_end":
+            number = op.int_attr("number")
+            buffers[number] = replace(buffers[number], last=len(code))
             continue
         row = BY_MNEMONIC[op.name.partition(".")[2]]
         layer, phase = op.str_attr("layer", ""), op.str_attr("phase", "")

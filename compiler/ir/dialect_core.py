@@ -2,7 +2,8 @@
 
 ``core.<mnemonic>`` has the instruction's operands as integer attributes under the table's names.
 Hardware loops keep their nesting: ``core.loopi`` has a region, its end address is the backend's.
-``core.buffer`` is no instruction: it names scratchpad bytes for the task that begins there.
+``core.buffer`` and ``core.buffer_end`` are no instructions: they say for which instructions
+scratchpad bytes have a name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from snncc.isa.instructions.table import TABLE
 from snncc.isa.spec import OperandError
 
 LOOPS = ("loop", "loopi")
+NAMES = frozenset({"core.buffer", "core.buffer_end"})
+"""Operations that are no instructions."""
 _ROWS = {i.mnemonic: i for i in TABLE}
 
 dialect(
@@ -43,15 +46,26 @@ def _check(op: Op) -> Iterable[str]:
 register(
     OpDef(
         "core.buffer",
-        "A scratchpad buffer of the task that follows, and the tensor of which it holds a part.",
+        "A scratchpad buffer, from here on, and the tensor of which it holds a part.",
         (0, 0),
         (0, 0),
         {
+            "number": AttrDef("int", True),
             "name": AttrDef("str", True),
             "address": AttrDef("int", True),
             "bytes": AttrDef("int", True),
             "tensor": AttrDef("str"),
         },
+        pure=False,
+    )
+)
+register(
+    OpDef(
+        "core.buffer_end",
+        "The end of a buffer's life.",
+        (0, 0),
+        (0, 0),
+        {"number": AttrDef("int", True)},
         pure=False,
     )
 )

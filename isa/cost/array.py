@@ -13,6 +13,7 @@ them.
     skip = compact   S = ceil(ceil(I / R) * OB / rows)   I: active inputs = P*rows / outputs
 
 ``B`` not counted is its expectation at density ``d = I/(rows*k)``: ``1 - (1-d)**R`` per block.
+Of a window only the taps inside the image count, ``terms`` of ``rows*T``: ``d = I/(terms*c)``.
 Slots ``Q = max(P, D*S/S0)`` are the terms that pass the array; the inactive ones are muxed away.
 
 **Compute**: ``P`` additions (and ``P`` multiplications of binary16 inputs), plus muxes: ``Q`` for
@@ -72,6 +73,8 @@ class _Shape(NamedTuple):
     """Inputs of a line: ``k / taps``."""
     stored: int
     """Lines that the scratchpad holds of operand ``a``."""
+    inside: int
+    """Lines that are there: of windows those of taps inside the image, at an exact division."""
 
     def input_bytes(self, spikes: bool) -> int:
         """Return the bytes of operand ``a`` in the scratchpad."""
@@ -86,11 +89,12 @@ def _shape(operands: Mapping[str, int]) -> _Shape:
     n = operands["n"]
     if "images" not in operands:
         rows, k = operands["rows"], operands["k"]
-        return _Shape(rows, k, n, 1, k, rows)
+        return _Shape(rows, k, n, 1, k, rows, rows)
     window, images = Window(*(operands[name] for name in Window._fields)), operands["images"]
     stored = images * window.touched()
     rows = images * window.positions
-    return _Shape(rows, window.depth, n, window.taps, window.channels, stored)
+    inside = images * window.terms()
+    return _Shape(rows, window.depth, n, window.taps, window.channels, stored, inside)
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def _work(array: Array, shape: _Shape, activity: CostActivity) -> _Work:
     if array.skip == "block":
         blocks = activity.blocks
         if blocks < 0:
-            blocks = expected_blocks(rows * shape.taps, shape.line, array.rows, inputs)
+            blocks = expected_blocks(shape.inside, shape.line, array.rows, inputs)
         steps = min(dense_steps, ceil_div(blocks * out_blocks, rows))
     elif array.skip == "compact":
         steps = min(dense_steps, ceil_div(ceil_div(inputs, array.rows) * out_blocks, rows))

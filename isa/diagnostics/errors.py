@@ -382,7 +382,7 @@ define(
     "lanes cannot read.",
 )
 
-define("E0403", "no machine", "Tiling needs a target machine: name one with --target.")
+define("E0403", "no machine", "Tiling and lowering need a target machine: name one with --target.")
 
 # --- E05xx mapping ----------------------------------------------------------------------------
 
@@ -395,8 +395,8 @@ define(
 )
 define(
     "E0602",
-    "registers or semaphores used up",
-    "One task needs more address registers or semaphores than a core has.",
+    "registers used up",
+    "A task needs more address registers than a core has.",
 )
 define("E0603", "program too large", "A core's program does not fit the machine's memory.")
 

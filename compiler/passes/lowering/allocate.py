@@ -1,6 +1,7 @@
 """Give DRAM tensors and scratchpad buffers their addresses.
 
-DRAM: 64-byte aligned; temporary tensors share memory when a barrier lies between their lives.
+DRAM: 64-byte aligned; temporary tensors share memory when all cores agree on the order of their
+lives: a barrier lies between them, or a single core does everything.
 Scratchpad: the buffers of a task one after the other; tasks share the space, since a task starts
 only when the one before is through.
 """
@@ -13,6 +14,7 @@ from heapq import heappop, heappush
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Module, Op, Value
+from snncc.compiler.passes.lowering.kit.cores import cores_in_use
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 from snncc.isa.machine.machine import Machine
 
@@ -49,7 +51,7 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
 
 @dataclass
 class _Life:
-    """From the first to the last epoch (time between barriers) in which a tensor is touched."""
+    """From the first to the last epoch in which a tensor is touched; see :func:`_lives`."""
 
     op: Op
     first: int = -1
@@ -62,8 +64,13 @@ class _Life:
 
 
 def _lives(body: Block) -> list[_Life]:
-    """Return the lives of all DRAM tensors, in order of declaration."""
+    """Return the lives of all DRAM tensors, in order of declaration.
+
+    An epoch is the time between two barriers.  Where one core runs all tasks there is none, and
+    every task is an epoch: its program order is the order of its transfers.
+    """
     lives: dict[Value, _Life] = {}
+    ends = {"tile.barrier"} if len(cores_in_use(body)) > 1 else {"tile.task", "tile.steps"}
     epoch = 0
     for op in body.ops:
         if op.name == "tile.dram":
@@ -75,15 +82,15 @@ def _lives(body: Block) -> list[_Life]:
                     life = lives[v]
                     life.first = epoch if life.first < 0 else life.first
                     life.last = FOREVER if op.name == "tile.export" else max(life.last, epoch)
-        epoch += op.name == "tile.barrier"
+        epoch += op.name in ends
     return list(lives.values())
 
 
 def _allocate_dram(body: Block) -> int:
     """Place DRAM tensors; return the bytes needed.
 
-    A temporary tensor may take the place of one that was last touched before a barrier that comes
-    before its own first use, so that no two cores can disagree about what lies there.
+    A temporary tensor may take the place of one that was last touched in an earlier epoch than its
+    own first use, so that no two cores can disagree about what lies there.
     """
     lives = _lives(body)
     top = 0

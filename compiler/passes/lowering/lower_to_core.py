@@ -1,7 +1,9 @@
 """Turn mapped tasks into the instructions of each core.
 
-Semaphores come from hazards on scratchpad buffers, registers and streams are assigned, barriers
-become messages: every core tells core 0, core 0 releases all.
+The tasks of a core become steps (``kit/steps.py``), buffers get versions and places
+(``kit/versions.py``, ``kit/placement.py``), steps an order of issue (``kit/order.py``) and
+semaphores (``kit/tokens.py``); ``kit/select.py`` writes instructions with registers and streams.
+Barriers become messages: every core tells core 0, core 0 releases all.
 """
 
 from __future__ import annotations
@@ -9,178 +11,124 @@ from __future__ import annotations
 from typing import cast
 
 from snncc.compiler.diag import fail
-from snncc.compiler.ir.core import Attribute, Block, Func, Location, Module, Op, Value, op
+from snncc.compiler.ir.core import Block, Func, Location, Module, Op, Value, op
+from snncc.compiler.ir.dialect_core import NAMES
 from snncc.compiler.ir.microprograms import microprograms
-from snncc.compiler.passes.lowering.kit.registers import TIME_REGISTER, Registers
+from snncc.compiler.passes.lowering.kit.cores import cores_in_use
+from snncc.compiler.passes.lowering.kit.prices import Prices
+from snncc.compiler.passes.lowering.kit.program import (
+    Foreign,
+    ProgramBuilder,
+    Surroundings,
+    arrange_parts,
+)
+from snncc.compiler.passes.lowering.kit.registers import Registers
 from snncc.compiler.passes.lowering.kit.select import CoreWriter
-from snncc.compiler.passes.lowering.kit.sync import END, START, synchronise
-from snncc.compiler.passes.lowering.kit.tree import build_tree
+from snncc.compiler.passes.lowering.kit.steps import StepReader
+from snncc.compiler.passes.lowering.kit.tree import Source
+from snncc.compiler.passes.lowering.kit.write import TreeBuilder
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 from snncc.isa.machine.machine import Machine
-from snncc.isa.microprograms.table import MicroProgram
-from snncc.isa.spec import Unit
-
-BARRIER_TAG = 0
 
 
 @compiler_pass(takes="mapped", gives="core", options=NoOptions)
 def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Write one function of instructions per core."""
+    machine = context.machine
+    if not isinstance(machine, Machine):
+        fail("E0403", "lowering needs to know the machine", help="name one with --target")
     programs = microprograms(module)
     body = module.func("step").body
-    cores = cast("int", module.attrs["cores"])
-    addresses: dict[Value, int] = {}
-    keep: list[Op] = []
-    blocks = [Block() for _ in range(cores)]
-    registers = [Registers() for _ in range(cores)]
+    cores, used = cast("int", module.attrs["cores"]), cores_in_use(body)
+    reader = StepReader(programs)
+    builders = {c: ProgramBuilder(c, reader, machine.scratchpad.bytes) for c in used}
+    foreign = _collect(body, builders, used)
+    drams = {o.result: o.int_attr("address") for o in body.ops if o.name == "tile.dram"}
+    prices, sharing = Prices(machine, programs, len(used)), _sharing(drams)
     numbers = {name: i for i, name in enumerate(programs)}
-    used = sorted({o.int_attr("core") for o in module.walk() if o.name == "tile.task"})
+    where = Source("", "", Location(module.name))
+    blocks = {core: Block() for core in range(cores)}
+    for core in used:
+        parts = builders[core].finish()
+        arrange_parts(parts, Surroundings(core, prices, sharing, foreign))
+        tree = TreeBuilder(drams).build(parts, where)
+        CoreWriter(core, used, blocks[core], numbers, Registers(f"core {core}"), where).program(
+            tree
+        )
+    _replace(module, body, blocks, machine)
+    return True
+
+
+def _collect(body: Block, builders: dict[int, ProgramBuilder], used: list[int]) -> Foreign:
+    """Give every core its tasks and barriers; return who writes which tensor when."""
+    foreign = Foreign()
+    epoch = 0
     for each in body.ops:
-        if each.name == "tile.dram":
-            addresses[each.result] = each.int_attr("address")
-            keep.append(each)
-        elif each.name == "tile.barrier":
+        if each.name == "tile.barrier" and len(used) > 1:
             for core in used:
-                _barrier(blocks[core], registers[core], core, used, each.loc)
+                builders[core].barrier(each, epoch)
+            epoch += 1
         elif each.name == "tile.task":
-            core = each.int_attr("core")
-            _task(blocks[core], registers[core], each, programs, numbers, addresses)
+            _note(each, epoch, foreign)
+            builders[each.int_attr("core")].task(each)
         elif each.name == "tile.steps":
-            _steps(blocks, used, each, programs, numbers, addresses)
-            for core in used:  # the loop's tasks used them as they liked
-                registers[core].forget()
-        else:
-            keep.append(each)
+            inside = {c: builders[c].inner() for c in used}
+            for inner in each.regions[0].ops:
+                if inner.name == "tile.task":
+                    _note(inner, epoch, foreign)
+                    inside[inner.int_attr("core")].task(inner)
+                elif inner.name == "tile.barrier" and len(used) > 1:
+                    for core in used:
+                        inside[core].barrier(inner, 0)
+            for core in used:
+                builders[core].over_time(each, inside[core].finish())
+    return foreign
+
+
+def _note(task: Op, epoch: int, foreign: Foreign) -> None:
+    core = task.int_attr("core")
+    for each in task.walk():
+        if each.name == "tile.st":
+            foreign.note(each.operands[0], epoch, core)
+
+
+def _sharing(drams: dict[Value, int]) -> dict[Value, tuple[Value, ...]]:
+    """Return for each tensor those that have bytes of DRAM in common with it."""
+    found: dict[Value, list[Value]] = {}
+    open_: list[tuple[int, Value]] = []
+    for value, begin in sorted(drams.items(), key=lambda pair: pair[1]):
+        owner = value.owner
+        assert isinstance(owner, Op), "tensors are declared"
+        open_ = [(end, other) for end, other in open_ if end > begin]
+        for _, other in open_:
+            found.setdefault(value, []).append(other)
+            found.setdefault(other, []).append(value)
+        open_.append((begin + owner.int_attr("bytes"), value))
+    return {value: tuple(others) for value, others in found.items()}
+
+
+def _replace(module: Module, body: Block, blocks: dict[int, Block], machine: Machine) -> None:
+    """Let the module hold the data and the programs only."""
     data = Block()
     for each in body.ops:
         if each.name in {"tile.task", "tile.steps"}:
             for inner in each.walk():
                 inner.drop_operands()
-    for each in keep:
-        data.append(each)
+    for each in body.ops:
+        if each.name not in {"tile.task", "tile.steps", "tile.barrier"}:
+            data.append(each)
     module.funcs = {"data": Func("data", data)}
-    for core, block in enumerate(blocks):
+    for core, block in blocks.items():
         block.append(op("core.halt", loc=Location(module.name)))
-        _check_size(core, block, context.machine)
+        _check_size(core, block, machine)
         module.funcs[f"core{core}"] = Func(f"core{core}", block, {"core": core})
     module.attrs["stage"] = "core"
-    return True
 
 
-def _steps(
-    blocks: list[Block],
-    used: list[int],
-    steps: Op,
-    programs: dict[str, MicroProgram],
-    numbers: dict[str, int],
-    drams: dict[Value, int],
-) -> None:
-    """Write a loop over time on every core in use; a register counts the steps."""
-    bodies = {core: Block() for core in used}
-    registers = {core: Registers() for core in used}
-    for each in steps.regions[0].ops:
-        if each.name == "tile.barrier":
-            for core in used:
-                _barrier(bodies[core], registers[core], core, used, each.loc)
-        else:
-            core = each.int_attr("core")
-            _task(bodies[core], registers[core], each, programs, numbers, drams)
-    for core in used:
-        writer = CoreWriter(blocks[core], {}, {}, Registers("steps"), "", "sync", steps.loc)
-        writer.emit("li", rd=TIME_REGISTER, imm=0)
-        inner = CoreWriter(bodies[core], {}, {}, Registers("steps"), "", "sync", steps.loc)
-        inner.emit("addi", rd=TIME_REGISTER, ra=TIME_REGISTER, imm=1)
-        writer.loop(steps.int_attr("trips"), bodies[core])
-
-
-def _task(
-    block: Block,
-    registers: Registers,
-    task: Op,
-    programs: dict[str, MicroProgram],
-    numbers: dict[str, int],
-    drams: dict[Value, int],
-) -> None:
-    """Write one task."""
-    root = build_tree(task, programs)
-    root.outer = task.int_attr("outer", 0)
-    synchronise(root)
-    addresses = dict(drams)
-    for each in task.regions[0].ops:
-        if each.name == "tile.sram":
-            addresses[each.result] = each.int_attr("offset")
-    name = task.str_attr("name")
-    _name_buffers(block, task)
-    registers.begin(str(task.loc))
-    writer = CoreWriter(
-        block,
-        numbers,
-        addresses,
-        registers,
-        task.str_attr("layer", name),
-        task.str_attr("phase", ""),
-        task.loc,
-    )
-    writer.task(root)
-
-
-def _name_buffers(block: Block, task: Op) -> None:
-    """Say which buffers a task has, for those who look into a run."""
-    tensors: dict[Value, str] = {}
-    for each in task.walk():
-        if each.name in {"tile.ld", "tile.st"}:
-            names = [_tensor_name(v) for v in each.operands]
-            for value, other in zip(each.operands, reversed(names), strict=True):
-                if other:
-                    tensors.setdefault(value, other)
-    for each in task.regions[0].ops:
-        if each.name == "tile.sram":
-            attrs: dict[str, Attribute] = {
-                "name": f"{task.str_attr('name')}.{each.str_attr('name')}",
-                "address": each.int_attr("offset"),
-                "bytes": each.result.type.size * each.int_attr("slots"),
-                "tensor": tensors.get(each.result, ""),
-            }
-            block.append(op("core.buffer", attrs=attrs, loc=task.loc))
-
-
-def _tensor_name(value: Value) -> str:
-    owner = value.owner
-    named = isinstance(owner, Op) and owner.name == "tile.dram"
-    return owner.str_attr("name") if named and isinstance(owner, Op) else ""
-
-
-def _barrier(block: Block, registers: Registers, core: int, used: list[int], loc: Location) -> None:
-    """Write a core's part of a barrier; the first core in use is the hub."""
-    registers.begin("barrier")
-    writer = CoreWriter(block, {}, {}, registers, "", "sync", loc)
-    units = {u: i for i, u in enumerate(Unit)}
-    hub, others = used[0], [c for c in used if c != used[0]]
-    if not others:
-        return
-    before, after = START[Unit.NOC], END[Unit.NOC]
-    writer.emit("post", unit=units[Unit.DMA], sem=before, n=1)
-    writer.emit("wait", unit=units[Unit.NOC], sem=before, n=1)
-    if core == hub:
-        for other in others:
-            place = writer.constant(other)
-            writer.emit("recv", core=place, tag=BARRIER_TAG, dst=0, bytes=0)
-            registers.locked.clear()
-        mask = sum(1 << c for c in others)
-        place = writer.constant(mask if mask < 1 << 63 else mask - (1 << 64))
-        writer.emit("mcast", mask=place, tag=BARRIER_TAG, src=0, bytes=0)
-    else:
-        place = writer.constant(hub)
-        writer.emit("send", core=place, tag=BARRIER_TAG, src=0, bytes=0)
-        writer.emit("recv", core=place, tag=BARRIER_TAG, dst=0, bytes=0)
-    writer.emit("post", unit=units[Unit.NOC], sem=after, n=1)
-    writer.emit("wait", unit=units[Unit.DMA], sem=after, n=1)
-
-
-def _check_size(core: int, block: Block, machine: object) -> None:
+def _check_size(core: int, block: Block, machine: Machine) -> None:
     """Refuse a program that the instruction memory cannot address."""
-    count = sum(i.name != "core.buffer" for o in block.ops for i in o.walk())
-    if isinstance(machine, Machine) and count * 16 > machine.dram.bytes:
+    count = sum(i.name not in NAMES for o in block.ops for i in o.walk())
+    if count * 16 > machine.dram.bytes:
         fail(
             "E0603",
             f"core {core} needs {count * 16} bytes of instructions",

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snncc.compiler.diag import fail
+from snncc.compiler.diag import CompileError, fail
 from snncc.compiler.ir.core import Block, Func, Location, Module, Op, Type, Value, op
 from snncc.compiler.passes.tiling.kit.context import TilingContext
+from snncc.compiler.passes.tiling.kit.sizes import Room
 from snncc.compiler.passes.tiling.templates import batched as _batched
 from snncc.compiler.passes.tiling.templates import conv as _conv
 from snncc.compiler.passes.tiling.templates import conv_gradient as _conv_gradient
@@ -23,7 +24,7 @@ from snncc.compiler.passes.tiling.templates import pool as _pool
 from snncc.compiler.passes.tiling.templates import readout as _readout
 from snncc.compiler.passes.tiling.templates import steps as _steps
 from snncc.compiler.passes.tiling.templates import sums as _sums
-from snncc.compiler.passes.tiling.templates.dispatch import HANDLERS, unsupported
+from snncc.compiler.passes.tiling.templates.dispatch import HANDLERS, Handler, unsupported
 from snncc.compiler.passes.tiling.templates.readout import copy_tensor
 from snncc.compiler.passes.tiling.templates.tensors import TensorPlan, export_ops, plan_tensors
 from snncc.compiler.pipeline.registry import PassContext, compiler_pass
@@ -61,6 +62,7 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
     plan = plan_tensors(step, lambda product: fusing_pays(product, limit), limit)
     body = Block()
     tiling = TilingContext(
+        Room(limit, limit // 2),
         limit,
         cores,
         machine,
@@ -78,7 +80,7 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
             continue
         product = plan.fused.get(each, each)
         tiling.cores = max(cores_for(o, cores, options.min_work) for o in (each, product))
-        handler(tiling, each)
+        _roomy(tiling, handler, each)
     for store, value, target in plan.copies:
         copy_tensor(tiling, store, value, target.type, declared[id(target)])
     for each in (*tiling.extra, *tiling.tasks, *export_ops(plan, tiling.tensors)):
@@ -89,6 +91,19 @@ def run(module: Module, options: Options, context: PassContext) -> bool:
     module.attrs["cores"] = cores
     module.attrs["microprograms"] = dict(tiling.programs)
     return True
+
+
+def _roomy(tiling: TilingContext, handler: Handler, each: Op) -> None:
+    """Cut an op so that its next tiles find room beside its tiles, where that can be."""
+    count, tasks = tiling.count, len(tiling.tasks)
+    tiling.limit = tiling.room.several
+    try:
+        handler(tiling, each)
+    except CompileError:
+        del tiling.tasks[tasks:]
+        tiling.count, tiling.limit = count, tiling.room.most
+        handler(tiling, each)
+    tiling.limit = tiling.room.most
 
 
 PRODUCTS = {

@@ -21,6 +21,7 @@ from snncc.isa.instructions.table import TABLE
 from snncc.isa.machine.machine import Machine, load_machine
 from snncc.isa.microprograms.text import parse_micro
 from snncc.isa.spec import ELEMENT, INIT, REDUCTION
+from snncc.isa.window import Window
 
 CHIP = load_machine("multicore20")
 KEEP, ZERO, BIAS = (INIT.words.index(word) for word in ("keep", "zero", "bias"))
@@ -387,3 +388,19 @@ def test_nothing_to_do_costs_next_to_nothing(machine: Machine) -> None:
         assert found.sram_read_bytes == 0
         assert found.sram_write_bytes == (4 * 25 if "outer" in name else 0)  # init applies
     assert cost("ld", transfer(0, 10, 20, 0, 64), machine).dram_bytes == 0
+
+
+def test_expected_steps_of_a_strided_input_gradient_are_those_of_its_terms() -> None:
+    """Stride 2, 3x3, 4x4 gradients to 8x8 inputs: 11 of 24 taps per axis exist.
+
+    Even rows have the tap in the middle (4), odd ones the two others (3 and 4 inside): 11; both
+    axes 121; two images of 64 channels, 4 blocks each, one block of outputs: 968 steps.
+    """
+    window = Window(4, 4, 8, 8, 64, 3, 3, 1, 1, 1, 1, -1, -1, 2, 2)
+    operands = {"images": 2, "n": 16, "skip": 1, "trans": 1, "init": INIT.words.index("zero")}
+    terms = 2 * 121 * 64 * 16
+    found = cost(
+        "bmacw", {**operands, **window._asdict()}, load_machine("multicore20"), CostActivity(terms)
+    )
+    assert found.macs_performed == terms
+    assert found.cycles == 968

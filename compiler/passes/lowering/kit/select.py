@@ -1,26 +1,32 @@
-"""Writes the instructions of one core: registers, streams, loops, semaphores."""
+"""Writes the instructions of one core: registers, streams, loops, semaphores, barriers."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeAlias, cast
 
-from snncc.compiler.ir.core import Attribute, Block, Location, Value, op
+from snncc.compiler.ir.core import Attribute, Block, op
+from snncc.compiler.passes.lowering.kit.footprint import Affine, StreamUse
 from snncc.compiler.passes.lowering.kit.registers import TIME_REGISTER, Key, Registers
 from snncc.compiler.passes.lowering.kit.tree import (
-    Affine,
+    BarrierNode,
+    FenceNode,
     LeafNode,
     LoopNode,
     Semaphore,
-    StreamUse,
-    TaskNode,
+    Source,
 )
 from snncc.isa.instructions.encoding import BY_MNEMONIC
 from snncc.isa.spec import MICRO, REG, SEED_REGISTER, EnumKind, Unit
 
 UNIT_INDEX = {u: i for i, u in enumerate(Unit)}
+BARRIER_TAG = 0
+
+
+Track: TypeAlias = "tuple[tuple[tuple[LoopNode, int], ...], int]"
+"""How an address moves: a step per loop, and a coefficient of the time step."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +36,20 @@ class Address:
     base: Key
     steps: tuple[tuple[LoopNode, int], ...] = ()
 
+    @property
+    def track(self) -> Track:
+        """What it has in common with addresses that move in step with it."""
+        return self.steps, 0 if isinstance(self.base, int) else self.base[1]
+
+    @property
+    def start(self) -> int:
+        """The base without what time adds."""
+        return self.base if isinstance(self.base, int) else self.base[0]
+
 
 @dataclass
 class _Moving:
-    """An address register that loops step."""
+    """A register that loops step: an address, from which others are a fixed distance away."""
 
     address: Address
     register: int
@@ -41,17 +57,19 @@ class _Moving:
 
 @dataclass
 class CoreWriter:
-    """Emits one task into a block."""
+    """Emits the instructions of one core into a block."""
 
+    core: int
+    cores: Sequence[int]
+    """Those that meet at barriers; the first one is the hub."""
     block: Block
     programs: Mapping[str, int]
-    addresses: Mapping[Value, int]
     registers: Registers
-    layer: str
-    phase: str
-    loc: Location
+    source: Source
     blocks: list[Block] = field(default_factory=list[Block])
-    moving: dict[Address, _Moving] = field(default_factory=dict[Address, _Moving])
+    moving: dict[Track, _Moving] = field(default_factory=dict["Track", _Moving])
+    temporary: list[int] = field(default_factory=list[int])
+    """Registers that only the instruction being built uses."""
     window: Affine = ()
     outer: int = 0
     streams: dict[int, tuple[Address, int, int]] = field(
@@ -60,8 +78,10 @@ class CoreWriter:
 
     def emit(self, mnemonic: str, **operands: int) -> None:
         """Append an instruction."""
-        attrs: dict[str, Attribute] = {"layer": self.layer, "phase": self.phase, **operands}
-        self._here.append(op(f"core.{mnemonic}", attrs=attrs, loc=self.loc))
+        self._here.append(op(f"core.{mnemonic}", attrs=self._attrs(operands), loc=self.source.loc))
+
+    def _attrs(self, operands: Mapping[str, int]) -> dict[str, Attribute]:
+        return {"layer": self.source.layer, "phase": self.source.phase, **operands}
 
     @property
     def _here(self) -> Block:
@@ -72,39 +92,90 @@ class CoreWriter:
         for s in entries:
             self.emit(s.kind, unit=UNIT_INDEX[s.unit], sem=s.number, n=1)
 
-    def loop(self, trips: int, body: Block) -> None:
-        """Append a hardware loop."""
-        attrs: dict[str, Attribute] = {"layer": self.layer, "phase": self.phase, "count": trips}
-        self._here.append(op("core.loopi", attrs=attrs, regions=[body], loc=self.loc))
-
-    def task(self, root: LoopNode) -> None:
-        """Append a whole task."""
-        self.outer = root.outer
-        self.semaphores(root.before)
+    def program(self, root: LoopNode) -> None:
+        """Append a whole program."""
         self._children(root)
-        self.semaphores(root.after)
 
     def _children(self, loop: LoopNode) -> None:
         for child in loop.children:
-            self.semaphores(child.before)
+            self.source = child.source
             if isinstance(child, LoopNode):
-                self._loop(child)
-            elif isinstance(child, LeafNode):
-                self._leaf(child)
-            self.semaphores(child.after)
+                if child.over_time:
+                    self._over_time(child)
+                else:
+                    self._loop(child)
+            elif isinstance(child, FenceNode):
+                self.semaphores(child.entries)
+            elif isinstance(child, BarrierNode):
+                self.semaphores(child.before)
+                self._barrier()
+                self.semaphores(child.after)
+            else:
+                self._named_leaf(child)
+
+    def _named_leaf(self, leaf: LeafNode) -> None:
+        for name in leaf.begins:
+            attrs: dict[str, Attribute] = {
+                "number": name.number,
+                "name": name.name,
+                "address": name.address,
+                "bytes": name.size,
+                "tensor": name.tensor,
+            }
+            self._here.append(op("core.buffer", attrs=attrs, loc=leaf.source.loc))
+        self.semaphores(leaf.before)
+        self._leaf(leaf)
+        self.semaphores(leaf.after)
+        for number in leaf.ends:
+            ended: dict[str, Attribute] = {"number": number}
+            self._here.append(op("core.buffer_end", attrs=ended, loc=leaf.source.loc))
+
+    def _barrier(self) -> None:
+        """Write a core's part of a barrier: every core tells the hub, the hub releases all."""
+        hub, others = self.cores[0], [c for c in self.cores if c != self.cores[0]]
+        self.registers.locked.clear()
+        if self.core == hub:
+            for other in others:
+                place = self.constant(other)
+                self.emit("recv", core=place, tag=BARRIER_TAG, dst=0, bytes=0)
+                self.registers.locked.clear()
+            mask = sum(1 << c for c in others)
+            place = self.constant(mask if mask < 1 << 63 else mask - (1 << 64))
+            self.emit("mcast", mask=place, tag=BARRIER_TAG, src=0, bytes=0)
+        else:
+            place = self.constant(hub)
+            self.emit("send", core=place, tag=BARRIER_TAG, src=0, bytes=0)
+            self.emit("recv", core=place, tag=BARRIER_TAG, dst=0, bytes=0)
 
     # ------------------------------------------------------------------ loops
+
+    def _over_time(self, node: LoopNode) -> None:
+        """Write a loop over time; a register counts its steps."""
+        self.emit("li", rd=TIME_REGISTER, imm=0)
+        body = Block()
+        inner = CoreWriter(
+            self.core, self.cores, body, self.programs,
+            Registers(self.registers.where), node.source, outer=1,
+        )  # fmt: skip
+        inner.program(node)
+        inner.source = node.source
+        inner.emit("addi", rd=TIME_REGISTER, ra=TIME_REGISTER, imm=1)
+        attrs = self._attrs({"count": node.trips})
+        self._here.append(op("core.loopi", attrs=attrs, regions=[body], loc=node.source.loc))
+        self.registers.forget()  # the body used them as it liked
+        self.streams.clear()
+        self.window = ()
 
     def _loop(self, node: LoopNode) -> None:
         addresses, constants = self._needs(node)
         self.registers.locked.clear()
         mine: list[_Moving] = []
         for address in addresses:
-            if address not in self.moving and address.steps[0][0] is node:
+            if address.track not in self.moving and address.steps[0][0] is node:
                 register = self.registers.take()
                 self._load(register, address.base)
                 moving = _Moving(address, register)
-                self.moving[address] = moving
+                self.moving[address.track] = moving
                 mine.append(moving)
         pinned = self._pin(constants)
         hoisted = self._hoist_streams(node)
@@ -121,19 +192,17 @@ class CoreWriter:
         body = Block()
         self.blocks.append(body)
         self._children(node)
+        self.source = node.source
         self._step(node)
         self.blocks.pop()
         self.registers.forget()
-        attrs: dict[str, Attribute] = {
-            "layer": self.layer,
-            "phase": self.phase,
-            "count": node.trips,
-        }
-        self._here.append(op("core.loopi", attrs=attrs, regions=[body], loc=self.loc))
+        self.source = node.source
+        attrs = self._attrs({"count": node.trips})
+        self._here.append(op("core.loopi", attrs=attrs, regions=[body], loc=node.source.loc))
         for value in pinned:
             self.registers.unpin(value)
         for moving in mine:
-            del self.moving[moving.address]
+            del self.moving[moving.address.track]
             self.registers.give(moving.register)
         self._step(node, -node.trips)  # loops further out start inner ones afresh
         if not hoisted:
@@ -183,35 +252,23 @@ class CoreWriter:
 
     # ------------------------------------------------------------------ operations
 
-    def _address(self, leaf: TaskNode, buffer: Value | None, at: Affine) -> Address:
+    def _address(self, leaf: LeafNode, at: Affine) -> Address:
         loops: list[LoopNode] = []
-        node = leaf.parent
-        while node is not None and node.parent is not None:
+        node: LoopNode | None = leaf.parent
+        while node is not None and node.parent is not None and not node.over_time:
             loops.append(node)
             node = node.parent
         loops.reverse()
-        fixed = at[0] + (self.addresses[buffer] if buffer is not None else 0)
-        base: Key = fixed
+        base: Key = at[0]
         if self.outer:
             if at[1]:
-                base = (fixed, at[1])
+                base = (at[0], at[1])
             at = (at[0], *at[2:])
-        steps = tuple(
-            (loop, c) for loop, c in zip(loops, at[1:], strict=True) if c and loop.trips > 1
-        )
+        steps = tuple((loop, c) for loop, c in zip(loops, at[1:], strict=True) if c)
         return Address(base, steps)
 
     def _addresses(self, leaf: LeafNode) -> list[Address]:
-        if "streams" in leaf.op.attrs:
-            uses = cast("tuple[StreamUse, ...]", leaf.op.attrs["streams"])
-            return [
-                self._address(leaf, leaf.op.operands[i] if i >= 0 else None, at)
-                for i, at, _, _ in uses
-            ]
-        at = cast("tuple[Affine, ...]", leaf.op.attrs["at"])
-        return [
-            self._address(leaf, buffer, a) for buffer, a in zip(leaf.op.operands, at, strict=True)
-        ]
+        return [self._address(leaf, at) for at in leaf.at]
 
     def _values(self, leaf: LeafNode) -> list[int]:
         """Return the integer operands that need registers."""
@@ -253,13 +310,31 @@ class CoreWriter:
             self.registers.give(spare)
 
     def _address_register(self, address: Address) -> int:
-        if address.steps:
-            return self.moving[address].register
-        return self.constant(address.base)
+        if not address.steps:
+            return self.constant(address.base)
+        moving = self.moving[address.track]
+        distance = address.start - moving.address.start
+        if not distance:
+            return moving.register
+        register = self.registers.take()
+        self.registers.locked.add(register)
+        self.temporary.append(register)
+        if -(1 << 31) <= distance < 1 << 31:
+            self.emit("addi", rd=register, ra=moving.register, imm=distance)
+        else:
+            self.emit("li", rd=register, imm=distance)
+            self.emit("add", rd=register, ra=register, rb=moving.register)
+        return register
+
+    def _issued(self) -> None:
+        """Give back what only the last instruction needed."""
+        for register in self.temporary:
+            self.registers.give(register)
+        self.temporary.clear()
 
     def _leaf(self, leaf: LeafNode) -> None:
         source = leaf.op
-        task_phase, self.phase = self.phase, source.str_attr("phase", self.phase)
+        self.source = leaf.source
         mnemonic = source.name.partition(".")[2]
         row = BY_MNEMONIC[mnemonic]
         self.registers.locked.clear()
@@ -287,7 +362,7 @@ class CoreWriter:
             else:
                 operands[f.name] = value if isinstance(value, int) else 0
         self.emit(mnemonic, **operands)
-        self.phase = task_phase
+        self._issued()
 
     def _set_window(self, window: Affine) -> None:
         """Set window 0 unless it holds these sizes already."""
@@ -314,6 +389,7 @@ class CoreWriter:
                 step=self.constant(step),
                 row=self.constant(stride),
             )
+            self._issued()
             if address.steps:
                 self.streams.pop(number, None)
             else:

@@ -61,7 +61,7 @@ def dram_regions(task: Op) -> Iterator[tuple[Value, Region]]:
         base, *coefficients = affine_of(op, index)
         spans += list(zip(coefficients, trips, strict=True))
         tensor = op.operands[index]
-        yield tensor, _rectangle(write, base, spans, op.int_attr("bytes"), tensor)
+        yield tensor, rectangle(write, base, spans, op.int_attr("bytes"), tensor)
 
 
 def row_bytes_of(tensor: Value) -> int:
@@ -71,9 +71,11 @@ def row_bytes_of(tensor: Value) -> int:
     return owner.int_attr("row_bytes")
 
 
-def _rectangle(
+def rectangle(
     write: bool, base: int, spans: list[tuple[int, int]], size: int, tensor: Value
 ) -> Region:
+    """Return the rectangle of ``size`` bytes at ``base``, repeated along ``spans`` (distance,
+    count); it bounds what is touched."""
     row = row_bytes_of(tensor)
     row_low = row_high = base // row
     col_low = base % row

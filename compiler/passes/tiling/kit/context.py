@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.ir.orders import Order, order_of
+from snncc.compiler.passes.tiling.kit.sizes import Room
 from snncc.compiler.passes.tiling.kit.task import At, Loop, TaskBuilder
 from snncc.compiler.passes.tiling.kit.views import View, view
 from snncc.isa.machine.machine import Machine
@@ -18,9 +19,10 @@ from snncc.isa.microprograms.text import show_micro
 class TilingContext:
     """State of one run of the tiling pass.
 
-    ``limit`` is the scratchpad in bytes, ``cores`` how many cores the mapping will use.
+    ``limit``: bytes of scratchpad that a task may take; ``cores``: how many the mapping will use.
     """
 
+    room: Room
     limit: int
     cores: int
     machine: Machine

@@ -35,6 +35,22 @@ def candidates(limit: int, granule: int) -> list[int]:
 
 
 @dataclass(frozen=True)
+class Room:
+    """Bytes of scratchpad: ``most`` that a task may take, and how many leave room for overlap.
+
+    A task that takes no more than ``several`` leaves room for its next tiles, and those of other
+    tasks, to be loaded while it computes.
+    """
+
+    most: int
+    several: int
+
+
+WORTH = 1.5
+"""Tiles that can be loaded while others are computed with may cost so much more."""
+
+
+@dataclass(frozen=True)
 class Choice:
     """Tile sizes and what they cost."""
 
@@ -47,29 +63,35 @@ def choose(
     axes: Iterable[list[int]],
     memory: Callable[..., int],
     cost: Callable[..., int],
-    limit: int,
+    room: Room,
 ) -> Choice | None:
     """Return the cheapest combination of sizes whose ``memory`` fits, or None.
 
-    ``axes`` are candidate lists (largest first); the first of equally cheap ones wins.
+    ``axes`` are candidate lists (largest first); the first of equally cheap ones wins.  Tiles that
+    leave room for the next ones are taken unless they cost :data:`WORTH` times as much.
     """
     best: Choice | None = None
+    roomy: Choice | None = None
     lists = list(axes)
 
     def visit(prefix: tuple[int, ...], rest: list[list[int]]) -> None:
-        nonlocal best
+        nonlocal best, roomy
         if rest:
             for size in rest[0]:
                 visit((*prefix, size), rest[1:])
             return
         used = memory(*prefix)
-        if used > limit:
+        if used > room.most:
             return
         price = cost(*prefix)
         if best is None or price < best.cost:
             best = Choice(prefix, price, used)
+        if used <= room.several and (roomy is None or price < roomy.cost):
+            roomy = Choice(prefix, price, used)
 
     visit((), lists)
+    if best is not None and roomy is not None and roomy.cost <= WORTH * best.cost:
+        return roomy
     return best
 
 

@@ -88,7 +88,7 @@ def convolve(context: TilingContext, op: Op, work: ConvWork) -> None:
         candidates(out_h, 1),
         candidates(work.reduced, BLOCK),
     ]
-    choice = choose(axes, memory, cost, context.limit)
+    choice = choose(axes, memory, cost, context.room)
     if choice is None:
         context.too_small(op, f"layer {op.attrs.get('layer', op.name)}", smallest(axes, memory))
         return
@@ -126,11 +126,10 @@ def _grid(context: TilingContext, work: ConvWork) -> Grid:
         whole = _by_groups(context, work)
         return Grid(work.outputs, images if whole else share(images, 1, context.cores))
     taps = work.window.k_h * work.window.k_w
-    positions = work.y.size[0] * work.y.size[1]
     return deal(
         Axis(work.outputs, BLOCK, work.reduced * taps * work.outputs * 2),
         Axis(images, 1, images * work.x.image),
-        positions * taps * work.reduced,
+        work.window.terms() * work.reduced,
         context.machine.bp if work.mnemonic == "bmacw" else context.machine.fp,
         context.machine,
         context.cores,

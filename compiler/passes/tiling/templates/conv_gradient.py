@@ -73,7 +73,7 @@ def kernel_gradient(context: TilingContext, op: Op, work: GradientWork) -> None:
         candidates(out_h, 1),
         candidates(work.steps if several else 1, 1),
     ]
-    choice = choose(axes, memory, cost, context.limit)
+    choice = choose(axes, memory, cost, context.room)
     if choice is None:
         context.too_small(op, f"layer {op.attrs.get('layer', op.name)}", smallest(axes, memory))
         return
@@ -102,11 +102,10 @@ def _grid(context: TilingContext, work: GradientWork) -> Grid:
     if work.groups > 1:
         return Grid(work.channels, work.outputs)
     rows = work.steps * work.batch
-    taps = work.window.k_h * work.window.k_w
     return deal(
         Axis(work.channels, BLOCK, rows * work.x.image),
         Axis(work.outputs, BLOCK, rows * work.g.image),
-        rows * taps * work.g.size[0] * work.g.size[1],
+        rows * work.window.terms(),
         context.machine.wg,
         context.machine,
         context.cores,

@@ -94,7 +94,7 @@ def product(context: TilingContext, op: Op, p: Product) -> None:
         return weights + inputs + count * INSTRUCTION_CHARGE
 
     axes = [candidates(n_share, GRANULE), candidates(r_share, 1), candidates(p.k, GRANULE)]
-    choice = choose(axes, memory, cost, context.limit)
+    choice = choose(axes, memory, cost, context.room)
     if choice is None:
         context.too_small(op, f"layer {op.attrs.get('layer', op.name)}", smallest(axes, memory))
         return
@@ -252,7 +252,7 @@ def weight_gradient(context: TilingContext, op: Op, p: Outer) -> None:
         candidates(steps, 1),
         candidates(batch, 1),
     ]
-    choice = choose(axes, memory, cost, context.limit)
+    choice = choose(axes, memory, cost, context.room)
     if choice is None:
         context.too_small(op, f"layer {op.attrs.get('layer', op.name)}", smallest(axes, memory))
         return

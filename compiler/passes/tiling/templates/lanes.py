@@ -101,7 +101,7 @@ def lane_work(context: TilingContext, op: Op, work: LaneWork) -> None:
     # of equal cost the widest: rows of tiles are what the DMA moves; long ones in whole words
     unit = GRANULE if n_share >= GRANULE * GRANULE else granule
     axes = [candidates(work.steps, 1), candidates(n_share, unit), candidates(r_share, 1)]
-    choice = choose(axes, memory, cost, context.limit)
+    choice = choose(axes, memory, cost, context.room)
     if choice is None:
         context.too_small(op, f"layer {op.attrs.get('layer', op.name)}", smallest(axes, memory))
         return

@@ -6,7 +6,12 @@ import random
 
 import pytest
 
+from made_steps import Made
+from snncc.compiler.interp.evaluate import evaluate
+from snncc.compiler.ir.clone import clone
 from snncc.compiler.passes.lowering.allocate import ENDLESS, release, take
+from snncc.isasim.system import RunOptions
+from whole_stack import TILE, compiled, machine, run_passes, same, simulate
 from work import growth
 
 
@@ -61,3 +66,26 @@ def all_at_once(count: int) -> None:
 
 def test_work_grows_with_the_tensors() -> None:
     assert growth(lambda count: lambda: all_at_once(count), 200) < 2.5
+
+
+@pytest.mark.parametrize("cores", [1, 4])
+def test_what_is_no_longer_needed_makes_room_on_any_number_of_cores(cores: int) -> None:
+    """A chain of tensors needs the memory of two of them, not of all."""
+    made = Made(1, 64)
+    x = made.seq("x", 256)
+    w = made.param("w", 256, 256)
+    for _ in range(12):
+        x = made.b.one("phase.linear", x, w)
+    made.output(x=x)
+    work = clone(made.module)
+    run_passes(work, f"{TILE},map,allocate", machine(cores))
+    kept = sum(
+        -(-o.int_attr("bytes") // 64) * 64
+        for o in work.func("step").body.ops
+        if o.name == "tile.dram" and o.str_attr("role") != "temp"
+    )
+    between = 64 * 256 * 2
+    assert work.attrs["dram_bytes"] == kept + 2 * between
+    expected = evaluate(clone(made.module), "step", made.inputs)
+    program = compiled(made.module, machine(cores))
+    same(expected, simulate(program, made.inputs, RunOptions(check_races=True)), f"{cores} cores")
