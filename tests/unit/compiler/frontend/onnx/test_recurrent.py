@@ -55,7 +55,7 @@ def module_of(torch: Any, op: str, p: dict[str, Any], x: Any, **options: Any) ->
         parts = v.split(H)
         return torch.cat([parts[k] for k in ORDER[op]])
 
-    cell = getattr(torch.nn, op)(I, H, **options).double()
+    cell = getattr(torch.nn, op)(INPUTS, H, **options).double()
     half = GATES[op] * H
     weights = {
         "weight_ih_l0": gates(p["w"][0]), "weight_hh_l0": gates(p["r"][0]),
