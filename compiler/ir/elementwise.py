@@ -45,14 +45,8 @@ def build_elementwise(b: Builder, op: Op, args: Sequence[Value]) -> Value:
     if name == "spike":
         spec = normal(op.attrs.get("surrogate"))
         h, theta = (_number(b, a) for a in args)
-        steps: dict[str, Attribute] = {
-            key: op.attrs[key] for key in ("levels", "strict") if key in op.attrs
-        }
-        more: dict[str, Attribute] = {
-            "compare": text(op.attrs, "compare"),
-            "surrogate": spec,
-            **steps,
-        }
+        more: dict[str, Attribute] = {"compare": text(op.attrs, "compare"), "surrogate": spec}
+        more |= {key: op.attrs[key] for key in ("levels", "strict") if key in op.attrs}
         return b.op("ew.spike", h, theta, attrs=more).result
     if name == "stop_gradient":
         return b.one("ew.stop_gradient", args[0])
