@@ -25,7 +25,12 @@ COMPARES: Mapping[str, tuple[str, ...]] = {
     "sinabs": ("multi", "non_strict"),
 }
 """How each framework compares the membrane with the threshold."""
-SIGNS = {"strict": ">", "non_strict": ">=", "multi": "one spike for each threshold reached"}
+SIGNS = {
+    "strict": ">",
+    "non_strict": ">=",
+    "multi": "one spike for each threshold reached",
+    "stairs": "one spike for each level reached",
+}
 KEEPS = ("reshape", "transpose", "slice", "expand", "relu", "stop_gradient", "select", "cast")
 
 

@@ -130,7 +130,7 @@ class Interface:
             plain = {k: table[k] for k in ("model", "mode", "steps", "batch")}
             y = table.get("y")
             if y is not None:
-                y = TargetLayout(**{**y, "shape": _dims(y["shape"])})
+                y = TargetLayout(_dims(y["shape"]), int(y["classes"]), int(y["time_axis"]))
             return Interface(**plain, x=InputLayout(**x), outputs=outputs, y=y)
         except (KeyError, TypeError, ValueError, AttributeError):
             fail(

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from snncc.compiler.ir.build import number
+from snncc.compiler.ir.build import number, stairs_of
 from snncc.compiler.ir.core import Op, Value
 
 
@@ -189,6 +189,13 @@ def _spike(w: Writer, op: Op) -> str:
     if compare == "multi":
         above = _float(w, w.node("Greater", h, w.number(0.0)))
         return w.node("Mul", w.node("Floor", w.node("Div", h, theta)), above)
+    if compare == "stairs":
+        steps = [_float(w, w.node("Greater" if strict else "GreaterOrEqual", h, w.number(level)))
+                 for level, strict in stairs_of(op.attrs)]  # fmt: skip
+        total = steps[0]
+        for step in steps[1:]:
+            total = w.node("Add", total, step)
+        return total
     kind = "Greater" if compare == "strict" else "GreaterOrEqual"
     return _float(w, w.node(kind, h, theta))
 

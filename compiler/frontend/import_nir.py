@@ -52,6 +52,8 @@ def import_graph(
     file = str(path)
     flat = flatten(graph, file)
     sample = _sample(flat, x_shape, file)
+    if x_shape is not None:
+        _refuse_without_batch(flat.input, sample, tuple(x_shape), file)
     if x_shape is not None and len(x_shape) > 2:
         steps, batch = steps or x_shape[0], batch or x_shape[1]
     if steps is None:
@@ -83,6 +85,20 @@ def import_graph(
     return module
 
 
+def _refuse_without_batch(
+    name: str, sample: tuple[int, ...], x_shape: tuple[int, ...], file: str
+) -> None:
+    """Refuse an input [T, ...] of one sample: NIR networks take [T, B, ...]."""
+    shown = "".join(f", {d}" for d in sample)
+    if x_shape[1:] == sample and x_shape[2:] != sample:
+        fail(
+            "E0022",
+            f"x of shape {list(x_shape)} has no batch axis: a NIR network takes [T, B{shown}]",
+            f"{file}:{name}",
+            help=f"give one sample as [{x_shape[0]}, 1{shown}]: x[:, None]",
+        )
+
+
 def _sample(flat: FlatNir, x_shape: Sequence[int] | None, file: str) -> tuple[int, ...]:
     """Return the shape of one sample: the file's, without a batch axis that some writers leave."""
     node = flat.nodes[flat.input].node
@@ -102,7 +118,10 @@ def _sample(flat: FlatNir, x_shape: Sequence[int] | None, file: str) -> tuple[in
                 rank = 3
             break
     ones = next((i for i, d in enumerate(shape) if d != 1), len(shape) - 1)
-    if given is not None and given in [shape[i:] for i in range(ones + 1)]:
+    tails = [shape[i:] for i in range(ones + 1)]
+    if given is not None and given in tails:
         return given
+    if x_shape is not None and tuple(x_shape[1:]) in tails:
+        return tuple(x_shape[1:])  # the batch axis is missing, which is told
     extra = max(0, min(ones, len(shape) - rank))
     return shape[extra:]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from snncc.compiler.interp.numerics import Array, Fp16, Numerics
-from snncc.compiler.ir.build import integer, number, text
+from snncc.compiler.ir.build import integer, number, stairs_of, text
 from snncc.compiler.ir.core import Op, Type, Value
 from snncc.isa.microprograms.code import meaning_of
 from snncc.isa.numbers import fp16, rng
@@ -83,6 +83,12 @@ class Elementwise:
                     return np.asarray(h > theta)
                 case "non_strict":
                     return np.asarray(h >= theta)
+                case "stairs":
+                    count = np.zeros(h.shape, h.dtype)
+                    for each, strict in stairs_of(op.attrs):
+                        level = np.asarray(each, h.dtype)
+                        count += h > level if strict else h >= level
+                    return count
                 case _:
                     count = self.num.unary("trunc", self.num.binary("div", h, theta, "f16"), "f16")
                     return np.asarray(np.where(h > 0, count, np.zeros((), self.num.real)))

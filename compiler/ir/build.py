@@ -146,6 +146,18 @@ def number(attrs: Attrs, key: str, default: float | None = None) -> float:
     return float(value)
 
 
+def stairs_of(attrs: Attrs) -> list[tuple[float, bool]]:
+    """Read the steps of a staircase: each level, and whether it is strict."""
+    levels, strict = attrs.get("levels"), attrs.get("strict")
+    if not isinstance(levels, tuple) or not isinstance(strict, tuple):
+        raise ValueError("a staircase needs levels and strict")
+    found = [(float(v), s is True) for v, s in zip(levels, strict, strict=True)
+             if isinstance(v, (int, float))]  # fmt: skip
+    if not found or len(found) != len(levels):
+        raise ValueError(f"attribute levels is {levels!r}, not a list of numbers")
+    return found
+
+
 def text(attrs: Attrs, key: str, default: str | None = None) -> str:
     """Read a string."""
     value = attrs.get(key, default)

@@ -103,7 +103,8 @@ def _cast(t: Sequence[Type], attrs: Attrs) -> list[Type]:
 
 def _spike(t: Sequence[Type], attrs: Attrs) -> list[Type]:
     _half(t, attrs)
-    return [tensor(_shape(t), "f16" if text(attrs, "compare") == "multi" else "bit")]
+    counts = text(attrs, "compare") in ("multi", "stairs")
+    return [tensor(_shape(t), "f16" if counts else "bit")]
 
 
 def _sized(t: Sequence[Type], attrs: Attrs) -> list[Type]:
@@ -183,12 +184,15 @@ _row(
 _row("stop_gradient", "a; no gradient passes", 1, _copy)
 _row(
     "spike",
-    "h > theta (strict), h >= theta (non_strict), trunc(h/theta) where h > 0 (multi); its "
-    "derivative is the surrogate at u = h - theta (compiler/ir/surrogate.py)",
+    "h > theta (strict), h >= theta (non_strict), trunc(h/theta) where h > 0 (multi), the number "
+    "of levels below h (stairs); its derivative is the surrogate at u = h - theta "
+    "(compiler/ir/surrogate.py)",
     2,
     _spike,
     {
-        "compare": AttrDef("str", True, choices=("strict", "non_strict", "multi")),
+        "compare": AttrDef("str", True, choices=("strict", "non_strict", "multi", "stairs")),
+        "levels": AttrDef("tuple", doc="stairs: where each step is, theta the first"),
+        "strict": AttrDef("tuple", doc="stairs: whether h at a level is still below the step"),
         "surrogate": AttrDef("dict", doc="name and parameters"),
     },
 )

@@ -181,17 +181,27 @@ _row("stop_gradient", "x; no gradient passes", infer.identity, (1, 1))
 
 
 def _spike(t: Sequence[Type], attrs: Attrs) -> list[Type]:
-    dtype = "f16" if text(attrs, "compare") == "multi" else "bit"
+    dtype = "f16" if text(attrs, "compare") in ("multi", "stairs") else "bit"
     return [lift(t, broadcast([x.step_shape for x in t]), dtype)]
 
 
 SPIKE = {
-    "compare": AttrDef("str", True, choices=("strict", "non_strict", "multi")),
+    "compare": AttrDef("str", True, choices=("strict", "non_strict", "multi", "stairs")),
+    "levels": AttrDef("tuple", doc="stairs: where each step is, theta the first"),
+    "strict": AttrDef("tuple", doc="stairs: whether a membrane at a level is still below the step"),
     "surrogate": AttrDef("dict", doc="name and parameters"),
-    "reset": AttrDef("str", doc="the file says that it resets nothing", choices=("none",)),
+    "reset": AttrDef(
+        "str", doc="the file says what gradient passes: no reset path is cut", choices=("none",)
+    ),
     "reset_gradient": AttrDef("str", choices=("attached", "detached")),
 }
-_row("spike", "h > theta, with a surrogate derivative", _spike, (2, 2), SPIKE)
+_row(
+    "spike",
+    "h > theta, or the number of levels that h is above (stairs), with a surrogate derivative",
+    _spike,
+    (2, 2),
+    SPIKE,
+)
 
 
 def _select(t: Sequence[Type], attrs: Attrs) -> list[Type]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snncc.compiler.ir.build import Builder, number, text
-from snncc.compiler.ir.core import Op, Value
+from snncc.compiler.ir.core import Attribute, Op, Value
 from snncc.compiler.ir.surrogate import constant, normal
 
 BINARY = frozenset(("add", "sub", "mul", "div", "min", "max"))
@@ -45,7 +45,9 @@ def build_elementwise(b: Builder, op: Op, args: Sequence[Value]) -> Value:
     if name == "spike":
         spec = normal(op.attrs.get("surrogate"))
         h, theta = (_number(b, a) for a in args)
-        return b.one("ew.spike", h, theta, compare=text(op.attrs, "compare"), surrogate=spec)
+        more: dict[str, Attribute] = {"compare": text(op.attrs, "compare"), "surrogate": spec}
+        more |= {key: op.attrs[key] for key in ("levels", "strict") if key in op.attrs}
+        return b.op("ew.spike", h, theta, attrs=more).result
     if name == "stop_gradient":
         return b.one("ew.stop_gradient", args[0])
     x = _number(b, args[0])

@@ -241,6 +241,17 @@ def triangular(x: Formula) -> Value:
     return roof if x["scale"] == width else x.f("mul", x.c(x["scale"] / width), roof)
 
 
+@surrogate(
+    "scale where low <= u <= high (the gradient of clip: integer spikes)",
+    {"low": -0.5, "high": 0.5, "scale": 1.0},
+    signed=("low", "high", "scale"),
+)
+def window(x: Formula) -> Value:
+    """``scale where u >= low and u <= high else 0``."""
+    inside = x.f("and", x.f("ge", x.u, x.c(x["low"])), x.f("le", x.u, x.c(x["high"])))
+    return x.f("select", inside, x.c(x["scale"]), x.c(0.0))
+
+
 @surrogate("1", {}, flat=True)
 def straight_through(x: Formula) -> Value:
     """1."""

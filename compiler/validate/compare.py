@@ -237,7 +237,8 @@ class _Comparison:
         if point is None:
             point = self.draw(1.0, self.settings.seed, True)
             self.reference.evaluate(point.inputs, point.file_parameters, Smooth())
-        fires = [each for each in spikes_of(self.side, point, Smooth()) if each.compare != "multi"]
+        every = spikes_of(self.side, point, Smooth())
+        fires = [each for each in every if each.compare in ("strict", "non_strict")]
         place = self.reference.other_threshold(fires)
         if place:
             where = f"{self.reference.file}:{place}"

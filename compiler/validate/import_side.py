@@ -12,7 +12,7 @@ from snncc.compiler.interp.evaluate import Interpreter
 from snncc.compiler.interp.layout import in_file_layout
 from snncc.compiler.interp.numerics import Native
 from snncc.compiler.interp.region import Elementwise
-from snncc.compiler.ir.build import text
+from snncc.compiler.ir.build import stairs_of, text
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Attribute, Module, Op
 from snncc.compiler.ir.core import op as new_op
@@ -102,6 +102,15 @@ class Ops(Elementwise):
             return self.arithmetic.spike(args[0], args[1], kind == "strict")
         if kind == "multi":
             return self.arithmetic.spikes(args[0], args[1])
+        if kind == "stairs":
+            h = self.arithmetic.real(args[0])
+            steps = stairs_of(op.attrs)
+            for level, _ in steps:
+                self.arithmetic.approach(h, np.asarray(level))
+            count = super().spike(op, [h, self.arithmetic.real(args[1])])
+            if not self.arithmetic.moves(args[0]):
+                return self.arithmetic.constant(count)
+            return self.arithmetic.jump(args[0] - args[1], count, count=len(steps) > 1)
         raise NotImplementedError(f"spikes that compare by {kind!r}")
 
 

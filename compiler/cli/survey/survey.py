@@ -97,11 +97,7 @@ def survey(
     try:
         found.module, _ = lower(imported.module, "configure", config=config, mode="train")
         found.ops = [_line(op) for op in found.module.walk() if op.name not in _QUIET]
-        found.neurons = {
-            _layer(op): _neuron(op, found.module)
-            for op in found.module.walk()
-            if op.name == "graph.neuron"
-        }
+        found.neurons = _neurons(found.module)
         found.training = _training(found.module, config)
         found.not_trained = _names(found.module.attrs.get("not_trained"))
         largest = float(np.abs(x).max()) if x is not None and x.size else 1.0
@@ -251,10 +247,26 @@ def _layer(op: Op) -> str:
     return layer if isinstance(layer, str) else str(op.loc)
 
 
+def _neurons(module: Module) -> dict[str, dict[str, ShownValue]]:
+    """Return what is known of every neuron, and of every spike function left as arithmetic."""
+    found: dict[str, dict[str, ShownValue]] = {}
+    for op in module.walk():
+        if op.name in ("graph.neuron", "graph.spike"):
+            name, n = _layer(op), 1
+            while name in found:
+                n += 1
+                name = f"{_layer(op)} ({n})"
+            found[name] = _neuron(op, module)
+    return found
+
+
 def _neuron(op: Op, module: Module) -> dict[str, ShownValue]:
     known = mapping(op.attrs.get("origin"))
     values: dict[str, ShownValue] = {}
     operands = dict(zip(op.strs_attr("params", ()), op.operands[1:], strict=False))
+    if op.name == "graph.spike":
+        values["dynamics"] = ShownValue("as written", "file")
+        operands = {"threshold": op.operands[1]}
     for key in (*WORDS[:1], *CONSTANTS, *WORDS[1:], "surrogate"):
         if key in operands:
             value: Attribute = _constant(operands[key].owner, module)

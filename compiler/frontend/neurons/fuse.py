@@ -16,6 +16,7 @@ from snncc.compiler.frontend.flat.flat import Arr, prod
 from snncc.compiler.frontend.neurons.counts import mark_counts, split_signs
 from snncc.compiler.frontend.neurons.identify import Neuron
 from snncc.compiler.frontend.neurons.neurons import recognise
+from snncc.compiler.frontend.neurons.staircases import find_staircases
 from snncc.compiler.frontend.time.rolled import RNode, constant, make, reachable, resolve, users
 from snncc.compiler.frontend.time.simplify import hoist_delays, simplify
 from snncc.compiler.frontend.time.unroll import Output
@@ -35,6 +36,7 @@ class Layer:
 def place_neurons(outputs: list[Output]) -> list[Layer]:
     """Recognise neurons and replace their recurrences by nodes."""
     _tidy(outputs)
+    find_staircases([o.node for o in outputs])
     found = recognise([resolve(o.node) for o in outputs])
     layers = [_place(n) for n in found]
     for layer in layers:

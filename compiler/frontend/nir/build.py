@@ -87,8 +87,16 @@ class NirBuilder:
                 if math.prod(made) * self.steps > MAX_ELEMENTS:
                     fail("E0109", f"a value of shape {made} for each step", self.where(name))
                 self.shapes[name] = made
-            if len(later) == len(waiting):
-                fail("E0105", "the shape of the input cannot be found out", self.where(later[0]))
+            if len(later) == len(waiting):  # a loop that nothing of the input reaches
+                name = next((n for n in later if layers.own_shape(self.flat.nodes[n].node)), "")
+                if not name:
+                    text = "no path leads here from the input, and no parameter says the shape"
+                    fail("E0105", text, self.where(later[0]),
+                         help="connect the loop with the input, or leave it out")  # fmt: skip
+                x = self.flat.nodes[name]
+                self.takes[name] = (first[0], *layers.own_shape(x.node))
+                self.shapes[name] = layers.result_shape(x.node, self.takes[name], self.where(name))
+                later.remove(name)
             waiting = later
         for name, x in self.flat.nodes.items():
             for i in x.ins:

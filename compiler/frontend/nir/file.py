@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snncc.compiler.diag import fail
+from snncc.isa.files import lfs_pointer
 
 Array: TypeAlias = npt.NDArray[Any]
 WORKER = "worker.py"
@@ -68,10 +69,13 @@ def read_nir(path: Path) -> tuple[NirGraph, str]:
              help='pip install h5py (or "snncc[nir]")')  # fmt: skip
     try:
         with path.open("rb") as stream:
-            magic = stream.read(8)
+            start = stream.read(1024)
     except OSError as error:
         fail("E0005", f"cannot read: {error.strerror}", str(path))
-    if magic != b"\x89HDF\r\n\x1a\n":
+    pointed = lfs_pointer.pointed_size(start)
+    if pointed is not None:
+        fail("E0112", lfs_pointer.words(pointed), str(path), help=lfs_pointer.HELP)
+    if start[:8] != b"\x89HDF\r\n\x1a\n":
         fail("E0112", "this is not an HDF5 file", str(path),
              help="write it with nir.write(...)")  # fmt: skip
     found, arrays = _work(path)

@@ -83,28 +83,8 @@ def flatten(graph: NirGraph, file: str) -> FlatNir:
     flat = FlatNir(kept, top[0], outputs)
     if not used & {top[0]}:
         fail("E0105", "no path leads from the input to an output", file)
-    _reached(kept, top[0], file)
     _cut(flat)
     return flat
-
-
-def _reached(nodes: dict[str, FlatNode], entry: str, file: str) -> None:
-    """Refuse loops that feed an output but that nothing of the input reaches."""
-    nexts: dict[str, list[str]] = {n: [] for n in nodes}
-    for name, x in nodes.items():
-        for i in x.ins:
-            nexts[i].append(name)
-    reached = {entry}
-    todo = [entry]
-    while todo:
-        fresh = [n for n in nexts[todo.pop()] if n not in reached]
-        reached.update(fresh)
-        todo += fresh
-    closed = [n for n in nodes if n not in reached]
-    if closed:
-        names = ", ".join(closed[:8]) + (", ..." if len(closed) > 8 else "")
-        fail("E0105", f"no path leads from the input to the loop of {names}", f"{file}:{closed[0]}",
-             help="connect the loop with the input, or leave it out")  # fmt: skip
 
 
 def _inline(graph: NirGraph, prefix: str, nodes: dict[str, FlatNode], file: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.nir.file import Array, NirNode
+from snncc.compiler.frontend.nir.graph import NEURONS
 from snncc.compiler.ir import infer
 from snncc.compiler.ir.core import Attribute, Type, tensor
 
@@ -97,6 +98,21 @@ def flat_shape(node: NirNode, shape: Shape, where: str) -> Shape:
     if not 0 <= start <= end < len(sample):
         fail("E0105", f"Flatten from axis {start} to {end} of a sample of shape {sample}", where)
     return (shape[0], *sample[:start], math.prod(sample[start : end + 1]), *sample[end + 1 :])
+
+
+def own_shape(node: NirNode) -> Shape:
+    """Return the shape of a sample that a node's own parameters say it takes, () for none."""
+    if node.kind in MATRICES and "weight" in node.values:
+        return node.values["weight"].shape[1:]
+    if node.kind in CONVOLUTIONS and {"weight", "input_shape"} <= node.values.keys():
+        weight, sizes = node.values["weight"], node.values["input_shape"].reshape(-1)
+        groups = node.values.get("groups", np.ones(1)).reshape(-1)
+        if weight.ndim < 2 or not groups.size or sizes.size != weight.ndim - 2:
+            return ()
+        return (weight.shape[1] * int(groups[0]), *(int(n) for n in sizes))
+    if node.kind in (*NEURONS, "Threshold", "Scale"):
+        return max((a.shape for a in node.values.values()), key=len, default=())
+    return ()
 
 
 def result_shape(node: NirNode, shape: Shape, where: str) -> Shape:

@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat.flat import Arr, DType
+from snncc.isa.files import lfs_pointer
 
 MAX_FILE = 1 << 31
 MAX_ELEMENTS = 1 << 31
@@ -32,6 +33,9 @@ def read_model(path: Path) -> onnx.ModelProto:
         fail("E0005", f"cannot be read: {error.strerror or error}", str(path))
     if not data:
         fail("E0101", "is empty", str(path), help=_BYTES_HELP)
+    pointed = lfs_pointer.pointed_size(data[:1024])
+    if pointed is not None:
+        fail("E0101", lfs_pointer.words(pointed), str(path), help=lfs_pointer.HELP)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from snncc.compiler.frontend.flat.axes import PAD_MODES
 from snncc.compiler.frontend.flat.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import attr_float, attr_int, attr_ints, attr_str
 from snncc.compiler.frontend.neurons.identify import levels, strip
 from snncc.compiler.frontend.neurons.metadata import framework_defaults
+from snncc.compiler.frontend.neurons.staircases import Stairs
 from snncc.compiler.frontend.time.parameters import holds_parameter, number
 from snncc.compiler.frontend.time.rolled import RNode, resolve
 from snncc.compiler.frontend.writer.base import Emitter, constant_node, emits
 from snncc.compiler.frontend.writer.layers import linear
-from snncc.compiler.ir.core import Attribute, Value
+from snncc.compiler.ir.core import Attribute, Op, Value
 
 UNARY = {
     "Neg": "neg",
@@ -100,6 +103,29 @@ def spike(e: Emitter, node: RNode) -> Value:
 def count(e: Emitter, node: RNode) -> Value:
     """Spikes that are counted."""
     return _spike(e, node, resolve(node.ins[0]), resolve(node.ins[1]), "multi")
+
+
+@emits("Stairs")
+def stairs(e: Emitter, node: RNode) -> Value:
+    """Integer spikes: as many as there are levels below the membrane."""
+    steps = Stairs.of(node)
+    theta = constant_node(np.asarray(steps.levels[0], np.float32))
+    value = _spike(e, node, resolve(node.ins[0]), theta, "stairs")
+    op = value.owner
+    assert isinstance(op, Op)
+    op.attrs |= {"levels": steps.levels, "strict": steps.strict}
+    if steps.window is not None:
+        low, high, slope = steps.window
+        low, high = max(low - steps.levels[0], -LARGEST), min(high - steps.levels[0], LARGEST)
+        op.attrs["reset"] = "none"  # data enter the spikes: what resets with them passes it too
+        op.attrs["surrogate"] = {"name": "window", "low": low, "high": high, "scale": slope}
+        known = op.attrs.get("origin")
+        origins = known if isinstance(known, Mapping) else {}
+        op.attrs["origin"] = {**origins, "surrogate": "arithmetic"}
+    return value
+
+
+LARGEST = 65504.0
 
 
 @emits("Limited")

@@ -25,6 +25,8 @@ from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.registry import NoOptions, compiler_pass
 
 DEFAULT_RESET_GRADIENT = "detached"
+ARITHMETIC = "arithmetic"
+"""Origin of a surrogate that the file computes itself."""
 
 
 @compiler_pass(takes="graph")
@@ -253,8 +255,10 @@ def surrogate_attribute(surrogate: Surrogate) -> dict[str, Attribute]:
 
 def _surrogate(op: Op, config: Config) -> None:
     said = config.surrogate(_layer(op))
+    origin = op.attrs.get("origin")
+    if isinstance(origin, Mapping) and origin.get("surrogate") == ARITHMETIC:
+        return  # the file computes the gradient itself
     if said is None and isinstance(op.attrs.get("surrogate"), Mapping):
-        origin = op.attrs.get("origin")
         if not (isinstance(origin, Mapping) and "surrogate" in origin):
             _origin(op, "surrogate", "metadata")
         return

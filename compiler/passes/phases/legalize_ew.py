@@ -8,7 +8,7 @@ pass nothing can be differentiated any more.
 
 from __future__ import annotations
 
-from snncc.compiler.ir.build import Builder, integer
+from snncc.compiler.ir.build import Builder, integer, stairs_of
 from snncc.compiler.ir.core import Attribute, Block, Module, Op, Value
 from snncc.compiler.passes.phases.adjoint.region import prune
 from snncc.compiler.passes.phases.kit.emit import build_map, map_one, region_const
@@ -82,6 +82,14 @@ def _spike(block: Block, op: Op) -> None:
             value = b.one("ew.gt", h, theta)
         case "non_strict":
             value = b.one("ew.ge", h, theta)
+        case "stairs":
+            steps = [
+                b.one("ew.gt" if strict else "ew.ge", h, region_const(b, level))
+                for level, strict in stairs_of(op.attrs)
+            ]
+            value = b.one("ew.cast", steps[0], to="f16")
+            for step in steps[1:]:
+                value = b.one("ew.add", value, b.one("ew.cast", step, to="f16"))
         case _:
             zero = region_const(b, 0.0)
             count = b.one("ew.trunc", b.one("ew.div", h, theta))

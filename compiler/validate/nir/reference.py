@@ -114,6 +114,19 @@ class NirReference:
         rows.update({name: np.stack(each) for name, each in made.items()})
 
 
+def said(node: NirNode) -> tuple[int, ...]:
+    """Return the shape of samples as weights or constants of a node have it; () for none."""
+    weight = node.values.get("weight")
+    if node.kind in ("Linear", "Affine") and weight is not None:
+        return (weight.shape[-1],)
+    if node.kind in ("Conv1d", "Conv2d") and weight is not None and "input_shape" in node.values:
+        rank = int(node.kind[4])
+        return (weight.shape[1] * whole(node, "groups", 1, 1)[0], *whole(node, "input_shape", rank))
+    if node.kind in REMEMBERS or node.kind == "Scale":
+        return np.broadcast_shapes(*(a.shape for a in node.values.values()))
+    return ()
+
+
 def _sum(values: Sequence[Array]) -> Array:
     if not values:
         raise NotValidated("a node without input")
@@ -155,8 +168,14 @@ class Run:
                     continue
                 self.steps[name] = self.node(name, wiring.nodes[name], known[0])
                 self.samples[name] = self.result(wiring.nodes[name], name, known[0])
-            if len(rest) == len(todo):
-                raise NotValidated(f"{rest[0]}: the shape of its input is not known")
+            if len(rest) == len(todo):  # a loop beside the input: its parameters say the shape
+                name = next((n for n in rest if said(self.of.wiring.nodes[n])), None)
+                if name is None:
+                    raise NotValidated(f"{rest[0]}: the shape of its input is not known")
+                node = self.of.wiring.nodes[name]
+                self.steps[name] = self.node(name, node, said(node))
+                self.samples[name] = self.result(node, name, said(node))
+                rest.remove(name)
             todo = rest
 
     def whole(self, name: str, value: Array) -> Array:

@@ -86,6 +86,8 @@ class _Search:
         edges: set[Edge] = set()
         for s in self.tape.steps:
             if s.op in LOCAL and len(s.ins) > 1 and s.outs[0] not in self.between:
+                if any(i is not None and self.is_nothing(i) for i in s.ins):
+                    continue  # spikes + mask*(x - x.detach()): the file says their gradient
                 edges.update(
                     (s.index, k)
                     for k, v in enumerate(s.ins)
@@ -142,6 +144,25 @@ class _Search:
                     self.made[o] = self.made[spikes]
                     self.between.update((o, inner))
                     return
+
+    def is_nothing(self, v: int) -> bool:
+        """Whether a value is ``x - x`` or a multiple of it: what exporters leave of a gradient."""
+        made = self.tape.maker.get(v)
+        if made is None or None in made.ins:
+            return False
+        ins = [i for i in made.ins if i is not None]
+        if made.op == "Sub":
+            return self.plain(ins[0]) == self.plain(ins[1])
+        return made.op == "Mul" and any(self.is_nothing(i) for i in ins)
+
+    def plain(self, v: int) -> int:
+        """Return what a value is a copy of."""
+        while (made := self.tape.maker.get(v)) is not None and made.op == "Identity":
+            first = made.ins[0]
+            if first is None:
+                break
+            v = first
+        return v
 
     def same(self, a: int, b: int) -> bool:
         """Whether two values are one, perhaps computed twice."""

@@ -11,8 +11,8 @@ alone, where it
 * multiplies a later spike of its own neuron, one that it does not hold itself: a refractory
   period.
 
-A spike of which the file says that it resets nothing (``reset = "none"``: a threshold node of NIR)
-has no reset edges.
+A spike of which the file itself says what gradient passes (``reset = "none"``: a threshold node of
+NIR, integer spikes with ``mask*(x - x.detach())``) has no reset edges.
 
 Where the neuron's reset gradient is detached, a ``graph.stop_gradient`` is put on each such edge.
 Spikes that come scaled by a parameter that is no threshold are one-to-one synapses and keep their

@@ -19,6 +19,8 @@ from snncc.compiler.frontend.nir.file import NirGraph, NirNode
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.core import Module, Op
 from snncc.compiler.passes.graph.configure import configure
+from snncc.compiler.validate.compare import Report
+from snncc.compiler.validate.nir.check import check_nir
 
 
 def neurons(text: str) -> tuple[Module, list[Op]]:
@@ -73,17 +75,48 @@ def shape(*sizes: int) -> Array:
     return np.asarray(sizes)
 
 
-def test_nir_loop_without_input_is_refused() -> None:
+def test_nir_loop_without_input_has_the_shape_of_its_parameters() -> None:
+    """The bias drives it: v = 0.8, then 1.6, a spike; its echo gives 2 * 0.8, a spike again."""
     text = graph(
         {
             "input": node("Input", shape=shape(2)), "output": node("Output", shape=shape(2)),
-            "cell": node("IF", r=np.ones(2), v_threshold=np.ones(2)),
+            "cell": node("IF", r=np.full(2, 8.0), v_threshold=np.ones(2)),
             "back": node("Affine", weight=np.eye(2), bias=np.ones(2)),
         },
         ("input", "output"), ("cell", "back"), ("back", "cell"), ("cell", "output"),
     )  # fmt: skip
-    with pytest.raises(CompileError, match="no path leads from the input to the loop of"):
+    module = imported(text)
+    found = evaluate(module, "main", {"input": np.zeros((3, 1, 2))}, "float64")
+    assert np.asarray(found["out/output"])[:, 0].tolist() == [[0, 0], [1, 1], [1, 1]]
+
+    def again(batch: int, steps: int) -> Module:
+        sink = DiagnosticSink()
+        return import_graph(text, "1.0", Path("net.nir"), batch=batch, steps=steps, dt=0.1,
+                            sink=sink)  # fmt: skip
+
+    assert check_nir(module, "net.nir", text, again, 0.1) == Report(smooth=2, hard=2)
+
+
+def test_nir_loop_that_nothing_says_the_shape_of() -> None:
+    text = graph(
+        {
+            "input": node("Input", shape=shape(2)), "output": node("Output", shape=shape(2)),
+            "cell": node("IF", r=np.ones(()), v_threshold=np.ones(())),
+            "back": node("Scale", scale=np.ones(())),
+        },
+        ("input", "output"), ("cell", "back"), ("back", "cell"), ("cell", "output"),
+    )  # fmt: skip
+    with pytest.raises(CompileError, match="no parameter says the shape"):
         imported(text)
+
+
+def test_nir_input_without_a_batch_axis_is_told() -> None:
+    text = graph(
+        {"input": node("Input", shape=shape(3, 4)), "output": node("Output", shape=shape(3, 4))},
+        ("input", "output"),
+    )
+    with pytest.raises(CompileError, match=r"x of shape \[5, 3, 4\] has no batch axis"):
+        import_graph(text, "1.0", Path("net.nir"), x_shape=(5, 3, 4), dt=0.1)
 
 
 def test_nir_image_of_one_channel_before_a_pool() -> None:
