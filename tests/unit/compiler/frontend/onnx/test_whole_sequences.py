@@ -363,3 +363,17 @@ def test_an_initial_state_is_also_called_v0(tmp_path: Path, folded: bool) -> Non
     assert folded or "onnx::Expand_84" in trained
     with pytest.raises(CompileError, match="names no parameter"):
         configure(module, parse_config('[parameters]\ntrain = ["*v7*"]'))
+
+
+def test_pieces_in_any_order(tmp_path: Path) -> None:
+    """Frames that are held for two steps, and a layer that looks one step ahead."""
+    g = Graph()
+    state = g.const(np.zeros((B, N), np.float32))
+    rows: list[str] = []
+    for held, ahead in ((0, 1), (0, 2), (2, 3), (2, 3)):
+        parts = [g.op("Gather", "x", g.const(np.array(t, np.int64)), axis=0) for t in (held, ahead)]
+        s, state = leaky(g, g.op("Add", *parts), state)
+        rows.append(g.op("Unsqueeze", s, ints(g, 0)))
+    y = g.op("Concat", *rows, axis=0)
+    module = same(finish(g, y, tmp_path / "m.onnx", [T, B, N], [T, B, N]), (T, B, N))
+    assert len(neurons(module)) == 1
