@@ -282,8 +282,9 @@ KEYS: tuple[Key, ...] = (
         "parameters.train",
         "strs",
         (),
-        "patterns of further parameters to train (neuron constants); a name in full also makes a "
-        "parameter of what `check` lists as taken for a setting or a number of the exporter",
+        "patterns of further parameters to train (neuron constants; an initial state is also "
+        "called LAYER.v0); a name in full also makes a parameter of what `check` lists as taken "
+        "for a setting or a number of the exporter",
     ),
     Key("parameters.freeze", "strs", (), "patterns of parameters to leave as they are"),
     Key(

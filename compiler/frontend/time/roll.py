@@ -24,6 +24,7 @@ from snncc.compiler.frontend.flat.flat import Arr, FlatGraph, OperatorNode, Val,
 from snncc.compiler.frontend.flat.rules import broken_rules_are_diagnostics
 from snncc.compiler.frontend.time.alike import align, describe, signature
 from snncc.compiler.frontend.time.parameters import is_parameter
+from snncc.compiler.frontend.time.pieces import reordered
 from snncc.compiler.frontend.time.rolled import RNode, resolve
 from snncc.compiler.frontend.time.stepops import convert, data_operands
 from snncc.compiler.frontend.time.timing import (
@@ -213,7 +214,9 @@ class Roller:
             self.checks.extend(Check(p, a + j, vals[j], p) for j in range(r))
             return
         indices = [index_of(v) for v in vals]
-        if indices[0] is not None and self._time_index(p, a, vals, indices):
+        if indices[0] is not None and (
+            self._time_index(p, a, vals, indices) or self._pieces(p, a, vals, indices)
+        ):
             return
         self._unify(p, a, vals)
 
@@ -278,6 +281,23 @@ class Roller:
             p.alias = node
         else:
             p.op, p.ins = "View", [node]
+        return True
+
+    def _pieces(self, p: RNode, a: int, vals: tuple[Val, ...], indices: list[Index | None]) -> bool:
+        """Steps that take pieces of one tensor in any order: the whole tensor is reordered."""
+        first = indices[0]
+        assert first is not None
+        found = [i for i in indices if i is not None]
+        if len({i.start for i in found}) == 1 == len({i.base.id for i in found}):
+            return False  # the same piece at every step
+        if any(i.base is not first.base or i.axis != first.axis for i in found):
+            fail(
+                "E0107",
+                f"the {len(vals)} steps take pieces of different tensors here",
+                self.where(vals[-1]),
+            )
+        node = reordered(self.static(first.base), found, a, self.steps)
+        p.op, p.ins = "View", [node]
         return True
 
     def _unify(self, p: RNode, a: int, vals: tuple[Val, ...]) -> None:

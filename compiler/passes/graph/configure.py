@@ -19,6 +19,7 @@ from snncc.compiler.ir.losses import CLASSES, LOSSES, usual_targets
 from snncc.compiler.ir.neuron_constants import constants, promote
 from snncc.compiler.ir.optimizers import OPTIMIZERS
 from snncc.compiler.ir.surrogate import SURROGATES
+from snncc.compiler.passes.graph.kit.initial_states import initial_state_names
 from snncc.compiler.passes.graph.kit.reset_paths import detach_resets
 from snncc.compiler.passes.graph.kit.spike_input import spike_input
 from snncc.compiler.pipeline.context import PassContext
@@ -299,9 +300,14 @@ def _parameters(module: Module, config: Config, sink: DiagnosticSink) -> None:
     promote(module, lambda name: any(_fits(name, pattern) for pattern in wanted))
     params = [op for op in module.walk() if op.name == "graph.param"]
     names = [op.str_attr("name") for op in params] + [name for name, _, _ in constants(module)]
+    also = initial_state_names(module)
     for path, train in (("parameters.train", True), ("parameters.freeze", False)):
         for pattern in config.texts(path):
-            fitting = [op for op in params if _fits(op.str_attr("name"), pattern)]
+            fitting = [
+                op
+                for op in params
+                if any(_fits(n, pattern) for n in (op.str_attr("name"), *also.get(op, ())))
+            ]
             if not fitting:
                 sink.error(
                     "E0354",

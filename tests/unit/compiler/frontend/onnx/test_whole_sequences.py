@@ -15,8 +15,10 @@ import pytest
 from onnx import TensorProto
 
 from onnx_models import Graph, agree, load, neurons, run_file, run_module
+from snncc.compiler.config.config import parse_config
 from snncc.compiler.diag import CompileError
 from snncc.compiler.ir.core import Module
+from snncc.compiler.passes.graph.configure import configure
 
 T, B, N = 4, 2, 3
 RNG = np.random.default_rng(0)
@@ -333,4 +335,45 @@ def test_one_normalisation_for_each_step(tmp_path: Path) -> None:
         for t in range(T)
         for k in ("weight", "bias", "mean", "var")
     }
+    assert len(neurons(module)) == 1
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_an_initial_state_is_also_called_v0(tmp_path: Path, folded: bool) -> None:
+    """What a state starts from keeps its parameter, and answers to the name that the model gave."""
+    g = Graph()
+    start = RNG.uniform(0.1, 0.9, size=(1, N)).astype(np.float32)
+    if folded:
+        state = g.const(np.repeat(start * 0.75, B, 0), "mul")
+    else:
+        wide = g.op("Expand", g.const(start, "onnx::Expand_84"), ints(g, B, N))
+        state = g.op("Mul", wide, g.const(0.75))
+    rows: list[str] = []
+    for t in range(T):
+        current = g.op("Gather", "x", g.const(np.array(t, np.int64)), axis=0)
+        h = g.op("Add", state, g.op("MatMul", current, g.const(W, "w")))
+        s = g.op("Cast", g.op("Greater", h, g.const(1.0)), to=TensorProto.FLOAT)
+        state = g.op("Mul", g.op("Sub", h, s), g.const(0.75))
+        rows.append(g.op("Unsqueeze", s, ints(g, 0)))
+    path = finish(g, g.op("Concat", *rows, axis=0), tmp_path / "m.onnx", [T, B, N], [T, B, N])
+    module = same(path, (T, B, N))
+    configure(module, parse_config('[parameters]\ntrain = ["*v0*"]'))
+    trained = [op.str_attr("name") for op in module.walk() if op.attrs.get("train") is True]
+    assert len(trained) == 2
+    assert folded or "onnx::Expand_84" in trained
+    with pytest.raises(CompileError, match="names no parameter"):
+        configure(module, parse_config('[parameters]\ntrain = ["*v7*"]'))
+
+
+def test_pieces_in_any_order(tmp_path: Path) -> None:
+    """Frames that are held for two steps, and a layer that looks one step ahead."""
+    g = Graph()
+    state = g.const(np.zeros((B, N), np.float32))
+    rows: list[str] = []
+    for held, ahead in ((0, 1), (0, 2), (2, 3), (2, 3)):
+        parts = [g.op("Gather", "x", g.const(np.array(t, np.int64)), axis=0) for t in (held, ahead)]
+        s, state = leaky(g, g.op("Add", *parts), state)
+        rows.append(g.op("Unsqueeze", s, ints(g, 0)))
+    y = g.op("Concat", *rows, axis=0)
+    module = same(finish(g, y, tmp_path / "m.onnx", [T, B, N], [T, B, N]), (T, B, N))
     assert len(neurons(module)) == 1
