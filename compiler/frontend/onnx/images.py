@@ -137,7 +137,7 @@ def _weights(b: GraphBuilder, c: Call, n: int, size: int, ratio: float) -> Arr:
 
 def _linear(d: Arr) -> Arr:
     """Weight of a pixel at a distance."""
-    return np.maximum(1 - d, 0)
+    return np.asarray(np.maximum(1 - d, 0))
 
 
 def _cubic(a: float) -> Callable[[Arr], Arr]:

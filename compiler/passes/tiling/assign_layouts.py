@@ -249,6 +249,8 @@ class _Layouts:
         for i, wanted in enumerate(self._wants(each)):
             if wanted is not None and wanted != KERNEL:
                 self._convert(each, i, wanted)
+        if each.name == "phase.reduce" and not self._reduces_packed(each):
+            self._to_numbers(each)
         results: list[Order] = []
         for r in each.results:
             rank = len(r.type.step_shape)
@@ -264,8 +266,23 @@ class _Layouts:
         """Turn spikes into numbers where groups cut packed rows (the products stay the same)."""
         x, groups = each.operands[0], each.int_attr("groups", 1)
         channels = x.type.step_shape[1] // groups
-        if groups == 1 or x.type.dtype != "bit" or channels % 16 == 0:
-            return
+        if groups != 1 and x.type.dtype == "bit" and channels % 16:
+            self._to_numbers(each)
+
+    def _reduces_packed(self, each: Op) -> bool:
+        """Whether a reduction of spikes goes over whole packed rows, or leaves them whole."""
+        value = each.operands[0]
+        shape = value.type.step_shape
+        order = self.order(value) or natural(len(shape))
+        split = reduce_split(each, order) if value.type.dtype == "bit" else None
+        if split is None or split[1] == 1:
+            return True
+        _, summed, inner = split
+        return shape[order[-1]] == (summed if inner == 1 else inner)
+
+    def _to_numbers(self, each: Op) -> None:
+        """Turn the spikes that an op takes first into numbers."""
+        x = each.operands[0]
         block = Block()
         arg = block.add_arg(Type("tensor", x.type.step_shape, "bit"))
         wide = op(
