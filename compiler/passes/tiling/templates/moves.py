@@ -30,6 +30,7 @@ class _Side:
         self.order = context.order(value)
         self.dtype = value.type.dtype
         self.dram = context.tensors[value]
+        self.start = context.starts.get(value, ZERO)
         self.strides = strides(self.shape, self.order, self.dtype)
         self.steps = value.type.shape[0] if value.type.kind == "seq" else 1
         self.step = step_bytes(self.shape, self.order, self.dtype) if self.steps > 1 else 0
@@ -56,12 +57,27 @@ def _axes(
     return [Axis(steps, source.step if source is not None else 0, target.step), *found]
 
 
+def _copy(
+    source: _Side, target: _Side, axes: tuple[Axis, ...], source_offset: int = 0,
+    target_offset: int = 0,
+) -> Copy:  # fmt: skip
+    """Return a copy between two sides, each from its own start (of the step in a loop)."""
+    return Copy(
+        source.dram,
+        target.dram,
+        axes,
+        target.dtype,
+        source.start + source_offset,
+        target.start + target_offset,
+    )
+
+
 def _relayout(context: TilingContext, op: Op) -> None:
     if flattens(op):
         return
     source, target = _Side(context, op.operands[0]), _Side(context, op.result)
     axes = tuple(_axes(source, target, target.shape))
-    emit_copy(context, op, Copy(source.dram, target.dram, axes, target.dtype), "relayout")
+    emit_copy(context, op, _copy(source, target, axes), "relayout")
 
 
 def _reshape(context: TilingContext, op: Op) -> None:
@@ -127,7 +143,7 @@ def _concat(context: TilingContext, op: Op) -> None:
         emit_copy(
             context,
             op,
-            Copy(source.dram, target.dram, axes, target.dtype, target_start=at),
+            _copy(source, target, axes, target_offset=at),
             "concat",
         )
         start += source.shape[axis]
@@ -150,7 +166,7 @@ def _slice(context: TilingContext, op: Op) -> None:
     emit_copy(
         context,
         op,
-        Copy(source.dram, target.dram, (axes[0], *cut), target.dtype, source_start=sum(offsets)),
+        _copy(source, target, (axes[0], *cut), source_offset=sum(offsets)),
         "slice",
     )
 
@@ -166,13 +182,13 @@ def _pad(context: TilingContext, op: Op) -> None:
         unsupported(op)
     frame = tuple(_axes(None, target, target.shape))
     pattern = f16_bits(value)
-    fill = Copy(None, target.dram, frame, target.dtype, pattern=pattern)
+    fill = Copy(None, target.dram, frame, target.dtype, target_start=target.start, pattern=pattern)
     emit_copy(context, op, fill, "pad_fill")
     inner = tuple(_axes(source, target, source.shape))
     emit_copy(
         context,
         op,
-        Copy(source.dram, target.dram, inner, target.dtype, target_start=sum(offsets)),
+        _copy(source, target, inner, target_offset=sum(offsets)),
         "pad",
     )
 
@@ -185,7 +201,7 @@ def _expand(context: TilingContext, op: Op) -> None:
         j = i - lead
         repeats = j < 0 or (source.shape[j] == 1 and d > 1)
         axes.append(Axis(d, 0 if repeats else source.strides[j], target.strides[i]))
-    emit_copy(context, op, Copy(source.dram, target.dram, tuple(axes), target.dtype), "expand")
+    emit_copy(context, op, _copy(source, target, tuple(axes)), "expand")
 
 
 HANDLERS: dict[str, Handler] = {

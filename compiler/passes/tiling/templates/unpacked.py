@@ -12,6 +12,7 @@ MOVES = frozenset(("phase.concat", "phase.slice", "phase.pad"))
 
 def unpack_moves(block: Block) -> bool:
     """Rewrite concatenations, slices and frames of spikes where the places may lie in a word."""
+    inside = [unpack_moves(o.regions[0]) for o in block.ops if o.name == "phase.scan"]
     found = [o for o in block.ops if o.name in MOVES and o.result.type.dtype == "bit"]
     found = [o for o in found if _within(o)]
     found += [o for o in block.ops if o.name == "phase.reduce" and _largest_spike(o)]
@@ -21,7 +22,7 @@ def unpack_moves(block: Block) -> bool:
     single = [o for o in block.ops if o.name == "phase.reduce" and _single(o)]
     for each in (*mixed, *single):
         _widen(block, each)
-    return bool(found or mixed or single)
+    return bool(found or mixed or single or any(inside))
 
 
 def _largest_spike(each: Op) -> bool:
