@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from snncc.compiler.ir.core import Op, Value
+from snncc.compiler.ir.orders import KERNEL
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import f16_bits
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream
 from snncc.compiler.passes.tiling.templates.copies import (
+    ELEMENT_BYTES,
     Axis,
     Copy,
     emit_copy,
@@ -19,6 +22,10 @@ from snncc.compiler.passes.tiling.templates.copies import (
 )
 from snncc.compiler.passes.tiling.templates.dispatch import Handler, unsupported
 from snncc.compiler.passes.tiling.templates.flatten import flatten, flattens, is_flatten
+from snncc.isa.numbers.integers import ceil_div
+
+BLOCK = 16
+"""Input channels of a convolution that lie together."""
 
 
 class _Side:
@@ -75,9 +82,44 @@ def _copy(
 def _relayout(context: TilingContext, op: Op) -> None:
     if flattens(op):
         return
+    if KERNEL in (context.order(op.operands[0]), context.order(op.result)):
+        _relayout_kernel(context, op)
+        return
     source, target = _Side(context, op.operands[0]), _Side(context, op.result)
     axes = tuple(_axes(source, target, target.shape))
     emit_copy(context, op, _copy(source, target, axes), "relayout")
+
+
+def _relayout_kernel(context: TilingContext, op: Op) -> None:
+    """Copy a convolution kernel [O, C, taps] from or to blocks [C/16, taps, 16, O].
+
+    What lies in a block beyond the last channel is zero.
+    """
+    source, target = context.tensors[op.operands[0]], context.tensors[op.result]
+    dtype = op.result.type.dtype
+    size = ELEMENT_BYTES[dtype]
+    outputs, channels, *kernel = op.result.type.shape
+    taps = prod(kernel)
+    inward = context.order(op.result) == KERNEL
+    block = taps * BLOCK * outputs * size
+    if inward and channels % BLOCK:
+        whole = Axis(ceil_div(channels, BLOCK) * taps * BLOCK * outputs, 0, size)
+        emit_copy(context, op, Copy(None, target, (whole,), dtype), "kernel_fill")
+    full = channels // BLOCK
+    for first, count, depth in ((0, full, BLOCK), (full, 1, channels % BLOCK)):
+        if not count or not depth:
+            continue
+        axes = [  # natural stride, stride in blocks
+            (count, BLOCK * taps * size, block),
+            (taps, size, BLOCK * outputs * size),
+            (depth, taps * size, outputs * size),
+            (outputs, channels * taps * size, size),
+        ]
+        starts = (At(first * BLOCK * taps * size), At(first * block))
+        found = tuple(Axis(n, a, z) if inward else Axis(n, z, a) for n, a, z in axes)
+        start_in, start_out = starts if inward else starts[::-1]
+        moved = Copy(source, target, found, dtype, start_in, start_out)
+        emit_copy(context, op, moved, "kernel")
 
 
 def _reshape(context: TilingContext, op: Op) -> None:
