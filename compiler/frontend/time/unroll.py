@@ -15,10 +15,11 @@ from snncc.compiler.frontend.flat.shapes import (
     REDUCES,
 )
 from snncc.compiler.frontend.time.checks import run_checks
+from snncc.compiler.frontend.time.cuts import cut_values
 from snncc.compiler.frontend.time.roll import Roller
 from snncc.compiler.frontend.time.rolled import RNode, make
 from snncc.compiler.frontend.time.stepops import convert, data_operands
-from snncc.compiler.frontend.time.timing import Lay, Layouts, count_steps, cut_values, index_of
+from snncc.compiler.frontend.time.timing import Lay, Layouts, count_steps, index_of
 from snncc.compiler.ir.core import Value
 
 MAX_DEPTH = 64

@@ -255,10 +255,10 @@ class _Layouts:
 
     def _op(self, each: Op) -> None:
         if each.name == "phase.relayout":  # of a kernel
-            wanted = self.orders.get(each.result, ())
-            if wanted == KERNEL:
+            kept = self.orders.get(each.result, ())
+            if kept == KERNEL:
                 self._convert(each, 0, ())
-            self._results(each, [wanted])
+            self._results(each, [kept])
             return
         if each.name in GROUPED:
             self._widen_grouped(each)

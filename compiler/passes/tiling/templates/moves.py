@@ -10,8 +10,8 @@ from snncc.compiler.ir.orders import KERNEL
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import f16_bits
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream
+from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES
 from snncc.compiler.passes.tiling.templates.copies import (
-    ELEMENT_BYTES,
     Axis,
     Copy,
     emit_copy,

@@ -226,5 +226,5 @@ def test_gates_are_no_steps(tmp_path: Path) -> None:
     g.op("Concat", *rows, out="out", axis=0)
     shape = [steps, batch, width]
     path = g.save(tmp_path / "m.onnx", {"x": shape}, {"out": shape})
-    x = rng.normal(size=shape).astype(np.float32)
-    agree(run_module(load(path, steps=steps), x), run_file(path, x))
+    given = rng.normal(size=shape).astype(np.float32)
+    agree(run_module(load(path, steps=steps), given), run_file(path, given))
