@@ -22,6 +22,7 @@ from snncc.compiler.frontend.onnx import loops as onnx_loops
 from snncc.compiler.frontend.onnx import recurrent as onnx_recurrent
 from snncc.compiler.frontend.onnx import reductions as onnx_reductions
 from snncc.compiler.frontend.onnx import rules as onnx_rules
+from snncc.compiler.frontend.onnx import volumes as onnx_volumes
 from snncc.compiler.frontend.onnx.build import Bound, Env, GraphBuilder, Scope
 from snncc.compiler.frontend.onnx.file import TensorReader, np_dtype, read_model
 from snncc.compiler.frontend.onnx.inputs import Wanted, batch_in, input_shapes
@@ -33,7 +34,7 @@ from snncc.compiler.ir.core import Attribute, Module
 
 _RULES = (  # importing them registers their operators
     *(builtins, onnx_activations, onnx_einsum, onnx_images, onnx_loops, onnx_reductions),
-    *(onnx_recurrent, onnx_rules),
+    *(onnx_recurrent, onnx_rules, onnx_volumes),
 )
 
 

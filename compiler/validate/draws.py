@@ -100,7 +100,8 @@ def draw(
 ) -> Point:  # fmt: skip
     """Draw inputs of a scale; move the parameters, and give everything a derivative if asked.
 
-    ``kinds``: ``integer`` or ``truth`` for the inputs that are no real numbers.
+    ``kinds``: ``integer``, ``integer<N`` (from 0 to N-1) or ``truth`` for the inputs that are no
+    real numbers.
     """
     rng = np.random.default_rng(seed)
     inputs = {
@@ -131,8 +132,9 @@ def _input(
     bits = (rng.random(shape) < 0.5).astype(np.float64)
     if type_.dtype == "bit" or kind == "truth":
         return bits
-    if kind == "integer":
-        return rng.integers(0, 3, shape).astype(np.float64)
+    if kind.startswith("integer"):
+        below = int(kind.partition("<")[2] or 3)
+        return rng.integers(0, below, shape).astype(np.float64)
     values = rng.standard_normal(shape) * scale
     if not derivatives:
         return np.where(rng.random(shape) < 0.25, bits, values)

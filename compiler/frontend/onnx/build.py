@@ -169,6 +169,9 @@ class GraphBuilder:
         self.file = file
         self.names = names
         self.model = model
+        self.opset = max(
+            (o.version for o in model.opset_import if o.domain in STANDARD), default=18
+        )
         self.reader = reader
         self.flat = FlatGraph(file, producer=model.producer_name)
         self.functions = {(f.domain, f.name): f for f in model.functions}

@@ -26,7 +26,27 @@ def cut_values(flat: FlatGraph, steps: int) -> dict[int, tuple[Val, Lay]]:
         want = {(t * length, length) for t in range(steps)}
         if length * steps == vals[base].shape[axis] and want <= found:
             out[base] = (vals[base], Lay(axis, 1, length))
-    return out
+    inside = _within_steps(flat, steps, {base: lay.axis for base, (_, lay) in out.items()})
+    return {base: found for base, found in out.items() if base not in inside}
+
+
+def _within_steps(flat: FlatGraph, steps: int, cut: dict[int, int]) -> set[int]:
+    """Return the values of single steps: what is computed from one piece of a value that is cut.
+
+    ``cut``: value -> axis.  A value of one step that falls into as many parts as there are steps
+    (the four gates of a cell, over four steps) is not cut into steps.
+    """
+    inside: set[int] = set()
+    for node in flat.nodes:
+        if is_stack(node, steps):
+            continue
+        for v in node.outs:
+            index = index_of(v)
+            piece = index is not None and cut.get(index.base.id) == index.axis
+            piece = piece and index is not None and index.length < index.base.shape[index.axis]
+            if piece or any(i is not None and i.id in inside for i in node.ins):
+                inside.add(v.id)
+    return inside
 
 
 def count_steps(flat: FlatGraph, hint: int | None) -> int:

@@ -253,7 +253,9 @@ class Layouts:
 
 
 def is_stack(node: OperatorNode, steps: int) -> bool:
-    """Whether a Concat joins one piece per step."""
+    """Whether a Concat joins one piece per step; ``steps=0``: who wrote it knows it does not."""
+    if node.attrs.get("steps") == 0:
+        return False
     if node.op != "Concat" or len(node.ins) != steps or steps < 2:
         return False
     vals = [node.val(i) for i in range(steps)]

@@ -6,16 +6,16 @@ Each value gets a storage order: its step axes from the slowest to the fastest. 
 many reshapes then cost nothing; where an op wants another order than its operand has, a
 ``phase.relayout`` is put in between.  Convolution weights, their gradients and everything computed
 from them element by element lie in ``kernel`` order: input channels in blocks of 16, tap, channel
-in block, output channel (the reduction order of ADR 0001).
+in block, output channel (the reduction order of ADR 0001).  Where a model moves or reduces the
+elements of a kernel, it is converted to natural order and back.
 
 Over 400 lines: one rule for each op, and the one walk that applies them all.
 """
 
 from __future__ import annotations
 
-from snncc.compiler.diag import fail
 from snncc.compiler.ir.build import INFER
-from snncc.compiler.ir.core import Attribute, Block, Module, Op, Type, Value, op
+from snncc.compiler.ir.core import Block, Module, Op, Type, Value, op
 from snncc.compiler.ir.orders import (
     KERNEL,
     Order,
@@ -61,10 +61,17 @@ KERNEL_OPS = {
     "phase.state",
     "phase.store",
     "phase.output",
+    "phase.relayout",
 }
 """Ops that read or make kernel order."""
 COUNTED = {"ew.rand", "ew.srnd", "ew.iota"}
 """Element-wise ops that number elements in natural order."""
+
+
+def _of_one_shape(each: Op) -> bool:
+    """Whether a map takes and makes values of one shape, and numbers: any order will do."""
+    values = [*each.operands, *each.results]
+    return len({v.type.shape for v in values if v.type.size > 1}) <= 1
 
 
 def _immediate(value: Value) -> bool:
@@ -143,15 +150,58 @@ class _Layouts:
                 if any(v in kernel for v in group):
                     kernel.update(group)
             for each in ops:
-                if each.name != "phase.map":
+                if each.name != "phase.map" or not _of_one_shape(each):
                     continue
                 values = [*each.operands, *each.results]
                 found = [v for v in values if v in kernel]
                 if found:
                     shape = found[0].type.shape
                     kernel.update(v for v in values if v.type.shape == shape)
-        for value in kernel:
+        for value in self._moved_kernels(kernel):
             self.orders[value] = KERNEL
+
+    def _moved_kernels(self, kernel: set[Value]) -> set[Value]:
+        """Convert kernels where an op moves their elements, which it does in natural order.
+
+        Returns the values that are in kernel order then.
+        """
+        natural_ones: dict[Value, Value] = {}
+        for each in list(self.step.body.ops):
+            if each.name in KERNEL_OPS and (each.name != "phase.map" or _of_one_shape(each)):
+                continue
+            for i, v in enumerate(each.operands):
+                if v not in kernel:
+                    continue
+                if v not in natural_ones:
+                    made = self._relayout(each, v, ())
+                    self.step.body.insert_before(each, made)
+                    natural_ones[v] = made.result
+                each.set_operand(i, natural_ones[v])
+                self.changed = True
+            for r in [r for r in each.results if r in kernel]:
+                made = self._relayout(each, r, KERNEL)
+                r.replace_by(made.result)
+                made.set_operand(0, r)
+                ops = self.step.body.ops
+                self.step.body.insert_before(ops[ops.index(each) + 1], made)
+                kernel = (kernel - {r}) | {made.result}
+                self.changed = True
+        return kernel
+
+    def _relayout(self, each: Op, value: Value, wanted: Order) -> Op:
+        """Return a conversion of a value for an op; it is not inserted yet."""
+        return op(
+            "phase.relayout",
+            [value],
+            [value.type],
+            {
+                "phase": each.attrs.get("phase", "fp"),
+                "layer": each.attrs.get("layer", ""),
+                "layouts": (wanted,),
+            },
+            loc=each.loc,
+            names=[value.name],
+        )
 
     # ---------------------------------------------------------------- one op
 
@@ -203,21 +253,13 @@ class _Layouts:
         left = [a for a in order or natural(rank) if a not in axes and shape[a] > 1]
         return left == sorted(left)
 
-    def _refuse_moved_kernel(self, each: Op) -> None:
-        """Refuse to move a kernel: the blocks of its order are known to some ops only."""
-        moved = [v for v in (*each.operands, *each.results) if self.orders.get(v) == KERNEL]
-        if each.name in KERNEL_OPS or not moved:
-            return
-        shape = "x".join(map(str, moved[0].type.shape))
-        fail(
-            "E0402",
-            f"{each.name} moves the elements of a convolution kernel of shape {shape}",
-            where=str(each.loc),
-            help="give the convolution a kernel that is stored as it is used",
-        )
-
     def _op(self, each: Op) -> None:
-        self._refuse_moved_kernel(each)
+        if each.name == "phase.relayout":  # of a kernel
+            kept = self.orders.get(each.result, ())
+            if kept == KERNEL:
+                self._convert(each, 0, ())
+            self._results(each, [kept])
+            return
         if each.name in GROUPED:
             self._widen_grouped(each)
         if each.name == "phase.scan" and is_recurrent(each):
@@ -252,6 +294,8 @@ class _Layouts:
         for i, wanted in enumerate(self._wants(each)):
             if wanted is not None and wanted != KERNEL:
                 self._convert(each, i, wanted)
+        if each.name == "phase.reduce" and not self._reduces_packed(each):
+            self._to_numbers(each)
         results: list[Order] = []
         for r in each.results:
             rank = len(r.type.step_shape)
@@ -267,8 +311,23 @@ class _Layouts:
         """Turn spikes into numbers where groups cut packed rows (the products stay the same)."""
         x, groups = each.operands[0], each.int_attr("groups", 1)
         channels = x.type.step_shape[1] // groups
-        if groups == 1 or x.type.dtype != "bit" or channels % 16 == 0:
-            return
+        if groups != 1 and x.type.dtype == "bit" and channels % 16:
+            self._to_numbers(each)
+
+    def _reduces_packed(self, each: Op) -> bool:
+        """Whether a reduction of spikes goes over whole packed rows, or leaves them whole."""
+        value = each.operands[0]
+        shape = value.type.step_shape
+        order = self.order(value) or natural(len(shape))
+        split = reduce_split(each, order) if value.type.dtype == "bit" else None
+        if split is None or split[1] == 1:
+            return True
+        _, summed, inner = split
+        return shape[order[-1]] == (summed if inner == 1 else inner)
+
+    def _to_numbers(self, each: Op) -> None:
+        """Turn the spikes that an op takes first into numbers."""
+        x = each.operands[0]
         block = Block()
         arg = block.add_arg(Type("tensor", x.type.step_shape, "bit"))
         wide = op(
@@ -400,15 +459,7 @@ class _Layouts:
         key = (value, wanted)
         made = self.converted.get(key)
         if made is None:
-            layer: Attribute = each.attrs.get("layer", "")
-            relayout = op(
-                "phase.relayout",
-                [value],
-                [value.type],
-                {"phase": each.attrs.get("phase", "fp"), "layer": layer, "layouts": (wanted,)},
-                loc=each.loc,
-                names=[value.name],
-            )
+            relayout = self._relayout(each, value, wanted)
             self.step.body.insert_before(each, relayout)
             made = self.converted[key] = relayout.result
             self.orders[made] = wanted

@@ -315,9 +315,26 @@ def _resized(c: Call, x: Array, axis: int, size: int, ratio: float) -> Array:
             "round_prefer_ceil": np.floor(at + 0.5),
         }[how]
         return np.asarray(np.take(x, np.clip(rounded, 0, n - 1).astype(np.int64), axis))
-    if mode != "linear":
+    if mode not in ("linear", "cubic") or c.get("antialias", 0) or c.get("exclude_outside", 0):
         raise UnknownOperator(f"Resize of mode {mode}")
     low = np.floor(at)
+    if mode == "cubic":
+        return _cubic(x, axis, at - low, low, c.get("cubic_coeff_a", -0.75))
     share = (at - low).reshape(-1, *(1,) * (x.ndim - axis - 1))
     first, second = (np.clip(v, 0, n - 1).astype(np.int64) for v in (low, low + 1))
     return np.asarray(np.take(x, first, axis) * (1 - share) + np.take(x, second, axis) * share)
+
+
+def _cubic(x: Array, axis: int, t: Array, low: Array, a: float) -> Array:
+    """Four pixels around each place, weighted by the cubic convolution of coefficient ``a``."""
+    shares = (
+        a * (t**3 - 2 * t**2 + t),
+        (a + 2) * t**3 - (a + 3) * t**2 + 1,
+        -(a + 2) * t**3 + (2 * a + 3) * t**2 - a * t,
+        a * (t**2 - t**3),
+    )
+    form, total = (-1, *(1,) * (x.ndim - axis - 1)), 0
+    for k, share in enumerate(shares, -1):
+        pixel = np.clip(low + k, 0, x.shape[axis] - 1).astype(np.int64)
+        total = total + np.take(x, pixel, axis) * share.reshape(form)
+    return np.asarray(total)

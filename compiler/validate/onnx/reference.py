@@ -89,15 +89,28 @@ class OnnxReference:
 
     @property
     def kinds(self) -> dict[str, str]:
-        """``integer`` or ``truth`` for the inputs that are no real numbers."""
+        """Which inputs are no real numbers: ``integer``, ``integer<N`` (rows) or ``truth``."""
         out: dict[str, str] = {}
         for info in self.infos:
             kind = onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type).kind
             if kind in "iu":
-                out[info.name] = "integer"
+                rows = self._rows_chosen_by(info.name)
+                out[info.name] = f"integer<{rows}" if rows else "integer"
             elif kind == "b":
                 out[info.name] = "truth"
         return out
+
+    def _rows_chosen_by(self, name: str) -> int:
+        """Return how many rows the smallest table has that an input chooses from, 0 for none."""
+        reached, found = {name}, 0
+        for n in self.model.graph.node:  # in topological order
+            table = self._parameters.get(n.input[0]) if n.op_type == "Gather" else None
+            if table is not None and table.ndim and n.input[1] in reached:
+                axis = next((a.i for a in n.attribute if a.name == "axis"), 0)
+                found = min(found or table.shape[axis], table.shape[axis])
+            elif reached.intersection(n.input):
+                reached.update(n.output)
+        return found
 
     def needed(self) -> frozenset[str]:
         """Parameters that an output depends on."""
@@ -286,6 +299,6 @@ class OnnxReference:
 
 
 def _typed(array: Array, kind: str | None) -> Array:
-    if kind == "integer":
+    if kind is not None and kind.startswith("integer"):
         return array.astype(np.int64)
     return array.astype(np.bool_) if kind == "truth" else array

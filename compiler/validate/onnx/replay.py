@@ -72,7 +72,8 @@ class Replay:
             seen.add(v)
             s = tape.maker.get(v)
             if s is not None and s.op not in ("Shape", "Size"):
-                todo.extend(i for i in s.ins if i is not None)
+                data = s.ins[:1] if s.op in FIRST_ALONE else s.ins
+                todo.extend(i for i in data if i is not None)
         held = {name for name, v in tape.parameters.items() if v in seen}
         return frozenset(held - self.neuron_numbers())
 
@@ -220,7 +221,8 @@ class _Evaluation:
                 continue
             kind = self.replay.kinds.get(name)
             if kind is not None:
-                array = np.real(array).astype(np.int64 if kind == "integer" else np.bool_)
+                whole = kind.startswith("integer")
+                array = np.real(array).astype(np.int64 if whole else np.bool_)
             now.update(dict.fromkeys(numbers, array))
         for name, v in tape.parameters.items():
             if name in parameters:
@@ -346,6 +348,8 @@ class _Evaluation:
             raise NotValidated(f"{error} at {s.name}") from None
 
 
+FIRST_ALONE = frozenset(("Resize", "Upsample", "Dropout"))
+"""Operators whose other operands are settings: factors, sizes, a rate."""
 MOVING = frozenset(("Transpose", "Slice", "Gather", "Split", "Concat", "Tile", "Identity"))
 
 

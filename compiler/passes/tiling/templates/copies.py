@@ -40,8 +40,8 @@ class Copy:
     target: Value
     axes: tuple[Axis, ...]
     dtype: str
-    source_start: int = 0
-    target_start: int = 0
+    source_start: At = ZERO
+    target_start: At = ZERO
     pattern: int = 0
 
 
@@ -167,7 +167,7 @@ def _copy_rows(
                 with b.loop(1, parallel=True):
                     move(source + end, target + end, 1, rest)
 
-    walk(0, At(copy.source_start), At(copy.target_start))
+    walk(0, copy.source_start, copy.target_start)
 
 
 def _merge(axes: list[Axis]) -> list[Axis]:
@@ -286,4 +286,4 @@ def _transpose_blocks(
             parallel=depth == 0,
         )
 
-    walk(0, At(copy.source_start), At(copy.target_start))
+    walk(0, copy.source_start, copy.target_start)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from snncc.compiler.ir.core import Op, Value
+from snncc.compiler.ir.orders import KERNEL
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import f16_bits
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream
+from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES
 from snncc.compiler.passes.tiling.templates.copies import (
     Axis,
     Copy,
@@ -19,6 +22,10 @@ from snncc.compiler.passes.tiling.templates.copies import (
 )
 from snncc.compiler.passes.tiling.templates.dispatch import Handler, unsupported
 from snncc.compiler.passes.tiling.templates.flatten import flatten, flattens, is_flatten
+from snncc.isa.numbers.integers import ceil_div
+
+BLOCK = 16
+"""Input channels of a convolution that lie together."""
 
 
 class _Side:
@@ -30,6 +37,7 @@ class _Side:
         self.order = context.order(value)
         self.dtype = value.type.dtype
         self.dram = context.tensors[value]
+        self.start = context.starts.get(value, ZERO)
         self.strides = strides(self.shape, self.order, self.dtype)
         self.steps = value.type.shape[0] if value.type.kind == "seq" else 1
         self.step = step_bytes(self.shape, self.order, self.dtype) if self.steps > 1 else 0
@@ -56,12 +64,62 @@ def _axes(
     return [Axis(steps, source.step if source is not None else 0, target.step), *found]
 
 
+def _copy(
+    source: _Side, target: _Side, axes: tuple[Axis, ...], source_offset: int = 0,
+    target_offset: int = 0,
+) -> Copy:  # fmt: skip
+    """Return a copy between two sides, each from its own start (of the step in a loop)."""
+    return Copy(
+        source.dram,
+        target.dram,
+        axes,
+        target.dtype,
+        source.start + source_offset,
+        target.start + target_offset,
+    )
+
+
 def _relayout(context: TilingContext, op: Op) -> None:
     if flattens(op):
         return
+    if KERNEL in (context.order(op.operands[0]), context.order(op.result)):
+        _relayout_kernel(context, op)
+        return
     source, target = _Side(context, op.operands[0]), _Side(context, op.result)
     axes = tuple(_axes(source, target, target.shape))
-    emit_copy(context, op, Copy(source.dram, target.dram, axes, target.dtype), "relayout")
+    emit_copy(context, op, _copy(source, target, axes), "relayout")
+
+
+def _relayout_kernel(context: TilingContext, op: Op) -> None:
+    """Copy a convolution kernel [O, C, taps] from or to blocks [C/16, taps, 16, O].
+
+    What lies in a block beyond the last channel is zero.
+    """
+    source, target = context.tensors[op.operands[0]], context.tensors[op.result]
+    dtype = op.result.type.dtype
+    size = ELEMENT_BYTES[dtype]
+    outputs, channels, *kernel = op.result.type.shape
+    taps = prod(kernel)
+    inward = context.order(op.result) == KERNEL
+    block = taps * BLOCK * outputs * size
+    if inward and channels % BLOCK:
+        whole = Axis(ceil_div(channels, BLOCK) * taps * BLOCK * outputs, 0, size)
+        emit_copy(context, op, Copy(None, target, (whole,), dtype), "kernel_fill")
+    full = channels // BLOCK
+    for first, count, depth in ((0, full, BLOCK), (full, 1, channels % BLOCK)):
+        if not count or not depth:
+            continue
+        axes = [  # natural stride, stride in blocks
+            (count, BLOCK * taps * size, block),
+            (taps, size, BLOCK * outputs * size),
+            (depth, taps * size, outputs * size),
+            (outputs, channels * taps * size, size),
+        ]
+        starts = (At(first * BLOCK * taps * size), At(first * block))
+        found = tuple(Axis(n, a, z) if inward else Axis(n, z, a) for n, a, z in axes)
+        start_in, start_out = starts if inward else starts[::-1]
+        moved = Copy(source, target, found, dtype, start_in, start_out)
+        emit_copy(context, op, moved, "kernel")
 
 
 def _reshape(context: TilingContext, op: Op) -> None:
@@ -127,7 +185,7 @@ def _concat(context: TilingContext, op: Op) -> None:
         emit_copy(
             context,
             op,
-            Copy(source.dram, target.dram, axes, target.dtype, target_start=at),
+            _copy(source, target, axes, target_offset=at),
             "concat",
         )
         start += source.shape[axis]
@@ -150,7 +208,7 @@ def _slice(context: TilingContext, op: Op) -> None:
     emit_copy(
         context,
         op,
-        Copy(source.dram, target.dram, (axes[0], *cut), target.dtype, source_start=sum(offsets)),
+        _copy(source, target, (axes[0], *cut), source_offset=sum(offsets)),
         "slice",
     )
 
@@ -166,13 +224,13 @@ def _pad(context: TilingContext, op: Op) -> None:
         unsupported(op)
     frame = tuple(_axes(None, target, target.shape))
     pattern = f16_bits(value)
-    fill = Copy(None, target.dram, frame, target.dtype, pattern=pattern)
+    fill = Copy(None, target.dram, frame, target.dtype, target_start=target.start, pattern=pattern)
     emit_copy(context, op, fill, "pad_fill")
     inner = tuple(_axes(source, target, source.shape))
     emit_copy(
         context,
         op,
-        Copy(source.dram, target.dram, inner, target.dtype, target_start=sum(offsets)),
+        _copy(source, target, inner, target_offset=sum(offsets)),
         "pad",
     )
 
@@ -185,7 +243,7 @@ def _expand(context: TilingContext, op: Op) -> None:
         j = i - lead
         repeats = j < 0 or (source.shape[j] == 1 and d > 1)
         axes.append(Axis(d, 0 if repeats else source.strides[j], target.strides[i]))
-    emit_copy(context, op, Copy(source.dram, target.dram, tuple(axes), target.dtype), "expand")
+    emit_copy(context, op, _copy(source, target, tuple(axes)), "expand")
 
 
 HANDLERS: dict[str, Handler] = {

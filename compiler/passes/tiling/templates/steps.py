@@ -22,7 +22,11 @@ from snncc.compiler.passes.tiling.templates.lanes import Feed, LaneWork, lane_wo
 from snncc.compiler.passes.tiling.templates.readout import copy_views
 from snncc.compiler.passes.tiling.templates.regions import RegionTiler
 
-ALLOWED = {"phase.map", "phase.linear", "phase.linear_dx"}
+ALLOWED = {
+    *("phase.map", "phase.linear", "phase.linear_dx"),
+    *("phase.concat", "phase.slice", "phase.pad", "phase.expand"),
+}
+"""What a step may hold: products of dense layers, maps, and moves in natural order."""
 
 
 def scan(context: TilingContext, each: Op) -> None:

@@ -12,15 +12,23 @@ MOVES = frozenset(("phase.concat", "phase.slice", "phase.pad"))
 
 def unpack_moves(block: Block) -> bool:
     """Rewrite concatenations, slices and frames of spikes where the places may lie in a word."""
+    inside = [unpack_moves(o.regions[0]) for o in block.ops if o.name == "phase.scan"]
     found = [o for o in block.ops if o.name in MOVES and o.result.type.dtype == "bit"]
     found = [o for o in found if _within(o)]
+    found += [o for o in block.ops if o.name == "phase.reduce" and _largest_spike(o)]
     for each in found:
         _rewrite(block, each)
     mixed = [o for o in block.ops if o.name == "phase.concat" and _mixed(o)]
     single = [o for o in block.ops if o.name == "phase.reduce" and _single(o)]
     for each in (*mixed, *single):
         _widen(block, each)
-    return bool(found or mixed or single)
+    return bool(found or mixed or single or any(inside))
+
+
+def _largest_spike(each: Op) -> bool:
+    """Whether the largest of several spikes is wanted: whether there is one."""
+    shape, axes = each.operands[0].type.step_shape, each.ints_attr("axes")
+    return each.result.type.dtype == "bit" and any(shape[a] > 1 for a in axes)
 
 
 def _single(each: Op) -> bool:

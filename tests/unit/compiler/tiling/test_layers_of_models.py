@@ -154,3 +154,62 @@ def test_whole_sequences(kind: str, spikes: bool) -> None:
         rows = [b.one("graph.reshape", v, shape=(1, 1, width)) for v in gains]
         y = b.one("graph.mul", whole, b.one("graph.concat", *rows, axis=0))
     trained(net, net.neuron(b.one("graph.axis_to_time", y), "second")[0])
+
+
+@pytest.mark.parametrize("kind", ["max", "mean"])
+@pytest.mark.parametrize("axes", [(1,), (2,), (1, 2), (2, 3), (1, 3)])
+def test_reductions_of_spikes(kind: str, axes: tuple[int, ...]) -> None:
+    """Over packed rows, beside them and across them."""
+    net = Net(2, 2)
+    reduced = net.b.one("graph.reduce", spiking(net, 3, 4, 5), kind=kind, axes=axes, keepdims=True)
+    trained(net, reduced)
+
+
+@pytest.mark.parametrize("width", [5, 16])
+def test_moves_inside_a_recurrence(width: int) -> None:
+    """A cell that joins its input with its own spikes, and takes its gates apart."""
+    net = Net(3, 2)
+    x = net.input((width,))
+    b = net.b
+    before = b.op(
+        "graph.delay", attrs={"state": "s", "shape": (2, width), "steps": 3, "dtype": "bit"}
+    ).result
+    joined = b.one("graph.concat", x, before, axis=1)
+    gates = net.linear(joined, "gates", weights(2 * width, 2 * width))
+    parts = [
+        b.one("graph.slice", gates, starts=(0, k * width), ends=(2, (k + 1) * width))
+        for k in range(2)
+    ]
+    gated = b.one("graph.mul", b.one("graph.unary", parts[0], fn="sigmoid"), parts[1])
+    spikes = b.op(
+        "graph.spike", gated, b.op("graph.const", types=[tensor(())], attrs={"value": 0.25}).result,
+        attrs={"compare": "strict", "layer": "cell"},
+    ).result  # fmt: skip
+    b.op("graph.delay_next", spikes, attrs={"state": "s"})
+    trained(net, spikes)
+
+
+@pytest.mark.parametrize("channels", [3, 16, 21])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_kernel_computed_from_a_parameter(channels: int, rank: int) -> None:
+    """A kernel less its mean, times a gain for each output: its elements move, there and back."""
+    net = Net(2, 2)
+    b = net.b
+    size = (5, 4)[:rank]
+    spikes = spiking(net, channels, *size)
+    w = net.param("w", weights(6, channels, *(3,) * rank))
+    gain = net.param("gain", weights(6, 1, *(1,) * rank))
+    axes = tuple(range(1, rank + 2))
+    centred = b.one("graph.sub", w, b.one("graph.reduce", w, kind="mean", axes=axes, keepdims=True))
+    kernel = b.one("graph.mul", centred, gain)
+    y = b.op("graph.conv", spikes, kernel, attrs={"rank": rank, "padding": (1,) * (2 * rank)})
+    trained(net, net.neuron(y.result, "second")[0])
+
+
+def test_a_kernel_that_is_reshaped() -> None:
+    net = Net(2, 2)
+    w = net.param("w", weights(6, 3, 9))
+    kernel = net.b.one("graph.reshape", w, shape=(6, 3, 3, 3))
+    spikes = spiking(net, 3, 5, 4)
+    y = net.b.op("graph.conv", spikes, kernel, attrs={"rank": 2, "padding": (1, 1, 1, 1)}).result
+    trained(net, net.neuron(y, "second")[0])

@@ -14,7 +14,7 @@ from onnx_steps import B, K, T, agrees_with_pytorch
 from pytorch_results import PyTorch
 from snncc.compiler.diag import CompileError
 
-INPUTS, H = 4, K
+FEATURES, H = 4, K
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 ORDER = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}
 """The gates as PyTorch has them: places in ONNX's order."""
@@ -25,8 +25,8 @@ def arrays_of(op: str, directions: int = 1) -> dict[str, Array]:
     rng = np.random.default_rng(4)
     n = GATES[op] * H
     return {
-        "x": rng.normal(size=(T, B, INPUTS)).astype(np.float32),
-        "w": rng.normal(size=(directions, n, INPUTS)).astype(np.float32) / 2,
+        "x": rng.normal(size=(T, B, FEATURES)).astype(np.float32),
+        "w": rng.normal(size=(directions, n, FEATURES)).astype(np.float32) / 2,
         "r": rng.normal(size=(directions, n, H)).astype(np.float32) / 2,
         "b": rng.normal(size=(directions, 2 * n)).astype(np.float32),
     }
@@ -45,7 +45,7 @@ def write(
     d = arrays["w"].shape[0]
     turned = g.op("Transpose", "y", perm=[0, 2, 1, 3])
     g.op("Reshape", turned, g.const(np.array([T, B, d * H])), out="out")
-    return g.save(path, {"x": [T, B, INPUTS]}, {"out": [T, B, d * H]})
+    return g.save(path, {"x": [T, B, FEATURES]}, {"out": [T, B, d * H]})
 
 
 def module_of(torch: Any, op: str, p: dict[str, Any], x: Any, **options: Any) -> Any:
@@ -55,7 +55,7 @@ def module_of(torch: Any, op: str, p: dict[str, Any], x: Any, **options: Any) ->
         parts = v.split(H)
         return torch.cat([parts[k] for k in ORDER[op]])
 
-    cell = getattr(torch.nn, op)(INPUTS, H, **options).double()
+    cell = getattr(torch.nn, op)(FEATURES, H, **options).double()
     half = GATES[op] * H
     weights = {
         "weight_ih_l0": gates(p["w"][0]), "weight_hh_l0": gates(p["r"][0]),

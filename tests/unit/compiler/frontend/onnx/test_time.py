@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
-from onnx_models import Graph, load, run_file, run_module
+from onnx_models import Graph, agree, load, run_file, run_module
 from snncc.compiler.diag import CompileError, DiagnosticSink
 from snncc.compiler.frontend.import_onnx import import_onnx
 
@@ -239,3 +239,30 @@ def test_an_input_at_one_step_only(tmp_path: Path) -> None:
         tmp_path / "m.onnx", {"x": [3, BATCH, WIDTH], "late": [BATCH, WIDTH]}, {"y": SHAPE}
     )
     refused(path, "E0107", steps=4, time_axis=0)
+
+
+def test_gates_are_no_steps(tmp_path: Path) -> None:
+    """A cell that cuts a product into as many gates as the file has steps."""
+    steps, batch, width = 4, 2, 3
+    rng = np.random.default_rng(2)
+    g = Graph()
+    w = g.const(rng.normal(size=(width, 4 * width)).astype(np.float32), "cell.weight")
+    r = g.const(rng.normal(size=(width, 4 * width)).astype(np.float32), "cell.recurrent")
+    h = c = g.const(np.zeros((batch, width), np.float32), "onnx::Mul_1")
+    rows: list[str] = []
+    for t in range(steps):
+        x = g.op("Gather", "x", g.const(np.array(t)), axis=0)
+        total = g.op("Add", g.op("MatMul", x, w), g.op("MatMul", h, r))
+        names = [f"gate{k}.{t}" for k in range(4)]
+        node = helper.make_node("Split", [total], names, f"/split{t}", axis=1, num_outputs=4)
+        g.nodes.append(node)
+        i, f, cell, o = names
+        c = g.op("Add", g.op("Mul", g.op("Sigmoid", f), c),
+                 g.op("Mul", g.op("Sigmoid", i), g.op("Tanh", cell)))  # fmt: skip
+        h = g.op("Mul", g.op("Sigmoid", o), g.op("Tanh", c))
+        rows.append(g.op("Unsqueeze", h, g.const(np.array([0]))))
+    g.op("Concat", *rows, out="out", axis=0)
+    shape = [steps, batch, width]
+    path = g.save(tmp_path / "m.onnx", {"x": shape}, {"out": shape})
+    given = rng.normal(size=shape).astype(np.float32)
+    agree(run_module(load(path, steps=steps), given), run_file(path, given))
