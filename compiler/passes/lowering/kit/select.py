@@ -23,6 +23,8 @@ from snncc.isa.spec import MICRO, REG, SEED_REGISTER, EnumKind, Unit
 
 UNIT_INDEX = {u: i for i, u in enumerate(Unit)}
 BARRIER_TAG = 0
+ARITY = 4
+"""Of how many others a core hears at a barrier."""
 
 
 Track: TypeAlias = "tuple[tuple[tuple[LoopNode, int], ...], int]"
@@ -61,7 +63,7 @@ class CoreWriter:
 
     core: int
     cores: Sequence[int]
-    """Those that meet at barriers; the first one is the hub."""
+    """Those that meet at barriers; the first one is the root of their tree."""
     block: Block
     programs: Mapping[str, int]
     registers: Registers
@@ -131,21 +133,29 @@ class CoreWriter:
             self._here.append(op("core.buffer_end", attrs=ended, loc=leaf.source.loc))
 
     def _barrier(self) -> None:
-        """Write a core's part of a barrier: every core tells the hub, the hub releases all."""
-        hub, others = self.cores[0], [c for c in self.cores if c != self.cores[0]]
+        """Write a core's part of a barrier: arrivals climb a tree, the root releases all.
+
+        A core hears of few others, so that its messages fit the network unit's queue and the
+        sequencer can go on issuing what needs not wait.
+        """
+        place = self.cores.index(self.core)
+        first = ARITY * place + 1
+        for child in self.cores[first : first + ARITY]:
+            self._message("recv", child, dst=0)
+        if place:
+            self._message("send", self.cores[(place - 1) // ARITY], src=0)
+            self._message("recv", self.cores[0], dst=0)
+            return
+        mask = sum(1 << c for c in self.cores[1:])
         self.registers.locked.clear()
-        if self.core == hub:
-            for other in others:
-                place = self.constant(other)
-                self.emit("recv", core=place, tag=BARRIER_TAG, dst=0, bytes=0)
-                self.registers.locked.clear()
-            mask = sum(1 << c for c in others)
-            place = self.constant(mask if mask < 1 << 63 else mask - (1 << 64))
-            self.emit("mcast", mask=place, tag=BARRIER_TAG, src=0, bytes=0)
-        else:
-            place = self.constant(hub)
-            self.emit("send", core=place, tag=BARRIER_TAG, src=0, bytes=0)
-            self.emit("recv", core=place, tag=BARRIER_TAG, dst=0, bytes=0)
+        register = self.constant(mask if mask < 1 << 63 else mask - (1 << 64))
+        self.emit("mcast", mask=register, tag=BARRIER_TAG, src=0, bytes=0)
+
+    def _message(self, mnemonic: str, core: int, **place: int) -> None:
+        """Write a token to or from a core."""
+        self.registers.locked.clear()
+        register = self.constant(core)
+        self.emit(mnemonic, core=register, tag=BARRIER_TAG, bytes=0, **place)
 
     # ------------------------------------------------------------------ loops
 
