@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import cast
 
 from snncc.compiler.ir.core import Attribute, Block, op
+from snncc.compiler.passes.lowering.kit.addresses import Address, Moving, Track
 from snncc.compiler.passes.lowering.kit.footprint import Affine, StreamUse
 from snncc.compiler.passes.lowering.kit.registers import TIME_REGISTER, Key, Registers
 from snncc.compiler.passes.lowering.kit.tree import (
@@ -27,36 +28,6 @@ ARITY = 4
 """Of how many others a core hears at a barrier."""
 
 
-Track: TypeAlias = "tuple[tuple[tuple[LoopNode, int], ...], int]"
-"""How an address moves: a step per loop, and a coefficient of the time step."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """A base and a step per enclosing loop (outermost first, loops that do not matter left out)."""
-
-    base: Key
-    steps: tuple[tuple[LoopNode, int], ...] = ()
-
-    @property
-    def track(self) -> Track:
-        """What it has in common with addresses that move in step with it."""
-        return self.steps, 0 if isinstance(self.base, int) else self.base[1]
-
-    @property
-    def start(self) -> int:
-        """The base without what time adds."""
-        return self.base if isinstance(self.base, int) else self.base[0]
-
-
-@dataclass
-class _Moving:
-    """A register that loops step: an address, from which others are a fixed distance away."""
-
-    address: Address
-    register: int
-
-
 @dataclass
 class CoreWriter:
     """Emits the instructions of one core into a block."""
@@ -69,7 +40,7 @@ class CoreWriter:
     registers: Registers
     source: Source
     blocks: list[Block] = field(default_factory=list[Block])
-    moving: dict[Track, _Moving] = field(default_factory=dict["Track", _Moving])
+    moving: dict[Track, Moving] = field(default_factory=dict["Track", Moving])
     temporary: list[int] = field(default_factory=list[int])
     """Registers that only the instruction being built uses."""
     window: Affine = ()
@@ -179,12 +150,12 @@ class CoreWriter:
     def _loop(self, node: LoopNode) -> None:
         addresses, constants = self._needs(node)
         self.registers.locked.clear()
-        mine: list[_Moving] = []
+        mine: list[Moving] = []
         for address in addresses:
             if address.track not in self.moving and address.steps[0][0] is node:
                 register = self.registers.take()
                 self._load(register, address.base)
-                moving = _Moving(address, register)
+                moving = Moving(address, register)
                 self.moving[address.track] = moving
                 mine.append(moving)
         pinned = self._pin(constants)
