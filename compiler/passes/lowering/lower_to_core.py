@@ -3,7 +3,7 @@
 The tasks of a core become steps (``kit/steps.py``), buffers get versions and places
 (``kit/versions.py``, ``kit/placement.py``), steps an order of issue (``kit/order.py``) and
 semaphores (``kit/tokens.py``); ``kit/select.py`` writes instructions with registers and streams.
-Barriers become messages: every core tells core 0, core 0 releases all.
+Barriers become messages: arrivals climb a tree of cores, its root releases all.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What the lowering passes share: registers, semaphores, loop trees, instruction selection."""
+"""What lowering is built with: steps, versions, places, order of issue, semaphores, registers."""

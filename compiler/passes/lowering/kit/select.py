@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import cast
 
 from snncc.compiler.ir.core import Attribute, Block, op
+from snncc.compiler.passes.lowering.kit.addresses import Address, Moving, Track
 from snncc.compiler.passes.lowering.kit.footprint import Affine, StreamUse
 from snncc.compiler.passes.lowering.kit.registers import TIME_REGISTER, Key, Registers
 from snncc.compiler.passes.lowering.kit.tree import (
@@ -23,36 +24,8 @@ from snncc.isa.spec import MICRO, REG, SEED_REGISTER, EnumKind, Unit
 
 UNIT_INDEX = {u: i for i, u in enumerate(Unit)}
 BARRIER_TAG = 0
-
-
-Track: TypeAlias = "tuple[tuple[tuple[LoopNode, int], ...], int]"
-"""How an address moves: a step per loop, and a coefficient of the time step."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """A base and a step per enclosing loop (outermost first, loops that do not matter left out)."""
-
-    base: Key
-    steps: tuple[tuple[LoopNode, int], ...] = ()
-
-    @property
-    def track(self) -> Track:
-        """What it has in common with addresses that move in step with it."""
-        return self.steps, 0 if isinstance(self.base, int) else self.base[1]
-
-    @property
-    def start(self) -> int:
-        """The base without what time adds."""
-        return self.base if isinstance(self.base, int) else self.base[0]
-
-
-@dataclass
-class _Moving:
-    """A register that loops step: an address, from which others are a fixed distance away."""
-
-    address: Address
-    register: int
+ARITY = 4
+"""Of how many others a core hears at a barrier."""
 
 
 @dataclass
@@ -61,13 +34,13 @@ class CoreWriter:
 
     core: int
     cores: Sequence[int]
-    """Those that meet at barriers; the first one is the hub."""
+    """Those that meet at barriers; the first one is the root of their tree."""
     block: Block
     programs: Mapping[str, int]
     registers: Registers
     source: Source
     blocks: list[Block] = field(default_factory=list[Block])
-    moving: dict[Track, _Moving] = field(default_factory=dict["Track", _Moving])
+    moving: dict[Track, Moving] = field(default_factory=dict["Track", Moving])
     temporary: list[int] = field(default_factory=list[int])
     """Registers that only the instruction being built uses."""
     window: Affine = ()
@@ -131,21 +104,29 @@ class CoreWriter:
             self._here.append(op("core.buffer_end", attrs=ended, loc=leaf.source.loc))
 
     def _barrier(self) -> None:
-        """Write a core's part of a barrier: every core tells the hub, the hub releases all."""
-        hub, others = self.cores[0], [c for c in self.cores if c != self.cores[0]]
+        """Write a core's part of a barrier: arrivals climb a tree, the root releases all.
+
+        A core hears of few others, so that its messages fit the network unit's queue and the
+        sequencer can go on issuing what needs not wait.
+        """
+        place = self.cores.index(self.core)
+        first = ARITY * place + 1
+        for child in self.cores[first : first + ARITY]:
+            self._message("recv", child, dst=0)
+        if place:
+            self._message("send", self.cores[(place - 1) // ARITY], src=0)
+            self._message("recv", self.cores[0], dst=0)
+            return
+        mask = sum(1 << c for c in self.cores[1:])
         self.registers.locked.clear()
-        if self.core == hub:
-            for other in others:
-                place = self.constant(other)
-                self.emit("recv", core=place, tag=BARRIER_TAG, dst=0, bytes=0)
-                self.registers.locked.clear()
-            mask = sum(1 << c for c in others)
-            place = self.constant(mask if mask < 1 << 63 else mask - (1 << 64))
-            self.emit("mcast", mask=place, tag=BARRIER_TAG, src=0, bytes=0)
-        else:
-            place = self.constant(hub)
-            self.emit("send", core=place, tag=BARRIER_TAG, src=0, bytes=0)
-            self.emit("recv", core=place, tag=BARRIER_TAG, dst=0, bytes=0)
+        register = self.constant(mask if mask < 1 << 63 else mask - (1 << 64))
+        self.emit("mcast", mask=register, tag=BARRIER_TAG, src=0, bytes=0)
+
+    def _message(self, mnemonic: str, core: int, **place: int) -> None:
+        """Write a token to or from a core."""
+        self.registers.locked.clear()
+        register = self.constant(core)
+        self.emit(mnemonic, core=register, tag=BARRIER_TAG, bytes=0, **place)
 
     # ------------------------------------------------------------------ loops
 
@@ -169,12 +150,12 @@ class CoreWriter:
     def _loop(self, node: LoopNode) -> None:
         addresses, constants = self._needs(node)
         self.registers.locked.clear()
-        mine: list[_Moving] = []
+        mine: list[Moving] = []
         for address in addresses:
             if address.track not in self.moving and address.steps[0][0] is node:
                 register = self.registers.take()
                 self._load(register, address.base)
-                moving = _Moving(address, register)
+                moving = Moving(address, register)
                 self.moving[address.track] = moving
                 mine.append(moving)
         pinned = self._pin(constants)

@@ -67,8 +67,9 @@ def choose(
 ) -> Choice | None:
     """Return the cheapest combination of sizes whose ``memory`` fits, or None.
 
-    ``axes`` are candidate lists (largest first); the first of equally cheap ones wins.  Tiles that
-    leave room for the next ones are taken unless they cost :data:`WORTH` times as much.
+    ``axes`` are candidate lists (largest first); the first of equally cheap ones wins.  The bytes
+    of a tile are added to its cost: nothing overlaps with its first loads and last stores.  Tiles
+    that leave room for the next ones are taken unless they cost :data:`WORTH` times as much.
     """
     best: Choice | None = None
     roomy: Choice | None = None
@@ -83,7 +84,7 @@ def choose(
         used = memory(*prefix)
         if used > room.most:
             return
-        price = cost(*prefix)
+        price = cost(*prefix) + used  # the first tile is loaded, the last one stored, alone
         if best is None or price < best.cost:
             best = Choice(prefix, price, used)
         if used <= room.several and (roomy is None or price < roomy.cost):
