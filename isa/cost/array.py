@@ -13,7 +13,8 @@ them.
     skip = compact   S = ceil(ceil(I / R) * OB / rows)   I: active inputs = P*rows / outputs
 
 ``B`` not counted is its expectation at density ``d = I/(rows*k)``: ``1 - (1-d)**R`` per block.
-Of a window only the taps inside the image count, ``terms`` of ``rows*T``: ``d = I/(terms*c)``.
+Of a window only the taps inside the image count, ``terms`` of ``rows*T``: ``d = I/(terms*c)``;
+where no activity is given, all taps are active, those in the padding as well.
 Slots ``Q = max(P, D*S/S0)`` are the terms that pass the array; the inactive ones are muxed away.
 
 **Compute**: ``P`` additions (and ``P`` multiplications of binary16 inputs), plus muxes: ``Q`` for
@@ -143,7 +144,9 @@ def _work(array: Array, shape: _Shape, activity: CostActivity) -> _Work:
     if array.skip == "block":
         blocks = activity.blocks
         if blocks < 0:
-            blocks = expected_blocks(shape.inside, shape.line, array.rows, inputs)
+            padded = inputs > shape.inside * shape.line  # nothing counted: padding is work as well
+            lines = rows * shape.taps if padded else shape.inside
+            blocks = expected_blocks(lines, shape.line, array.rows, inputs)
         steps = min(dense_steps, ceil_div(blocks * out_blocks, rows))
     elif array.skip == "compact":
         steps = min(dense_steps, ceil_div(ceil_div(inputs, array.rows) * out_blocks, rows))

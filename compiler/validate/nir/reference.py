@@ -169,13 +169,13 @@ class Run:
                 self.steps[name] = self.node(name, wiring.nodes[name], known[0])
                 self.samples[name] = self.result(wiring.nodes[name], name, known[0])
             if len(rest) == len(todo):  # a loop beside the input: its parameters say the shape
-                name = next((n for n in rest if said(self.of.wiring.nodes[n])), None)
-                if name is None:
+                shaped = next((n for n in rest if said(self.of.wiring.nodes[n])), None)
+                if shaped is None:
                     raise NotValidated(f"{rest[0]}: the shape of its input is not known")
-                node = self.of.wiring.nodes[name]
-                self.steps[name] = self.node(name, node, said(node))
-                self.samples[name] = self.result(node, name, said(node))
-                rest.remove(name)
+                node = self.of.wiring.nodes[shaped]
+                self.steps[shaped] = self.node(shaped, node, said(node))
+                self.samples[shaped] = self.result(node, shaped, said(node))
+                rest.remove(shaped)
             todo = rest
 
     def whole(self, name: str, value: Array) -> Array:
