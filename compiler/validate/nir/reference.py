@@ -169,13 +169,14 @@ class Run:
                 self.steps[name] = self.node(name, wiring.nodes[name], known[0])
                 self.samples[name] = self.result(wiring.nodes[name], name, known[0])
             if len(rest) == len(todo):  # a loop beside the input: its parameters say the shape
-                shaped = next((n for n in rest if said(self.of.wiring.nodes[n])), None)
-                if shaped is None:
+                known_by_itself = [n for n in rest if said(self.of.wiring.nodes[n])]
+                if not known_by_itself:
                     raise NotValidated(f"{rest[0]}: the shape of its input is not known")
-                node = self.of.wiring.nodes[shaped]
-                self.steps[shaped] = self.node(shaped, node, said(node))
-                self.samples[shaped] = self.result(node, shaped, said(node))
-                rest.remove(shaped)
+                beside = known_by_itself[0]
+                node = self.of.wiring.nodes[beside]
+                self.steps[beside] = self.node(beside, node, said(node))
+                self.samples[beside] = self.result(node, beside, said(node))
+                rest.remove(beside)
             todo = rest
 
     def whole(self, name: str, value: Array) -> Array:
