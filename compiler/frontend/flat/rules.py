@@ -26,14 +26,17 @@ def broken_rules_are_diagnostics(operator: str, place: Callable[[], str]) -> Gen
         )
 
 
-def check_inputs(operator: str, inputs: Sequence[object]) -> None:
+def check_inputs(operator: str, inputs: Sequence[object], opset: int) -> None:
     """Raise ValueError where an ONNX operator lacks an input (None: left out) that it must have."""
-    least = _least_inputs(operator)
+    least = _least_inputs(operator, opset)
     there = next((i for i, each in enumerate(inputs) if each is None), len(inputs))
     if there < least:
         raise ValueError(f"it has {there} inputs, and needs {least}")
 
 
 @cache
-def _least_inputs(operator: str) -> int:
-    return onnx.defs.get_schema(operator).min_input if onnx.defs.has(operator) else 0
+def _least_inputs(operator: str, opset: int) -> int:
+    """Return it as of the file's version: axes, sizes and bounds were attributes before."""
+    if not onnx.defs.has(operator, opset):
+        return 0
+    return onnx.defs.get_schema(operator, opset).min_input

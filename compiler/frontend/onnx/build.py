@@ -234,7 +234,7 @@ class GraphBuilder:
         if scope is not None:
             node.hints = scope.hints
         try:
-            check_inputs(op, ins)
+            check_inputs(op, ins, self.opset)
             types = shapes.infer(node)
             node.outs = [self.value(s, d) for s, d in types]
             trained = any(v is not None and v.trained for v in ins)

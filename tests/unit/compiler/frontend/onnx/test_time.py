@@ -266,3 +266,13 @@ def test_gates_are_no_steps(tmp_path: Path) -> None:
     path = g.save(tmp_path / "m.onnx", {"x": shape}, {"out": shape})
     given = rng.normal(size=shape).astype(np.float32)
     agree(run_module(load(path, steps=steps), given), run_file(path, given))
+
+
+def test_axes_that_were_attributes(tmp_path: Path) -> None:
+    """Before opset 13 Unsqueeze has its axes as an attribute, and one input."""
+    g = Graph()
+    rows = [g.op("Unsqueeze", at(g, "x", t), axes=[0]) for t in range(STEPS)]
+    g.op("Concat", *rows, out="out", axis=0)
+    path = g.save(tmp_path / "m.onnx", {"x": SHAPE}, {"out": SHAPE}, opset=11)
+    given = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    agree(run_module(load(path, steps=STEPS), given), {"out": given})
