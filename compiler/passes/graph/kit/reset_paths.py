@@ -49,10 +49,18 @@ def detach_resets(block: Block) -> None:
         return
     paths = _Paths(block, spikes)
     for user, index in dict.fromkeys(paths.edges(detached)):
-        value = user.operands[index]
-        made = op("graph.stop_gradient", [value], types=[value.type], loc=user.loc)
-        block.insert_before(user, made)
-        user.set_operand(index, made.result)
+        user.set_operand(index, _cut(block, paths, user, user.operands[index]))
+
+
+def _cut(block: Block, paths: _Paths, user: Op, value: Value) -> Value:
+    """Return a value that passes no gradient to the spikes in it, but to parameters beside them."""
+    owner = value.owner
+    if isinstance(owner, Op) and owner.name != "graph.spike" and paths.has_parameters(owner):
+        operands = [v if v in paths.fixed else _cut(block, paths, user, v) for v in owner.operands]
+        copy = op(owner.name, operands, [value.type], dict(owner.attrs), loc=owner.loc)
+        return block.insert_before(user, copy).result
+    made = op("graph.stop_gradient", [value], types=[value.type], loc=user.loc)
+    return block.insert_before(user, made).result
 
 
 class _Paths:
@@ -235,6 +243,10 @@ class _Paths:
                 return False
             v = ins[0]
         return False
+
+    def has_parameters(self, o: Op) -> bool:
+        """Whether a local op combines its data with parameters."""
+        return is_elementwise(o) and bool(self._params(o.operands))
 
     def _params(self, values: Iterable[Value]) -> set[Op]:
         """Return the parameters that fixed values are computed from."""

@@ -19,6 +19,7 @@ from snncc.compiler.config.config import parse_config
 from snncc.compiler.diag import CompileError
 from snncc.compiler.ir.core import Module
 from snncc.compiler.passes.graph.configure import configure
+from snncc.compiler.validate.onnx.check import check_onnx
 
 T, B, N = 4, 2, 3
 RNG = np.random.default_rng(0)
@@ -377,3 +378,27 @@ def test_pieces_in_any_order(tmp_path: Path) -> None:
     y = g.op("Concat", *rows, axis=0)
     module = same(finish(g, y, tmp_path / "m.onnx", [T, B, N], [T, B, N]), (T, B, N))
     assert len(neurons(module)) == 1
+
+
+def test_thresholds_of_each_step_keep_their_gradient_in_a_detached_reset(tmp_path: Path) -> None:
+    """Only the spike is cut out of s*theta; the comparison with the file sees derivatives."""
+    g = Graph()
+    levels = g.const(RNG.uniform(0.3, 1.3, size=(T, N)).astype(np.float32), "theta")
+    state = g.const(np.zeros((B, N), np.float32))
+    rows: list[str] = []
+    for t in range(T):
+        at = g.const(np.array(t, np.int64))
+        theta = g.op("Gather", levels, at, axis=0)
+        h = g.op("Add", g.op("Mul", state, g.const(0.75)), g.op("Gather", "x", at, axis=0))
+        s = g.op("Cast", g.op("Greater", h, theta), to=TensorProto.FLOAT)
+        state = g.op("Sub", h, g.op("Mul", s, theta))
+        rows.append(g.op("Unsqueeze", g.op("MatMul", s, g.const(W, f"w{t}")), ints(g, 0)))
+    path = finish(g, g.op("Concat", *rows, axis=0), tmp_path / "m.onnx", [T, B, N], [T, B, N])
+    module = same(path, (T, B, N))
+    text = f'timesteps = {T}\ntime_axis = 0\n[reset]\ngradient = "detached"\n'
+
+    def again(batch: int | None, steps: int | None) -> Module:
+        return load(path, steps=steps or T, time_axis=0, batch=batch)
+
+    verdict = check_onnx(module, path, parse_config(text), again)
+    assert verdict.validated
