@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.lowering.kit.footprint import mnemonic_of
-from snncc.compiler.passes.lowering.kit.steps import Step
+from snncc.compiler.passes.lowering.kit.steps import CoreStep
 from snncc.compiler.passes.lowering.kit.versions import Version, aligned
 from snncc.compiler.passes.mapping.kit.regions import Region, rectangle, row_bytes_of
 from snncc.isa.spec import Unit
@@ -54,7 +54,7 @@ class SramHazards:
         self.histories: dict[Version, _History] = {}
         self.occupants: list[tuple[int, int, _History]] = []
 
-    def add(self, number: int, step: Step, versions: Mapping[Value, Version]) -> set[int]:
+    def add(self, number: int, step: CoreStep, versions: Mapping[Value, Version]) -> set[int]:
         """Record a step; return the numbers of those that it depends on."""
         found: set[int] = set()
         for use in step.uses:
@@ -135,7 +135,7 @@ class SramHazards:
                 found.add(step)
 
 
-def dram_region(step: Step) -> tuple[Value, Region] | None:
+def dram_region(step: CoreStep) -> tuple[Value, Region] | None:
     """Return the tensor and the rectangle that a load or store touches, or None."""
     mnemonic = mnemonic_of(step.op)
     if mnemonic not in ("ld", "st"):

@@ -16,7 +16,7 @@ from snncc.isa.spec import Unit
 
 
 @dataclass(eq=False, slots=True)
-class Entry:
+class Issue:
     """Something to be issued.
 
     ``cycles``: its unit is busy; ``latency``: further cycles until others may use its result.
@@ -30,7 +30,7 @@ class Entry:
     """Numbers of entries that must be through."""
 
 
-def arrange(entries: Sequence[Entry]) -> list[int]:
+def arrange(entries: Sequence[Issue]) -> list[int]:
     """Return the numbers of entries, which are their places, in the order of issue."""
     waiting_for = [0] * len(entries)
     followers: list[list[int]] = [[] for _ in entries]

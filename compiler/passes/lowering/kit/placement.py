@@ -15,7 +15,7 @@ MOST_GAPS = 48
 """With more, neighbours are joined: looking for a place shall stay cheap."""
 
 
-class Scratchpad:
+class FreeSpace:
     """The free bytes of a scratchpad, each gap with the time at which it was given back."""
 
     def __init__(self, size: int) -> None:
@@ -60,7 +60,7 @@ class Scratchpad:
         self.gaps = joined
 
 
-def place(versions: Sequence[Version], pad: Scratchpad, clock: int) -> bool:
+def place(versions: Sequence[Version], pad: FreeSpace, clock: int) -> bool:
     """Give a task's versions addresses, the scratchpad being free; False when that fails.
 
     ``clock``: the number of the task's first step in the core's program.
@@ -81,7 +81,7 @@ def place(versions: Sequence[Version], pad: Scratchpad, clock: int) -> bool:
     return True
 
 
-def stack(versions: Sequence[Version], pad: Scratchpad, clock: int) -> None:
+def stack(versions: Sequence[Version], pad: FreeSpace, clock: int) -> None:
     """Give versions the places that ``allocate`` gave their buffers: these always fit.
 
     ``clock``: the number of the step behind the task.

@@ -11,11 +11,11 @@ from typing import TypeAlias
 
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.lowering.kit.hazards import DramHazards, SramHazards, dram_region
-from snncc.compiler.passes.lowering.kit.order import Entry, arrange
-from snncc.compiler.passes.lowering.kit.placement import Scratchpad, place, stack
+from snncc.compiler.passes.lowering.kit.order import Issue, arrange
+from snncc.compiler.passes.lowering.kit.placement import FreeSpace, place, stack
 from snncc.compiler.passes.lowering.kit.prices import Prices
-from snncc.compiler.passes.lowering.kit.steps import Node, Repeat, Step, StepReader, steps_of
-from snncc.compiler.passes.lowering.kit.tokens import Tokens, tokens
+from snncc.compiler.passes.lowering.kit.steps import CoreStep, Node, Repeat, StepReader, steps_of
+from snncc.compiler.passes.lowering.kit.tokens import StepTokens, tokens
 from snncc.compiler.passes.lowering.kit.versions import Version, find_versions
 from snncc.isa.spec import Unit
 
@@ -24,7 +24,7 @@ from snncc.isa.spec import Unit
 class Placed:
     """A step and where its buffers lie."""
 
-    step: Step
+    step: CoreStep
     versions: dict[Value, Version]
 
 
@@ -48,7 +48,7 @@ class Segment:
 
     items: list[Item] = field(default_factory=list["Item"])
     order: list[int] = field(default_factory=list[int])
-    tokens: list[Tokens] = field(default_factory=list[Tokens])
+    tokens: list[StepTokens] = field(default_factory=list[StepTokens])
 
     def units(self) -> list[Unit]:
         """Return the units that work in it, the DMA unit left out."""
@@ -59,7 +59,7 @@ class Segment:
 
 
 @dataclass(eq=False, slots=True)
-class Loop:
+class KeptLoop:
     """A loop over parts of a program; ``op``: the task that it is in, or a loop over time."""
 
     trips: int
@@ -72,7 +72,7 @@ class Loop:
         return self.op.name == "tile.steps"
 
 
-Part: TypeAlias = "Segment | Loop"
+Part: TypeAlias = "Segment | KeptLoop"
 
 
 @dataclass
@@ -104,7 +104,7 @@ class ProgramBuilder:
     def __init__(self, core: int, reader: StepReader, pad: int) -> None:
         self.core = core
         self.reader = reader
-        self.pad = Scratchpad(pad)
+        self.pad = FreeSpace(pad)
         self.clock = 0
         self.parts: list[Part] = [Segment()]
 
@@ -121,13 +121,13 @@ class ProgramBuilder:
     def _append(
         self,
         nodes: Sequence[Node],
-        placed: Mapping[Step, dict[Value, Version]],
+        placed: Mapping[CoreStep, dict[Value, Version]],
         task: Op,
         into: list[Part],
     ) -> None:
         for node in nodes:
             if isinstance(node, Repeat):
-                loop = Loop(node.trips, task, [Segment()])
+                loop = KeptLoop(node.trips, task, [Segment()])
                 self._append(node.children, placed, task, loop.body)
                 into += [loop, Segment()]
             else:
@@ -147,7 +147,7 @@ class ProgramBuilder:
 
     def over_time(self, op: Op, body: list[Part]) -> None:
         """Append a loop over time."""
-        self.parts += [Loop(op.int_attr("trips"), op, body), Segment()]
+        self.parts += [KeptLoop(op.int_attr("trips"), op, body), Segment()]
 
     def finish(self) -> list[Part]:
         """Return the parts, empty segments left out."""
@@ -157,7 +157,7 @@ class ProgramBuilder:
 def _without_empty(parts: Iterable[Part]) -> list[Part]:
     found: list[Part] = []
     for part in parts:
-        if isinstance(part, Loop):
+        if isinstance(part, KeptLoop):
             part.body = _without_empty(part.body)
             found.append(part)
         elif part.items:
@@ -183,7 +183,7 @@ def arrange_parts(parts: Sequence[Part], around: Surroundings) -> None:
     """Order the items of all segments and find their tokens."""
     epoch = 0
     for part in parts:
-        if isinstance(part, Loop):
+        if isinstance(part, KeptLoop):
             inside = replace(around, foreign=None) if part.over_time else around
             arrange_parts(part.body, inside)
         else:
@@ -193,14 +193,14 @@ def arrange_parts(parts: Sequence[Part], around: Surroundings) -> None:
 def _arrange(segment: Segment, epoch: int, around: Surroundings) -> int:
     """Arrange a segment that begins in an epoch; return the epoch in which it ends."""
     sram, dram = SramHazards(), DramHazards(around.sharing)
-    entries: list[Entry] = []
+    entries: list[Issue] = []
     transfers: set[int] = set()
     """Transfers since the last barrier."""
     barriers: dict[int, int] = {}
     newest = -1
     for number, item in enumerate(segment.items):
         if isinstance(item, Barrier):
-            entries.append(Entry(number, Unit.NOC, around.prices.barrier(), 0, transfers))
+            entries.append(Issue(number, Unit.NOC, around.prices.barrier(), 0, transfers))
             transfers = set()
             newest = barriers[item.epoch] = number
             epoch = item.epoch + 1
@@ -216,7 +216,7 @@ def _arrange(segment: Segment, epoch: int, around: Surroundings) -> int:
                 behind = barriers.get(around.foreign.last(tensor, epoch, around.core), -1)
             if behind >= 0:
                 after.add(behind)
-        entries.append(Entry(number, step.unit, *around.prices.of(step.op), after))
+        entries.append(Issue(number, step.unit, *around.prices.of(step.op), after))
         if step.unit is Unit.DMA:
             transfers.add(number)
     segment.order = arrange(entries)

@@ -27,7 +27,7 @@ UNROLL = 64
 """Operations of one task, iterations of its loops counted, that are written out."""
 
 
-class Use(NamedTuple):
+class BufferUse(NamedTuple):
     """A step's touch of a scratchpad buffer: bytes ``low`` to ``high`` (exclusive) of it.
 
     ``whole``: every byte between is touched; else the range only bounds what is.
@@ -42,7 +42,7 @@ class Use(NamedTuple):
 
 
 @dataclass(eq=False, slots=True)
-class Step:
+class CoreStep:
     """One operation with the iterations of unrolled loops put in.
 
     ``at``: per address operand or stream the offset in its buffer: base, then a coefficient per
@@ -53,7 +53,7 @@ class Step:
     task: Op
     unit: Unit
     at: tuple[Affine, ...]
-    uses: tuple[Use, ...]
+    uses: tuple[BufferUse, ...]
 
 
 @dataclass(eq=False, slots=True)
@@ -64,7 +64,7 @@ class Repeat:
     children: list[Node] = field(default_factory=list["Node"])
 
 
-Node: TypeAlias = "Step | Repeat"
+Node: TypeAlias = "CoreStep | Repeat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class _Turn:
     offset: int
 
 
-def steps_of(nodes: Sequence[Node]) -> Iterator[Step]:
+def steps_of(nodes: Sequence[Node]) -> Iterator[CoreStep]:
     """Yield the steps in program order, those of loops once."""
     for node in nodes:
         if isinstance(node, Repeat):
@@ -133,7 +133,7 @@ class StepReader:
                 total += op.name != "tile.sram"
         return total
 
-    def _step(self, op: Op, task: Op, turns: list[_Turn]) -> Step:
+    def _step(self, op: Op, task: Op, turns: list[_Turn]) -> CoreStep:
         known = self.known.get(op)
         if known is None:
             known = self.known[op] = touches(op, self.programs)
@@ -143,15 +143,17 @@ class StepReader:
         else:
             at = tuple(_fold(a, turns) for a in cast("tuple[Affine, ...]", op.attrs["at"]))
         uses = tuple(_use(op, touch, at[touch.place]) for touch in known)
-        return Step(op, task, BY_MNEMONIC[mnemonic_of(op)].unit, at, uses)
+        return CoreStep(op, task, BY_MNEMONIC[mnemonic_of(op)].unit, at, uses)
 
 
-def _use(op: Op, touch: Touch, at: Affine) -> Use:
+def _use(op: Op, touch: Touch, at: Affine) -> BufferUse:
     buffer = op.operands[touch.operand]
     if any(at[1:]):  # another place in every turn
-        return Use(buffer, 0, buffer.type.size, touch.reads, touch.writes, False)
+        return BufferUse(buffer, 0, buffer.type.size, touch.reads, touch.writes, False)
     base = at[0]
-    return Use(buffer, base + touch.low, base + touch.high, touch.reads, touch.writes, touch.whole)
+    return BufferUse(
+        buffer, base + touch.low, base + touch.high, touch.reads, touch.writes, touch.whole
+    )
 
 
 def _fold(at: Affine, turns: list[_Turn]) -> Affine:

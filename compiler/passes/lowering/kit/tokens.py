@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from snncc.compiler.passes.lowering.kit.order import Entry
+from snncc.compiler.passes.lowering.kit.order import Issue
 from snncc.isa.spec import QUEUED_UNITS, Unit
 
 PAIRS: dict[tuple[Unit, Unit], int] = {
@@ -23,16 +23,16 @@ PAIRS: dict[tuple[Unit, Unit], int] = {
 
 
 @dataclass(eq=False, slots=True)
-class Tokens:
+class StepTokens:
     """What surrounds an entry: for whom its unit waits before, whom it tells afterwards."""
 
     waits: list[Unit] = field(default_factory=list[Unit])
     posts: list[Unit] = field(default_factory=list[Unit])
 
 
-def tokens(entries: Sequence[Entry], order: Sequence[int]) -> list[Tokens]:
+def tokens(entries: Sequence[Issue], order: Sequence[int]) -> list[StepTokens]:
     """Return the tokens of every entry, by number."""
-    found = [Tokens() for _ in entries]
+    found = [StepTokens() for _ in entries]
     index = {unit: i for i, unit in enumerate(QUEUED_UNITS)}
     known = [[-1] * len(QUEUED_UNITS) for _ in QUEUED_UNITS]
     """Per unit, the place (in order of issue) up to which it knows each unit to be through."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from snncc.compiler.ir.core import Value
-from snncc.compiler.passes.lowering.kit.steps import Node, Repeat, Step
+from snncc.compiler.passes.lowering.kit.steps import CoreStep, Node, Repeat
 
 ALIGNMENT = 64
 
@@ -63,9 +63,9 @@ class Spans:
         self.ranges = kept
 
 
-def segments(nodes: Sequence[Node]) -> list[list[Step]]:
+def segments(nodes: Sequence[Node]) -> list[list[CoreStep]]:
     """Return the runs of steps between the borders of kept loops, in program order."""
-    found: list[list[Step]] = [[]]
+    found: list[list[CoreStep]] = [[]]
 
     def visit(children: Sequence[Node]) -> None:
         for node in children:
@@ -80,7 +80,7 @@ def segments(nodes: Sequence[Node]) -> list[list[Step]]:
     return [one for one in found if one]
 
 
-def _backwards(part: Sequence[Step]) -> tuple[dict[Value, list[int]], set[Value]]:
+def _backwards(part: Sequence[CoreStep]) -> tuple[dict[Value, list[int]], set[Value]]:
     """Return, per buffer, the steps at which a version may begin, and the buffers that are read
     before they are written."""
     live: dict[Value, Spans] = {}

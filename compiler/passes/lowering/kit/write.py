@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.lowering.kit.footprint import Affine, StreamUse
-from snncc.compiler.passes.lowering.kit.program import Barrier, Loop, Part, Placed, Segment
-from snncc.compiler.passes.lowering.kit.tokens import PAIRS, Tokens
+from snncc.compiler.passes.lowering.kit.program import Barrier, KeptLoop, Part, Placed, Segment
+from snncc.compiler.passes.lowering.kit.tokens import PAIRS, StepTokens
 from snncc.compiler.passes.lowering.kit.tree import (
     BarrierNode,
     BufferName,
@@ -29,11 +29,11 @@ def source_of(task: Op, op: Op | None = None) -> Source:
     return Source(layer, op.str_attr("phase", phase) if op is not None else phase, task.loc)
 
 
-def _posts(unit: Unit, tokens: Tokens) -> list[Semaphore]:
+def _posts(unit: Unit, tokens: StepTokens) -> list[Semaphore]:
     return [Semaphore("post", unit, PAIRS[unit, other]) for other in tokens.posts]
 
 
-def _waits(unit: Unit, tokens: Tokens) -> list[Semaphore]:
+def _waits(unit: Unit, tokens: StepTokens) -> list[Semaphore]:
     return [Semaphore("wait", unit, PAIRS[other, unit]) for other in tokens.waits]
 
 
@@ -58,7 +58,7 @@ class TreeBuilder:
 
     def _count(self, parts: Sequence[Part]) -> None:
         for part in parts:
-            if isinstance(part, Loop):
+            if isinstance(part, KeptLoop):
                 self._count(part.body)
                 continue
             for item in part.items:
@@ -67,7 +67,7 @@ class TreeBuilder:
 
     def _parts(self, parts: Sequence[Part], into: LoopNode, in_loop: bool) -> None:
         for i, part in enumerate(parts):
-            if isinstance(part, Loop):
+            if isinstance(part, KeptLoop):
                 source = source_of(part.op) if not part.over_time else _sync(part.op)
                 loop = LoopNode(source, into, part.trips, part.over_time)
                 self._parts(part.body, loop, True)
@@ -104,7 +104,7 @@ class TreeBuilder:
             else:
                 into.children.append(self._leaf(item, tokens, into))
 
-    def _leaf(self, item: Placed, tokens: Tokens, parent: LoopNode) -> LeafNode:
+    def _leaf(self, item: Placed, tokens: StepTokens, parent: LoopNode) -> LeafNode:
         step = item.step
         leaf = LeafNode(
             step.op,

@@ -12,9 +12,15 @@ from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Op, Type, Value
 from snncc.compiler.ir.microprograms import microprograms
-from snncc.compiler.passes.lowering.kit.order import Entry, arrange
-from snncc.compiler.passes.lowering.kit.placement import Scratchpad, place
-from snncc.compiler.passes.lowering.kit.steps import Repeat, Step, StepReader, Use, steps_of
+from snncc.compiler.passes.lowering.kit.order import Issue, arrange
+from snncc.compiler.passes.lowering.kit.placement import FreeSpace, place
+from snncc.compiler.passes.lowering.kit.steps import (
+    BufferUse,
+    CoreStep,
+    Repeat,
+    StepReader,
+    steps_of,
+)
 from snncc.compiler.passes.lowering.kit.tokens import PAIRS, tokens
 from snncc.compiler.passes.lowering.kit.versions import Version, aligned, find_versions
 from snncc.isa.spec import Unit
@@ -26,14 +32,14 @@ BUFFER = Value(Type("sram", (128,), "u8"))
 NOTHING = Op("tile.task", attrs={"name": "t"})
 
 
-def drawn(seed: int) -> list[Entry]:
+def drawn(seed: int) -> list[Issue]:
     """Entries with dependences on earlier ones of other units."""
     rng = random.Random(seed)
-    entries: list[Entry] = []
+    entries: list[Issue] = []
     for number in range(60):
         unit = rng.choice(UNITS)
         after = {n for n in range(max(0, number - 12), number) if rng.random() < 0.15}
-        entries.append(Entry(number, unit, rng.randrange(1, 200), rng.randrange(70), after))
+        entries.append(Issue(number, unit, rng.randrange(1, 200), rng.randrange(70), after))
     return entries
 
 
@@ -78,31 +84,33 @@ def test_semaphores_let_nothing_start_too_early_and_nobody_wait_for_ever(seed: i
 def test_a_token_that_another_one_implies_is_left_out() -> None:
     """The store waits for the lanes, which waited for the product, which waited for the load."""
     entries = [
-        Entry(0, Unit.DMA, 10, 0),
-        Entry(1, Unit.FP, 10, 0, {0}),
-        Entry(2, Unit.VPU, 10, 0, {0, 1}),
-        Entry(3, Unit.DMA, 10, 0, {1, 2}),
+        Issue(0, Unit.DMA, 10, 0),
+        Issue(1, Unit.FP, 10, 0, {0}),
+        Issue(2, Unit.VPU, 10, 0, {0, 1}),
+        Issue(3, Unit.DMA, 10, 0, {1, 2}),
     ]
     found = tokens(entries, arrange(entries))
     assert [t.waits for t in found] == [[], [Unit.DMA], [Unit.FP], [Unit.VPU]]
     assert [t.posts for t in found] == [[Unit.FP], [Unit.VPU], [Unit.DMA], []]
 
 
-def step(low: int, high: int, *, reads: bool, writes: bool, whole: bool = True) -> Step:
-    return Step(NOTHING, NOTHING, Unit.FP, (), (Use(BUFFER, low, high, reads, writes, whole),))
+def step(low: int, high: int, *, reads: bool, writes: bool, whole: bool = True) -> CoreStep:
+    return CoreStep(
+        NOTHING, NOTHING, Unit.FP, (), (BufferUse(BUFFER, low, high, reads, writes, whole),)
+    )
 
 
-def versions_of(steps: list[Step]) -> list[tuple[int, int]]:
+def versions_of(steps: list[CoreStep]) -> list[tuple[int, int]]:
     found, maps = find_versions(list(steps))
     assert len(maps) == len(steps)
     return [(v.first, v.last) for v in found]
 
 
 def test_a_version_begins_where_no_old_byte_is_read_any_more() -> None:
-    def load(low: int, high: int) -> Step:
+    def load(low: int, high: int) -> CoreStep:
         return step(low, high, reads=False, writes=True)
 
-    def use(low: int, high: int) -> Step:
+    def use(low: int, high: int) -> CoreStep:
         return step(low, high, reads=True, writes=False)
 
     assert versions_of([load(0, 64), use(0, 64), load(0, 64), use(0, 64)]) == [(0, 1), (2, 3)]
@@ -131,7 +139,7 @@ def test_what_crosses_the_border_of_a_kept_loop_has_one_version() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_versions_that_live_together_lie_apart(seed: int) -> None:
     rng = random.Random(seed)
-    pad = Scratchpad(4096)
+    pad = FreeSpace(4096)
     for clock in range(0, 900, 90):
         versions = [
             Version(BUFFER, first, first + rng.randrange(6), rng.randrange(1, 700))
@@ -139,7 +147,7 @@ def test_versions_that_live_together_lie_apart(seed: int) -> None:
         ]
         if not place(versions, pad, clock):
             assert pad.take(4096) == 0, "a failure leaves the scratchpad as it was"
-            pad = Scratchpad(4096)
+            pad = FreeSpace(4096)
             continue
         for i, a in enumerate(versions):
             assert 0 <= a.address <= 4096 - aligned(a.size)
