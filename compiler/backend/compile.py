@@ -7,15 +7,16 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from snncc.compiler.backend.count_work import step_work
 from snncc.compiler.backend.emit import emit
-from snncc.compiler.backend.step_work import KEY as STEP
-from snncc.compiler.backend.step_work import StepWork, step_work
 from snncc.compiler.ir.core import Module
 from snncc.compiler.pipeline.context import PassContext
 from snncc.compiler.pipeline.manager import Observer, PassManager
 from snncc.compiler.pipeline.named import DEFAULT_LEVEL
 from snncc.compiler.pipeline.plan import Step, plan
 from snncc.isa.cost.estimate import KEY, Densities, estimate
+from snncc.isa.cost.step_work import KEY as STEP
+from snncc.isa.cost.step_work import StepWork
 from snncc.isa.machine.machine import Machine
 from snncc.isa.program.model import Json, ObjectFile
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from snncc.compiler.backend.step_work import KEY as STEP
-from snncc.compiler.backend.step_work import StepWork
 from snncc.compiler.diag import fail
 from snncc.compiler.driver.step_bound import step_bound
 from snncc.compiler.driver.words import CAUSES, UNITS
 from snncc.isa.cost.estimate import KEY
+from snncc.isa.cost.step_work import KEY as STEP
+from snncc.isa.cost.step_work import StepWork
 from snncc.isa.program.file import machine_of
 from snncc.isa.program.model import ObjectFile
 

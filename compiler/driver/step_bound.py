@@ -3,7 +3,7 @@
 The bounds are those of an ideal program, not of the one that ran.  Time: forward, then backward and
 weight gradients beside each other, all cores busy on products alone, each array skipping the blocks
 of inputs that the counted density leaves empty; or the DRAM bus, were it used for the compulsory
-bytes alone.  Traffic: see :class:`snncc.compiler.backend.step_work.StepWork`.
+bytes alone.  Traffic: see :class:`snncc.isa.cost.step_work.StepWork`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from snncc.compiler.backend.step_work import ENGINES, StepWork
+from snncc.isa.cost.step_work import ENGINES, StepWork
 from snncc.isa.machine.machine import Machine
 from snncc.isa.machine.parts import Array
 

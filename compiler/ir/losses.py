@@ -57,7 +57,7 @@ class Errors:
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class ErrorTerm:
     """What an element adds to the loss (binary32), and ``factor`` times ``slope`` (binary16) its
     derivative."""
 
@@ -66,7 +66,7 @@ class Term:
     factor: float = 1.0
 
 
-Emit: TypeAlias = Callable[[Errors], Term]
+Emit: TypeAlias = Callable[[Errors], ErrorTerm]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +178,17 @@ def target_of(read: Type, kind: str, timed: bool, batch: int) -> Target:
 
 # ---------------------------------------------------------------------------------- the rows
 @loss("(z - t)^2", synonyms=("l2",))
-def mse(x: Errors) -> Term:
+def mse(x: Errors) -> ErrorTerm:
     """``d*d`` in binary32; the slope is 2*d."""
-    return Term(x.wide("mul", x.d, x.d), x.d, 2.0)
+    return ErrorTerm(x.wide("mul", x.d, x.d), x.d, 2.0)
 
 
 @loss("|z - t|", synonyms=("l1",))
-def mae(x: Errors) -> Term:
+def mae(x: Errors) -> ErrorTerm:
     """``|d|``; the slope is the sign of d, 0 at 0."""
     zero = x.c(0.0)
     up = x.f("select", x.f("gt", x.d, zero), x.c(1.0), zero)
-    return Term(x.b.one("ew.cast", x.size, to="f32"),
+    return ErrorTerm(x.b.one("ew.cast", x.size, to="f32"),
                 x.f("select", x.f("lt", x.d, zero), x.c(-1.0), up))  # fmt: skip
 
 
@@ -205,16 +205,16 @@ def _bent(x: Errors, limit: float, weight: float) -> Value:
     "(z - t)^2 / (2*beta) where |z - t| < beta, else |z - t| - beta/2",
     {"beta": 1.0},
 )
-def smooth_l1(x: Errors) -> Term:
+def smooth_l1(x: Errors) -> ErrorTerm:
     """As the formula, in binary32; the slope is d within -beta..beta, times 1/beta."""
     beta = x["beta"]
-    return Term(_bent(x, beta, 1 / beta), x.within(beta), 1 / beta)
+    return ErrorTerm(_bent(x, beta, 1 / beta), x.within(beta), 1 / beta)
 
 
 @loss(
     "(z - t)^2 / 2 where |z - t| < delta, else delta * (|z - t| - delta/2)",
     {"delta": 1.0},
 )
-def huber(x: Errors) -> Term:
+def huber(x: Errors) -> ErrorTerm:
     """As the formula, in binary32; the slope is d within -delta..delta."""
-    return Term(_bent(x, x["delta"], 1.0), x.within(x["delta"]))
+    return ErrorTerm(_bent(x, x["delta"], 1.0), x.within(x["delta"]))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from snncc.compiler.backend.step_work import KEY, PhaseProducts, StepWork
 from snncc.compiler.driver import api
 from snncc.compiler.driver.step_bound import engine_cycles, step_bound
+from snncc.isa.cost.step_work import KEY, PhaseProducts, StepWork
 from snncc.isa.machine.machine import load_machine
 
 FIRE = "let fire = lif(beta=0.5, threshold=1, surrogate=fast_sigmoid(slope=25))\n"

@@ -136,8 +136,10 @@ def test_what_is_refused(
     assert caught.value.diagnostics[0].code == "E0104"
 
 
-def test_against_time_over_the_steps_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "m.onnx", "RNN", arrays_of("RNN"), direction="reverse")
-    with pytest.raises(CompileError) as caught:
-        load(path, steps=T, time_axis=0)
-    assert caught.value.diagnostics[0].code == "E0107"
+@pytest.mark.parametrize("op", GATES)
+def test_against_time_over_the_steps(op: str, tmp_path: Path) -> None:
+    arrays = arrays_of(op)
+    path = write(tmp_path / "m.onnx", op, arrays, direction="reverse")
+    module = load(path, steps=T, time_axis=0)
+    got, want = run_module(module, arrays["x"])["out"], run_file(path, arrays["x"])["out"]
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)

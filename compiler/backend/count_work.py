@@ -1,67 +1,15 @@
-"""What a training step has to do, whatever the program: terms of its products, bytes at least.
-
-Counted in the phased module, before anything is tiled, so a program can be judged by it
-(:mod:`snncc.compiler.driver.step_bound`).
-"""
+"""Counting what a training step has to do in its phased module."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from snncc.compiler.ir.core import Module, Op, Type, Value
-from snncc.isa.program.model import Json
+from snncc.isa.cost.step_work import ENGINES, PhaseProducts, StepWork
 
-KEY: Final = "step"
-"""The metadata of an object file that hold it."""
-ENGINES: Final = ("fp", "bp", "wg")
-"""Phases whose products run on MAC arrays of their own."""
 _BITS: Final = {"bit": 1, "f16": 16, "f32": 32, "i32": 32}
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseProducts:
-    """The products of a layer in a phase: ``terms`` multiply-accumulates, none outside an image."""
-
-    layer: str
-    phase: str
-    terms: int
-
-
-@dataclass(frozen=True, slots=True)
-class StepWork:
-    """What a step has to do.
-
-    ``compulsory`` bytes pass the DRAM bus however much is kept on chip: trained parameters read and
-    written, their gradients, the input once.  ``recomputing`` bytes pass it where only spikes are
-    kept there between the passes: parameters for the forward, the backward pass and the update, and
-    their new values, the input and every spike train written and read once, spikes as bits.
-    """
-
-    products: tuple[PhaseProducts, ...]
-    compulsory: int
-    recomputing: int
-
-    def as_json(self) -> Json:
-        """Return it as the object file keeps it."""
-        return {
-            "products": [
-                {"layer": p.layer, "phase": p.phase, "terms": p.terms} for p in self.products
-            ],
-            "compulsory_bytes": self.compulsory,
-            "recomputing_bytes": self.recomputing,
-        }
-
-    @classmethod
-    def from_json(cls, found: Any) -> StepWork:
-        """Read what :meth:`as_json` wrote; anything else is a ValueError, TypeError or KeyError."""
-        products = tuple(
-            PhaseProducts(str(p["layer"]), str(p["phase"]), int(p["terms"]))
-            for p in found["products"]
-        )
-        return cls(products, int(found["compulsory_bytes"]), int(found["recomputing_bytes"]))
 
 
 def step_work(module: Module) -> StepWork:
