@@ -72,7 +72,8 @@ def _terms(op: Op) -> int:
             return _convolution(op, op.operands[0], op.results[0].type.shape, op.operands[1])
         case "conv_transpose":  # the terms of the convolution that it is the transpose of
             return _convolution(op, op.results[0], op.operands[1].type.shape, op.operands[0])
-    return 0
+        case _:
+            return 0
 
 
 def _reduced(op: Op) -> int:

@@ -27,7 +27,8 @@ def work_left(array: Array, density: float) -> float:
             return 1.0 - (1.0 - density) ** array.rows
         case "compact":
             return density
-    return 1.0
+        case _:
+            return 1.0
 
 
 def engine_cycles(
@@ -37,8 +38,8 @@ def engine_cycles(
 
     ``densities``: active inputs by layer and phase, 1 where there is none.
     """
-    arrays = {"fp": machine.fp, "bp": machine.bp, "wg": machine.wg}
-    cycles = dict.fromkeys(ENGINES, 0.0)
+    arrays: dict[str, Array] = {"fp": machine.fp, "bp": machine.bp, "wg": machine.wg}
+    cycles: dict[str, float] = dict.fromkeys(ENGINES, 0.0)
     for product in work.products:
         array = arrays[product.phase]
         left = work_left(array, densities.get((product.layer, product.phase), 1.0))

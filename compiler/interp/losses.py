@@ -35,7 +35,7 @@ def softmax_ce(c: Call) -> Sequence[Array]:
     d = num.binary("sub", z, np.max(z, axis=1, keepdims=True), "f16")
     e = num.table("exp", d)
     total = num.total(e.T)[:, None]
-    hot: Array = labels.reshape(-1, 1) == np.arange(classes)
+    hot: Array = np.equal(labels.reshape(-1, 1), np.arange(classes, dtype=np.int64))
     p = num.binary("div", e, total, "f32")
     wanted = np.where(hot, np.asarray(1 - smoothing, real), np.zeros((), real))
     if smoothing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snncc.compiler.frontend.flat.axes import norm_axis
-from snncc.compiler.frontend.flat.flat import Val, attr_float, attr_int, prod
+from snncc.compiler.frontend.flat.flat import Val, attr_float, attr_int, attr_ints, prod
 from snncc.compiler.frontend.onnx.build import Bound, Call, GraphBuilder, rule
 
 
@@ -86,10 +86,9 @@ def _standard(c: Call, x: Val, axes: Sequence[int], eps: float) -> Val:
 @rule("MeanVarianceNormalization")
 def mean_variance_normalization(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     """(x - mean) / sqrt(variance + 1e-9), by default over all axes but the channels."""
-    axes = c.attrs.get("axes", (0, 2, 3))
-    assert isinstance(axes, tuple)
+    axes = attr_ints(c.attrs, "axes", (0, 2, 3))
     x = c.val(0)
-    return [_standard(c, x, [norm_axis(int(a), len(x.shape)) for a in axes], 1e-9)]
+    return [_standard(c, x, [norm_axis(a, len(x.shape)) for a in axes], 1e-9)]
 
 
 @rule("RMSNormalization")

@@ -120,7 +120,7 @@ def stairs(e: Emitter, node: RNode) -> Value:
         op.attrs["reset"] = "none"  # data enter the spikes: what resets with them passes it too
         op.attrs["surrogate"] = {"name": "window", "low": low, "high": high, "scale": slope}
         known = op.attrs.get("origin")
-        origins = known if isinstance(known, Mapping) else {}
+        origins: Mapping[str, Attribute] = known if isinstance(known, Mapping) else {}
         op.attrs["origin"] = {**origins, "surrogate": "arithmetic"}
     return value
 

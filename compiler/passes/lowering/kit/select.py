@@ -235,8 +235,8 @@ class CoreWriter:
 
     def _address(self, leaf: LeafNode, at: Affine) -> Address:
         loops: list[LoopNode] = []
-        node: LoopNode | None = leaf.parent
-        while node is not None and node.parent is not None and not node.over_time:
+        node = leaf.parent
+        while node.parent is not None and not node.over_time:
             loops.append(node)
             node = node.parent
         loops.reverse()

@@ -111,7 +111,7 @@ def find_versions(nodes: Sequence[Node]) -> tuple[list[Version], list[dict[Value
     """
     parts = segments(nodes)
     analysed = [_backwards(part) for part in parts]
-    pinned: set[Value] = set().union(*(exposed for _, exposed in analysed)) if analysed else set()
+    pinned = {value for _, exposed in analysed for value in exposed}
     versions: list[Version] = []
     maps: list[dict[Value, Version]] = []
     total = sum(len(part) for part in parts)

@@ -14,14 +14,18 @@ from snncc.isa.machine.machine import load_machine
 
 FIRE = "let fire = lif(beta=0.5, threshold=1, surrogate=fast_sigmoid(slope=25))\n"
 TRAIN = "train { optimizer = sgd(lr=0.1)  readout = sum }\n"
-DENSE = "network a\ninput(784, steps=25, static=false)\n" + FIRE
-DENSE += "dense(1000) fire\ndense(10) fire\noutput(spk)\n" + TRAIN
-# 6x6 images, kernel 3, padding 1: an axis has 3*6 - 2 = 16 pairs of position and tap inside; with
-# stride 2 (positions 0, 2, 4 of the padded frame) 3*3 - 1 = 8 pairs.
-IMAGES = "network b\ninput(2x6x6, steps=3, static=false)\n" + FIRE
-IMAGES += "conv(4, kernel=3, padding=1, bias=false) fire\n"
-IMAGES += "conv(8, kernel=3, padding=1, stride=2, bias=false) fire\nflatten\n"
-IMAGES += "dense(10, bias=false) fire\noutput(spk)\n" + TRAIN
+DENSE = (
+    f"network a\ninput(784, steps=25, static=false)\n{FIRE}"
+    f"dense(1000) fire\ndense(10) fire\noutput(spk)\n{TRAIN}"
+)
+IMAGES = (
+    f"network b\ninput(2x6x6, steps=3, static=false)\n{FIRE}"
+    "conv(4, kernel=3, padding=1, bias=false) fire\n"
+    "conv(8, kernel=3, padding=1, stride=2, bias=false) fire\nflatten\n"
+    f"dense(10, bias=false) fire\noutput(spk)\n{TRAIN}"
+)
+"""6x6 images, kernel 3, padding 1: an axis has 3*6 - 2 = 16 pairs of position and tap inside; with
+stride 2 (positions 0, 2, 4 of the padded frame) 3*3 - 1 = 8 pairs."""
 
 
 def work(folder: Path, text: str, batch: int, **options: Any) -> StepWork:

@@ -92,7 +92,8 @@ def test_whole_sequence_between_recurrences(case: str, pytorch: PyTorch) -> None
         t = {k: torch.tensor(v, requires_grad=True) for k, v in leaves.items()}
 
         def leaky(rows: Any) -> Any:
-            v, out = torch.zeros_like(rows[0]), []
+            v = torch.zeros_like(rows[0])
+            out: list[Any] = []
             for row in rows:
                 v = 0.9 * v + row
                 out.append(v)

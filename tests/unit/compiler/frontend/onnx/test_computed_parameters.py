@@ -102,7 +102,8 @@ def test_a_leak_computed_from_a_time_constant(tmp_path: Path, pytorch: PyTorch) 
     path = g.save(tmp_path / "m.onnx", {"x": [T, B, 4]}, {"out": [T, B, K]})
 
     def model(torch: Any, x: Any, p: Any) -> Any:
-        beta, v, rows = torch.exp(-1 / p["tau"].clamp(min=1)), torch.zeros(B, K).double(), []
+        beta, v = torch.exp(-1 / p["tau"].clamp(min=1)), torch.zeros(B, K).double()
+        rows: list[Any] = []
         for t in range(T):
             v = beta * v + x[t] @ p["w"]
             rows.append(v)

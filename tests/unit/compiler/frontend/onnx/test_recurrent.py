@@ -89,7 +89,8 @@ def test_a_gru_that_resets_before_the_product(tmp_path: Path, pytorch: PyTorch) 
 
     def model(torch: Any, x: Any, p: Any) -> Any:
         w, r, b = (p[n][0] for n in "wrb")
-        h, rows = torch.zeros(B, H).double(), []
+        h = torch.zeros(B, H).double()
+        rows: list[Any] = []
         for t in range(T):
             i = x[t] @ w.T + b[: 3 * H]
             z = torch.sigmoid(i[:, :H] + h @ r[:H].T + b[3 * H : 4 * H])
