@@ -288,8 +288,8 @@ class Roller:
         first = indices[0]
         assert first is not None
         found = [i for i in indices if i is not None]
-        if len({i.start for i in found}) == 1 == len({i.base.id for i in found}):
-            return False  # the same piece at every step
+        if len({(i.start, i.length, i.axis) for i in found}) == 1:
+            return False  # the same piece of what is there at each step
         if any(i.base is not first.base or i.axis != first.axis for i in found):
             fail(
                 "E0107",

@@ -18,7 +18,9 @@ def linear(
     x, w = resolve(node.ins[0]), resolve(node.ins[1])
     trans_a = bool(attr_int(node.attrs, "transA", 0))
     b = e.builder(node)
-    weight = w.op == "Const" or (w.id in e.fixed and not trans_b)
+    weight = w.op == "Const" or (
+        w.id in e.fixed and not trans_b and e.value(w).type.kind == "tensor"
+    )
     if not weight or len(w.shape) != 2 or x.op == "Const" or x.id in e.fixed:
         left = e.operand(x, "weight", 0) if x.op == "Const" else e.value(x)
         right = e.operand(w, "weight", 1) if w.op == "Const" else e.value(w)

@@ -15,7 +15,7 @@ from snncc.compiler.config.config import Config, parse_config
 from snncc.compiler.diag import CompileError
 from snncc.compiler.interp import evaluate
 from snncc.compiler.ir.core import Module
-from snncc.compiler.ir.losses import CLASSES, LOSSES, PIXELS, VALUES, Errors, Term, loss
+from snncc.compiler.ir.losses import CLASSES, LOSSES, PIXELS, VALUES, Errors, ErrorTerm, loss
 from snncc.compiler.passes.graph.configure import configure
 from strategies_networks import Net
 from whole_stack import check_all, machine
@@ -229,11 +229,11 @@ def test_steps_that_are_not_there() -> None:
 
 
 def test_a_row_that_is_not_whole() -> None:
-    def l2(x: Errors) -> Term:
-        return Term(x.d, x.d)
+    def l2(x: Errors) -> ErrorTerm:
+        return ErrorTerm(x.d, x.d)
 
     with pytest.raises(ValueError, match="there is l2 already"):
         loss("(z - t)^2")(l2)
     with pytest.raises(ValueError, match="needs a formula and a docstring"):
-        loss("d", synonyms=("linear",))(lambda x: Term(x.d, x.d))
+        loss("d", synonyms=("linear",))(lambda x: ErrorTerm(x.d, x.d))
     assert "l2" not in LOSSES

@@ -47,6 +47,7 @@ ASKED: tuple[dict[str, Any], ...] = (
     {"name": "rectangular", "width": 0.8},
     {"name": "triangular", "width": 0.7, "scale": 0.5},
     {"name": "straight_through"},
+    {"name": "window", "low": -0.4, "high": 0.7, "scale": 1.5},
 )
 COMPARES = ("strict", "non_strict", "multi")
 

@@ -39,6 +39,8 @@ def slope(spec: dict[str, Any], h: Any, theta: Any) -> Any:
             return (size < spec["width"] / 2) / spec["width"]
         case "triangular":
             return spec["scale"] / spec["width"] * torch.relu(1 - size / spec["width"])
+        case "window":
+            return spec["scale"] * ((u >= spec["low"]) & (u <= spec["high"]))
         case "straight_through":
             return torch.ones_like(u)
         case _:

@@ -13,7 +13,7 @@ from strategies_networks import random_inputs, random_network
 from whole_stack import check_fitting
 
 STEPS, NETWORKS, PART = 60, 100, 10
-SAMPLE = 3
+SAMPLE = 1
 """Parts of the networks that every run tries; the others are slow."""
 SCRATCHPADS = (512, 1024, 2048, 4096, 32768)
 

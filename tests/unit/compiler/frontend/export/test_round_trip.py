@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from snncc.compiler.driver import api
 from snncc.compiler.driver.build import TO_PHASED, lower
 from snncc.compiler.driver.interface import interface_of
 from snncc.compiler.driver.interpret import interpret
+from snncc.compiler.driver.targets import target_layout
 from snncc.compiler.export.nir import export_nir
 from snncc.compiler.export.onnx import export_onnx
 from snncc.compiler.frontend.import_onnx import import_onnx
@@ -45,7 +47,7 @@ ADAM: dict[str, Setting] = {"optimizer.name": "adam", "optimizer.lr": 0.01}
 def step(module: Module, config: Config, x: Array, y: Array | None) -> dict[str, Array]:
     """Return what a step of training, or of inference, computes in FP16."""
     mode = "infer" if y is None else "train"
-    interface = interface_of(module, mode)
+    interface = replace(interface_of(module, mode), y=target_layout(module, config))
     phased, _ = lower(module, TO_PHASED, config=config, mode=mode)
     return interpret(phased, interface, {interface.x.name: x}, y, "fp16", "x", seed=3)
 
@@ -180,7 +182,7 @@ def there_and_back(seed: int, folder: Path) -> None:
         for each in (module, again):
             each.attrs["training"] = {**training, "mode": mode}
             phased, _ = lower(each, "phases", config=Config(), mode=mode)
-            interface = interface_of(each, mode)
+            interface = replace(interface_of(each, mode), y=target_layout(each, Config()))
             results.append(interpret(phased, interface, {"x": x}, y, "fp16", "x", seed=3))
         same_bits(*results)
 
