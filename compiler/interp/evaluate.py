@@ -75,7 +75,7 @@ class Interpreter:
             return self.scan(op, args)
         if op.dialect == "graph":
             return graph_op(Call(self.num, op, args, seqs), self.ew)
-        raise NotImplementedError(op.name)
+        raise AssertionError(f"nobody said what {op.name} computes")
 
     def region(self, op: Op, args: Sequence[Array], step: int) -> list[Array]:
         """Evaluate a region's body once."""

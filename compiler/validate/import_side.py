@@ -111,7 +111,7 @@ class Ops(Elementwise):
             if not self.arithmetic.moves(args[0]):
                 return self.arithmetic.constant(count)
             return self.arithmetic.jump(args[0] - args[1], count, count=len(steps) > 1)
-        raise NotImplementedError(f"spikes that compare by {kind!r}")
+        raise AssertionError(f"nobody said how spikes compare by {kind!r}")
 
 
 class Side(Interpreter):

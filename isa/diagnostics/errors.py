@@ -399,6 +399,11 @@ define(
     "A task needs more address registers than a core has.",
 )
 define("E0603", "program too large", "A core's program does not fit the machine's memory.")
+define(
+    "E0604",
+    "semaphores too small",
+    "Units of a core may run further ahead of each other than a semaphore can count.",
+)
 
 # --- E07xx assembler --------------------------------------------------------------------------
 define("E0701", "assembly syntax", "The line does not follow docs/assembly.md.")

@@ -20,6 +20,7 @@ import numpy as np
 from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.neurons import pieces
 from snncc.compiler.frontend.neurons.pieces import Bent, Pieces
+from snncc.compiler.frontend.time.parameters import number
 from snncc.compiler.frontend.time.rolled import RNode, constant, make, reachable, resolve, users
 
 ROUNDING = frozenset({"Ceil", "Floor", "Round", "Trunc"})
@@ -95,11 +96,11 @@ def _stairs_of(
             continue
         tried.add(node.id)
         ins = [resolve(i) for i in node.ins]
-        ready = all(i.id in known or _number(i) is not None for i in ins)
+        ready = all(i.id in known or number(i) is not None for i in ins)
         if node.shape != root.shape or not ready:
             continue
         try:
-            parts = [known[i.id] if i.id in known else pieces.constant(_number(i) or 0.0)
+            parts = [known[i.id] if i.id in known else pieces.constant(number(i) or 0.0)
                      for i in ins]  # fmt: skip
             result = pieces.apply(node.op, node.attrs, parts, len(ins) == 2 and ins[0] is ins[1])
         except (Bent, ValueError, KeyError):
@@ -117,10 +118,6 @@ def _stairs_of(
     single = [m for m in made if len(m[1].levels) == 1]
     end, stairs = (said or single or made)[0]
     return end, stairs, behind
-
-
-def _number(node: RNode) -> float | None:
-    return node.uniform if node.op == "Const" and not (node.val and node.val.trained) else None
 
 
 def _stairs(f: Pieces) -> Stairs | None:

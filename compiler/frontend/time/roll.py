@@ -290,7 +290,10 @@ class Roller:
         found = [i for i in indices if i is not None]
         if len({(i.start, i.length, i.axis) for i in found}) == 1:
             return False  # the same piece of what is there at each step
-        if any(i.base is not first.base or i.axis != first.axis for i in found):
+        alike = all(
+            i.base is first.base and (i.axis, i.length) == (first.axis, first.length) for i in found
+        )
+        if not alike or len(found) < len(vals):
             fail(
                 "E0107",
                 f"the {len(vals)} steps take pieces of different tensors here",

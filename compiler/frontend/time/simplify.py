@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,20 +13,26 @@ from snncc.compiler.frontend.time.parameters import holds_parameter, number
 from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve
 
 MAX_CONST = 1 << 22
+MAX_ROUNDS = 20
 MOVING = ("Input", "SeqInput", "SeqConst", "Delay")
 """What has other values at every step."""
 
 
-def simplify(roots: Sequence[RNode]) -> None:
-    """Simplify everything below the roots, in place."""
-    for _ in range(20):
+def _until_stable(roots: Sequence[RNode], rewrite: Callable[[RNode], bool]) -> None:
+    """Rewrite every node below the roots, and merge equal ones, until nothing changes."""
+    for _ in range(MAX_ROUNDS):
         changed = False
         for node in reachable(roots):
             node.ins = [resolve(i) for i in node.ins]
-            changed |= _rewrite(node)
+            changed |= rewrite(node)
         changed |= merge_nodes(roots)
         if not changed:
             return
+
+
+def simplify(roots: Sequence[RNode]) -> None:
+    """Simplify everything below the roots, in place."""
+    _until_stable(roots, _rewrite)
 
 
 def _become(node: RNode, other: RNode) -> bool:
@@ -194,14 +200,7 @@ def _mask(node: RNode) -> RNode:
 
 def hoist_delays(roots: Sequence[RNode]) -> None:
     """Rewrite f(Delay(a), Delay(b)) as Delay(f(a, b)): fewer states, and equal nodes meet."""
-    for _ in range(20):
-        changed = False
-        for node in reachable(roots):
-            node.ins = [resolve(i) for i in node.ins]
-            changed |= _hoist(node)
-        changed |= merge_nodes(roots)
-        if not changed:
-            return
+    _until_stable(roots, _hoist)
 
 
 def _hoist(node: RNode) -> bool:

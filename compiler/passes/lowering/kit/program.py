@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.lowering.kit.hazards import DramHazards, SramHazards, dram_region
 from snncc.compiler.passes.lowering.kit.order import Issue, arrange
@@ -220,5 +221,13 @@ def _arrange(segment: Segment, epoch: int, around: Surroundings) -> int:
         if step.unit is Unit.DMA:
             transfers.add(number)
     segment.order = arrange(entries)
-    segment.tokens = tokens(entries, segment.order)
+    segment.tokens, held = tokens(entries, segment.order)
+    limit = around.prices.machine.sequencer.semaphore_max
+    held += 1  # the token of a fence
+    if held > limit:
+        fail(
+            "E0604",
+            f"core {around.core} may keep {held} tokens in a semaphore, which holds {limit}",
+            help="give the machine a larger sequencer.semaphore_max",
+        )
     return epoch

@@ -7,6 +7,7 @@ posts and waits of a pair come in the same order, so the n-th wait takes the n-t
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -30,8 +31,8 @@ class StepTokens:
     posts: list[Unit] = field(default_factory=list[Unit])
 
 
-def tokens(entries: Sequence[Issue], order: Sequence[int]) -> list[StepTokens]:
-    """Return the tokens of every entry, by number."""
+def tokens(entries: Sequence[Issue], order: Sequence[int]) -> tuple[list[StepTokens], int]:
+    """Return the tokens of every entry, by number, and how many one semaphore may ever hold."""
     found = [StepTokens() for _ in entries]
     index = {unit: i for i, unit in enumerate(QUEUED_UNITS)}
     known = [[-1] * len(QUEUED_UNITS) for _ in QUEUED_UNITS]
@@ -53,4 +54,29 @@ def tokens(entries: Sequence[Issue], order: Sequence[int]) -> list[StepTokens]:
                 mine[i] = max(mine[i], other)
         mine[index[entry.unit]] = place
         then[number] = list(mine)
-    return found
+    return found, _most(entries, order, found, then)
+
+
+def _most(
+    entries: Sequence[Issue], order: Sequence[int], found: Sequence[StepTokens],
+    then: Sequence[Sequence[int]],
+) -> int:  # fmt: skip
+    """Return a bound on the tokens that a semaphore holds, whoever is how fast.
+
+    Those that a unit posted, less those whose takers it knows to be through.
+    """
+    index = {unit: i for i, unit in enumerate(QUEUED_UNITS)}
+    taken: dict[tuple[Unit, Unit], list[int]] = {pair: [] for pair in PAIRS}
+    """Places of the waits of a pair."""
+    for place, number in enumerate(order):
+        for source in found[number].waits:
+            taken[source, entries[number].unit].append(place)
+    posted = dict.fromkeys(PAIRS, 0)
+    most = 0
+    for number in order:
+        unit = entries[number].unit
+        for other in found[number].posts:
+            posted[unit, other] += 1
+            through = bisect_right(taken[unit, other], then[number][index[other]])
+            most = max(most, posted[unit, other] - through)
+    return most

@@ -8,6 +8,7 @@ from collections import Counter, deque
 import pytest
 
 from made_steps import Made, dense
+from snncc.compiler.diag import CompileError
 from snncc.compiler.interp.evaluate import evaluate
 from snncc.compiler.ir.clone import clone
 from snncc.compiler.ir.core import Op, Type, Value
@@ -62,7 +63,7 @@ def test_semaphores_let_nothing_start_too_early_and_nobody_wait_for_ever(seed: i
     """Units run at random speeds, held back by nothing but their tokens."""
     entries, rng = drawn(seed), random.Random(seed)
     order = arrange(entries)
-    found = tokens(entries, order)
+    found, most = tokens(entries, order)
     queues = {u: deque(n for n in order if entries[n].unit is u) for u in UNITS}
     held: Counter[int] = Counter()
     done: set[int] = set()
@@ -78,6 +79,7 @@ def test_semaphores_let_nothing_start_too_early_and_nobody_wait_for_ever(seed: i
         assert entries[number].after <= done
         done.add(number)
         held.update(PAIRS[unit, target] for target in found[number].posts)
+        assert max(held.values(), default=0) <= most
     assert not +held, "every token is taken"
 
 
@@ -89,9 +91,27 @@ def test_a_token_that_another_one_implies_is_left_out() -> None:
         Issue(2, Unit.VPU, 10, 0, {0, 1}),
         Issue(3, Unit.DMA, 10, 0, {1, 2}),
     ]
-    found = tokens(entries, arrange(entries))
+    found, most = tokens(entries, arrange(entries))
+    assert most == 1
     assert [t.waits for t in found] == [[], [Unit.DMA], [Unit.FP], [Unit.VPU]]
     assert [t.posts for t in found] == [[Unit.FP], [Unit.VPU], [Unit.DMA], []]
+
+
+def test_tokens_that_one_semaphore_may_hold() -> None:
+    """Four loads run ahead of what uses them; behind a transfer that waits for the second use, two
+    tokens are known to be taken, so two are left."""
+    loads = [Issue(n, Unit.DMA, 10, 0) for n in range(4)]
+    uses = [Issue(4 + n, Unit.FP, 500, 0, {n}) for n in range(4)]
+    assert tokens([*loads, *uses], range(8))[1] == 4
+    entries = [*loads, *uses, Issue(8, Unit.DMA, 10, 0, {5})]
+    assert tokens(entries, [0, 1, 4, 5, 8, 2, 3, 6, 7])[1] == 2
+
+
+def test_a_machine_that_counts_too_little_is_refused() -> None:
+    made = dense(8, 16, 512, 256)
+    with pytest.raises(CompileError) as caught:
+        compiled(made.module, machine(1).with_(**{"sequencer.semaphore_max": 1}))
+    assert caught.value.diagnostics[0].code == "E0604"
 
 
 def step(low: int, high: int, *, reads: bool, writes: bool, whole: bool = True) -> CoreStep:

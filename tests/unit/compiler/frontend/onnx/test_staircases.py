@@ -138,3 +138,19 @@ def test_at_a_level_itself() -> None:
     kept = dict(zip(found.bounds, found.values, strict=True))
     assert [kept[t] for t in (0.5, 1.5, 2.5)] == [0.0, 2.0, 2.0]
     assert [s.c for s in found.spans] == [0, 0, 1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+def test_a_gain_that_is_trained_is_no_number(gain: float, tmp_path: Path) -> None:
+    """ceil(clip(h, 0, 1)) * g + mask*(h - h): with g = 1 it would be a spike of its own."""
+
+    def write(g: Graph, h: str) -> str:
+        steps = clipped("Ceil", 0.0, 1.0)(g, h)
+        scaled = g.op("Mul", steps, g.const(np.full(N, gain, np.float32), "gain"))
+        inside = g.op("Cast", g.op("GreaterOrEqual", h, g.const(0.0)), to=1)
+        return g.op("Add", scaled, g.op("Mul", inside, g.op("Sub", h, h)))
+
+    _, found = run(tmp_path, write)
+    spikes = (X * W > 0).astype(np.float32)
+    want = (2 * gain * spikes * spikes).sum(axis=0) / (B * N)
+    np.testing.assert_allclose(found["grad/gain"], want, rtol=1e-5, atol=1e-6)
