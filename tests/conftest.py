@@ -44,6 +44,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"{marker}: not on this machine"))
 
 
+@pytest.fixture(scope="module")
+def numbers_at_import(request: pytest.FixtureRequest) -> object:
+    """The state of a test module's ``RNG`` before its first test."""
+    rng = getattr(request.module, "RNG", None)
+    return rng.bit_generator.state if rng is not None else None
+
+
+@pytest.fixture(autouse=True)
+def same_numbers(request: pytest.FixtureRequest, numbers_at_import: object) -> None:
+    """Let a test draw the same numbers from its module's ``RNG``, whichever tests ran before."""
+    if numbers_at_import is not None:
+        request.module.RNG.bit_generator.state = numbers_at_import
+
+
 @pytest.fixture(scope="session")
 def update_golden(request: pytest.FixtureRequest) -> bool:
     """Whether to rewrite expected files instead of comparing with them."""
