@@ -1,0 +1,44 @@
+"""Reports name the unit; traces go on where a stream cannot be rewound."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from snncc.isa.instructions.encoding import make
+from snncc.isasim.observe.trace import EventTrace
+from unit.isasim.programs import HALT, run_code, small
+
+
+def test_a_limit_is_that_of_the_sequencer() -> None:
+    code = [make("loopi", count=1 << 20, end=2), make("nop"), HALT]
+    _, result = run_code(code, max_instructions=100)
+    assert result.fault is not None
+    assert result.fault.where is not None
+    assert (result.fault.where.core, result.fault.where.unit) == (0, "seq")
+
+
+def test_messages_to_a_core_that_there_is_not() -> None:
+    code = [make("li", rd=1, imm=99), make("send", core=1, tag=0, src=0, bytes=0), HALT]
+    _, result = run_code(code)
+    assert result.fault is not None
+    assert result.fault.kind == "core"
+    assert f"there is no core 99; cores are 0..{small().cores - 1}" in result.fault.message
+
+
+class Pipe(io.StringIO):
+    """A stream that only goes forward."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise OSError("Illegal seek")
+
+
+def test_a_trace_into_a_pipe() -> None:
+    out = Pipe()
+    trace = EventTrace(out, 1e9)
+    trace.begin()
+    trace.finish(5)
+    assert isinstance(json.loads(out.getvalue()), list)
