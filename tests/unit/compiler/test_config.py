@@ -179,8 +179,8 @@ def test_limits_of_dynamic_scales() -> None:
     assert Config().number("loss.minimum_scale") == 1
     assert Config().number("loss.maximum_scale") == 16_777_216
     for key in ("minimum_scale", "maximum_scale"):
-        for value in (1, 2, 2**24):
+        for value in (1.0, 2.0, 2.0**24):
             found = parse_config(f"[loss]\n{key} = {value}\n")
             assert found.number(f"loss.{key}") == value
-        for value in (0.5, 2**25, 3):
+        for value in (0.5, 2.0**25, 3.0):
             assert "E0352" in complaint(f"[loss]\n{key} = {value}\n")

@@ -179,6 +179,7 @@ def test_a_parameter_more_is_named() -> None:
     def another(module: Module) -> None:
         first = planted.ops(module, "param")[0]
         attrs = {**first.attrs, "name": "spare.weight"}
+        assert first.parent is not None
         Builder(first.parent, first.loc, first).op(
             "graph.param", types=[first.result.type], names=["spare"], attrs=attrs
         )
