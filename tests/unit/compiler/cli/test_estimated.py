@@ -21,7 +21,7 @@ def told(bound: dict[str, Any], stalls: dict[str, dict[str, int]], cycles: int =
         }
         for unit in UNITS
     }
-    stats = {"layers": [], "cycles": cycles, "units": units, "dram": {"busy": 80}}
+    stats: dict[str, Any] = {"layers": [], "cycles": cycles, "units": units, "dram": {"busy": 80}}
     program = ObjectFile("small", "", "", (), metadata={KEY: {"layers": [], "bound": bound}})
     why: list[str] = with_estimate(stats, program)["estimate"]["why"]
     return why
