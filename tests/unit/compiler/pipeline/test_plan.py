@@ -8,6 +8,7 @@ from snncc.compiler.diag import CompileError
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.resources import write_module
 from snncc.compiler.pipeline.context import PassContext
+from snncc.compiler.pipeline.named import LEVELS, named
 from snncc.compiler.pipeline.options import NoOptions, options_table
 from snncc.compiler.pipeline.plan import bridge, plan, spec_of
 from snncc.compiler.pipeline.registry import compiler_pass, lookup
@@ -122,3 +123,5 @@ def test_levels_of_the_command(level: int, code: int, tmp_path: Path) -> None:
     write_module(Module("m", {"stage": "graph"}), path)
     done = CliRunner().invoke(cli, ["opt", str(path), "-O", str(level)])
     assert done.exit_code == code, done.output
+    assert (level in LEVELS) == (code == 0)
+    assert named("no pipeline of this name", level) is None
