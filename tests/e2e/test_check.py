@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from e2e.common import CONFIG, DIGITS, refused, snncc
 from onnx_models import Form, Graph, leaky_net
+from snncc.compiler.cli.survey.survey import Survey, as_text
 
 DATA = Path(__file__).parents[1] / "data" / "onnx"
 SURROGATE = ("--surrogate", "atan:alpha=2")
@@ -246,3 +247,13 @@ def test_what_was_taken_for_a_setting_is_listed() -> None:
     line = next(row for row in text.splitlines() if "not trained:" in row)
     assert line.startswith("taken for settings or for numbers of the exporter")
     assert found["not_trained"][0] in line
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 9])
+def test_a_long_list_of_settings_is_cut(count: int) -> None:
+    """Five are shown, of more four and how many there are besides."""
+    names = tuple(f"n{number}.time_step" for number in range(count))
+    lines = as_text(Survey("net.onnx", not_trained=names)).splitlines()
+    (line,) = (row for row in lines if "not trained:" in row)
+    more = f" and {count - 4} more (--json lists them)" if count > 5 else ""
+    assert line.endswith(f"not trained: {', '.join(names[: 4 if more else 5])}{more}")

@@ -247,3 +247,32 @@ def test_in_a_browser(folder: Path, tmp_path: Path, width: int) -> None:
     assert scroll <= inner
     assert bottom <= 844
     assert (flat, wide, sections) == (0, 0, len(SECTIONS))
+
+
+def heat_rows(text: str) -> list[str]:
+    """Return the names of the rows of the picture of the time."""
+    picture = text.partition('aria-label="utilisation over time"')[2].partition("</svg>")[0]
+    return re.findall(r'<text x="\d+" y="\d+">([^<]*)</text>', picture)
+
+
+def test_the_time_has_a_row_per_core_and_unit(stats: Any) -> None:
+    units = stats["timeline"]["units"]
+    assert heat_rows(page(stats)) == [
+        "DRAM", "links", *(f"{core} {unit}" for core in sorted(units, key=int)
+        for unit in units[core]),
+    ]  # fmt: skip
+    many = copy.deepcopy(stats)
+    many["timeline"]["units"] = {str(core): units["0"] for core in range(200)}
+    assert heat_rows(page(many)) == ["DRAM", "links", *(f"core {core}" for core in range(200))]
+
+
+def test_names_in_the_scratchpad_stand_on_one_line(folder: Path) -> None:
+    """The task's name and those of its buffers; the line lies within the row's pieces."""
+    text = (folder / "run.html").read_text()
+    picture = text.partition('aria-label="scratchpad map"')[2].partition("</svg>")[0]
+    lines = {int(y) for y in re.findall(r'<text x="146" y="(\d+)">', picture)}
+    small = [int(y) for y in re.findall(r'<text class="start small" x="[\d.]+" y="(\d+)"', picture)]
+    assert small
+    assert set(small) <= lines
+    tops = {int(y) for y in re.findall(r'<rect x="[\d.]+" y="(\d+)"', picture)}
+    assert {line - line % 16 for line in lines} == tops

@@ -22,7 +22,7 @@ import pytest
 from guards import tree
 from mutation.mutants import Mutant
 from mutation.reached import Recorder
-from mutation.relevant import SOURCES
+from mutation.relevant import SOURCES, module_of
 
 HOOK: Final = Path(__file__).resolve().parent / "hook"
 LIBRARIES: Final = (
@@ -30,7 +30,10 @@ LIBRARIES: Final = (
     "onnx", "onnxruntime", "h5py", "nir", "hypothesis.strategies", "sklearn.datasets",
 )  # fmt: skip
 COMPILED: Final = "isasim/engines/kernels/"
-"""What decides machine code, which is kept on disk: faults there get an empty cache."""
+"""What decides machine code, which is kept on disk: faults there get a cache of their own."""
+
+COMPILES: Final = 900.0
+"""Seconds in which all kernels must be compiled."""
 
 HUNG: Final = -1
 
@@ -66,11 +69,12 @@ def run(
     limit: float | None = None,
     result: Path | None = None,
     most: float = 30.0,
+    kernels: Path | None = None,
 ) -> Ended:
     """Run files or single tests until the first failure; ``limit`` is in seconds by the clock.
 
     ``result``: where to write which functions each test calls, of the tests that a file can run
-    in ``most`` seconds.
+    in ``most`` seconds.  ``kernels`` is where machine code is kept that a fault has part in.
     """
     _import_libraries()
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
@@ -78,9 +82,20 @@ def run(
         child = os.fork()
         if child == 0:
             recorder = Recorder(Path(folder, "notes"), result, most) if result else None
-            _in_the_copy(tests, mutant, Path(folder), recorder)
+            _in_the_copy(tests, mutant, Path(folder), recorder, kernels)
         ended, by = _wait(child, limit), Path(folder, "failed")
         return ended._replace(by=by.read_text(encoding="utf-8") if by.exists() else "")
+
+
+def compile_kernels(mutant: Mutant, kernels: Path) -> Ended:
+    """Let tests find machine code as they do without a fault; the code is not 0 if that fails."""
+    _import_libraries()
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            _in_the_copy([], mutant, Path(folder), None, kernels)
+        return _wait(child, COMPILES)
 
 
 def is_compiled(file: str) -> bool:
@@ -96,9 +111,13 @@ def _import_libraries() -> None:
 
 
 def _in_the_copy(
-    tests: Sequence[str], mutant: Mutant | None, folder: Path, recorder: Recorder | None
+    tests: Sequence[str],
+    mutant: Mutant | None,
+    folder: Path,
+    recorder: Recorder | None,
+    kernels: Path | None,
 ) -> None:
-    """Run pytest in a session of its own, then end."""
+    """Run pytest in a session of its own, then end; without tests, compile the kernels."""
     code = 70
     try:
         os.setsid()
@@ -110,6 +129,10 @@ def _in_the_copy(
         plugins: list[object] = [FirstFailure(folder / "failed")]
         if mutant is not None:
             _plant(mutant, folder)
+        if kernels is not None:
+            os.environ["NUMBA_CACHE_DIR"] = str(kernels)
+            settings: Any = importlib.import_module("numba.core.config")
+            settings.reload_config()
         if recorder is not None:
             _note(recorder.notes)
             plugins.append(recorder)
@@ -117,6 +140,11 @@ def _in_the_copy(
             paths = [str(HOOK), os.environ.get("PYTHONPATH", "")]
             os.environ["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
             runpy.run_path(str(HOOK / "sitecustomize.py"))
+        if not tests:
+            for file in tree.files(f"{COMPILED}*.py"):
+                importlib.import_module(module_of(file))
+            code = 0
+            return
         options = ("-q", "-x", "-m", "not slow", "-p", "no:cacheprovider")
         places = (str(tree.ROOT / test) for test in tests)
         code = int(pytest.main([*options, *places], plugins=plugins))
@@ -132,10 +160,6 @@ def _plant(mutant: Mutant, folder: Path) -> None:
     text.write_text(mutant.text, encoding="utf-8")
     os.environ["MUTANT_FILE"] = str((tree.ROOT / mutant.file).resolve())
     os.environ["MUTANT_TEXT"] = str(text)
-    if is_compiled(mutant.file):
-        os.environ["NUMBA_CACHE_DIR"] = str(folder)
-        settings: Any = importlib.import_module("numba.core.config")
-        settings.reload_config()
 
 
 def _note(notes: Path) -> None:

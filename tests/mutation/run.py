@@ -88,9 +88,19 @@ class Runner:
 
     def verdict(self, mutant: Mutant) -> str:
         """Return killed, hung or survived."""
+        self.by = ""
+        if not forked.is_compiled(mutant.file):
+            return self._verdict(mutant, None)
+        with tempfile.TemporaryDirectory(prefix="kernels-") as folder:
+            code = forked.compile_kernels(mutant, Path(folder)).code
+            if code != 0:
+                return "hung" if code == forked.HUNG else "killed"
+            return self._verdict(mutant, Path(folder))
+
+    def _verdict(self, mutant: Mutant, kernels: Path | None) -> str:
         for tests in self.runs(mutant):
             limit = 30 + self.factor * sum(map(self._seconds, tests))
-            code, _, self.by = forked.run(tests, mutant, limit)
+            code, _, self.by = forked.run(tests, mutant, limit, kernels=kernels)
             if code != 0:
                 if self.by:
                     self.noticed[file_of(self.by)] += 1

@@ -293,7 +293,8 @@ def test_a_run_ends_with_the_first_failure(monkeypatch: pytest.MonkeyPatch) -> N
     noticed_by = "nobody"
     limits: list[float] = []
 
-    def run(tests: list[str], planted: Mutant, limit: float) -> forked.Ended:
+    def run(tests: list[str], planted: Mutant, limit: float, kernels: Path | None) -> forked.Ended:
+        assert kernels is None
         ran.extend(tests)
         limits.append(limit)
         assert limit > 10 * sum(TOOK[test] for test in tests)
@@ -311,6 +312,29 @@ def test_a_run_ends_with_the_first_failure(monkeypatch: pytest.MonkeyPatch) -> N
     assert ran[-1] == runner.by == noticed_by
     assert len(ran) == 2
     assert runner.noticed == {"tests/golden/test_golden.py": 1}
+
+
+@pytest.mark.parametrize(("compiled", "verdict"), [(0, "survived"), (70, "killed"), (-1, "hung")])
+def test_tests_find_the_faulty_kernels_compiled(
+    compiled: int, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiling takes longer than tests may: their time begins afterwards."""
+    folders: list[Path] = []
+
+    def compile_kernels(planted: Mutant, kernels: Path) -> forked.Ended:
+        folders.append(kernels)
+        return forked.Ended(compiled, 0.0)
+
+    def run(tests: list[str], planted: Mutant, limit: float, kernels: Path) -> forked.Ended:
+        folders.append(kernels)
+        return forked.Ended(0, 0.0)
+
+    monkeypatch.setattr(forked, "compile_kernels", compile_kernels)
+    monkeypatch.setattr(forked, "run", run)
+    runner = Runner(noted({}, {"tests/unit/isasim/test_engines.py::a": 1.0}), budget=20.0)
+    assert runner.verdict(mutant("isasim/engines/kernels/pool.py")) == verdict
+    assert len(folders) == 1 + (compiled == 0)
+    assert len(set(folders)) == 1
 
 
 def test_outside_of_functions_all_tests_of_the_module_count() -> None:

@@ -87,10 +87,8 @@ class _Update:
         shape, wide = w.type.shape, "f32" if o.wide_state else "f16"
         kept: list[tuple[str, Value]] = []
         if o.master:
-            resource = param.attrs.get("resource")
-            init = resource if isinstance(resource, str) else 0.0
-            kept.append((f"{name}#master", self.state(b, f"{name}#master", tensor(shape, "f32"),
-                                                      init)))  # fmt: skip
+            key, init = f"{name}#master", param.str_attr("resource")
+            kept.append((key, self.state(b, key, tensor(shape, "f32"), init)))
         for slot in o.rule.slots:
             key = f"{name}#{slot}"
             kept.append((key, self.state(b, key, tensor(shape, wide))))

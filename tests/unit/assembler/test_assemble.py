@@ -274,3 +274,21 @@ def test_any_text_is_a_program_or_a_list_of_problems(text: str) -> None:
     except CompileError:
         return
     to_bytes(program)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [".data dram, [-64]", "  .data   dram,   [0 - 7*9] ; far"],
+)
+def test_an_address_that_no_memory_has_is_underlined(line: str) -> None:
+    first, last = line.index("["), line.index("]")
+    text = line.replace("[", " ").replace("]", " ")
+    with pytest.raises(CompileError) as caught:
+        assemble(f".machine small\n{text}\n  .bytes 1\n", "t.s")
+    (found,) = caught.value.diagnostics
+    assert found.code == "E0712"
+    shown = str(found).splitlines()
+    carets = next(row for row in shown if "^" in row)
+    source = next(row for row in shown if ".data" in row and "|" in row)
+    at = source.index(".data") - text.index(".data")
+    assert text[carets.index("^") - at : carets.rindex("^") + 1 - at] == text[first:last].strip()

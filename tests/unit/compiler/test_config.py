@@ -158,3 +158,29 @@ def test_reads_every_configuration_of_the_corpus(corpus: Path) -> None:
         config = load_config(path)
         assert config.integer("timesteps")
         assert config.surrogate("any") is not None
+
+
+@pytest.mark.parametrize(
+    ("layer", "alpha"), [("fc1", 1.0), ("fc2", 2.0), ("fcx", 3.0), ("other", 4.0), ("zz", 5.0)]
+)
+def test_the_setting_of_a_layer(layer: str, alpha: float) -> None:
+    """Its own name wins, whatever its length; then the longest pattern."""
+    own = {"*": 4.0, "fc*": 3.0, "fc1": 1.0, "fc[0-9]": 2.0, "zz": 5.0, "[y-z]z": 6.0}
+    text = "".join(
+        f'[surrogate."{name}"]\nname = "atan"\nalpha = {value}\n' for name, value in own.items()
+    )
+    found = parse_config(text).surrogate(layer)
+    assert found is not None
+    assert found.params == {"alpha": alpha}
+
+
+def test_limits_of_dynamic_scales() -> None:
+    """Powers of two from 1 to 2 to the 24th."""
+    assert Config().number("loss.minimum_scale") == 1
+    assert Config().number("loss.maximum_scale") == 16_777_216
+    for key in ("minimum_scale", "maximum_scale"):
+        for value in (1.0, 2.0, 2.0**24):
+            found = parse_config(f"[loss]\n{key} = {value}\n")
+            assert found.number(f"loss.{key}") == value
+        for value in (0.5, 2.0**25, 3.0):
+            assert "E0352" in complaint(f"[loss]\n{key} = {value}\n")

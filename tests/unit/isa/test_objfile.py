@@ -266,6 +266,22 @@ def test_wrong_entries(kind: str, change: dict[str, object], message: str) -> No
         from_bytes(with_section(kind, json.dumps(entries).encode()))
 
 
+LINES = {"strings": ["net.snn", "fc"], "cores": {"0": [[0, 0, 3, 1, 1, 0]]}}
+
+
+@pytest.mark.parametrize("column", range(6))
+def test_source_lines_hold_numbers_that_are_there(column: int) -> None:
+    """Address, file, line, place, layer, phase: two are numbers, four are numbers of strings."""
+    payload = json.dumps(LINES).encode()
+    assert from_bytes(with_section("LINE", payload)).cores[0].lines[0].file == "net.snn"
+    for value in (-1, (1 << 32) + 1 if column in (0, 2) else 2, 0.5, None, True, "0"):
+        row: list[object] = [0, 0, 3, 1, 1, 0]
+        row[column] = value
+        damaged = json.dumps({**LINES, "cores": {"0": [row]}}).encode()
+        with pytest.raises(ObjectFileError, match=r"LINE\.cores\.0"):
+            from_bytes(with_section("LINE", damaged))
+
+
 def test_sections_that_do_not_fit_together() -> None:
     for change, message in (
         ({"micro": ()}, r"core 0, address 1: there is no microprogram @0"),

@@ -227,3 +227,23 @@ def test_random_instructions_of_every_row_encode() -> None:
                 operand.kind.check(value)
     values = {random_value(TABLE[2].operands[0].kind, rng) for _ in range(500)}
     assert {0, 63} <= values
+
+
+def test_windows_of_all_kinds_are_drawn() -> None:
+    """Strides, padding and dilation of 1 and 2 in both directions, alone and together."""
+    drawn: set[tuple[int, ...]] = set()
+    unequal = 0
+    for seed in range(60):
+        for core in random_program(seed, SMALL, windows=True).cores:
+            for inst in core.code:
+                if inst.insn.mnemonic == "winmap":
+                    axes = [
+                        tuple(inst[f"{key}_{axis}"] for key in ("mul", "base", "step", "div"))
+                        for axis in "hw"
+                    ]
+                    drawn.update(axes)
+                    unequal += axes[0] != axes[1]
+    forward: set[tuple[int, ...]] = {(s, -p, d, 1) for s in (1, 2) for p in (0, 1) for d in (1, 2)}
+    backward: set[tuple[int, ...]] = {(1, p, -d, s) for s in (1, 2) for p in (0, 1) for d in (1, 2)}
+    assert drawn == forward | backward
+    assert unequal > 20

@@ -8,10 +8,11 @@ import pytest
 from snncc.isa.cost.cost import CostActivity, cost
 from snncc.isasim.engines import Resolved
 from snncc.isasim.engines.base import Activity as Counted
+from snncc.isasim.machine.decode import SLOTS
 from snncc.isasim.measure.pricing import Pricing
 from snncc.isasim.measure.stats import Stats
 from snncc.isasim.measure.timeline import BINS, Timeline
-from unit.isasim.programs import small
+from unit.isasim.programs import Asm, run_code, small
 from unit.isasim.test_observers import busy_program, filled
 
 
@@ -133,3 +134,12 @@ def test_counted_blocks_decide_what_an_instruction_costs() -> None:
     wide = Pricing(small(**{"fp.rows": 8}))  # counted blocks are of 16: not for this array
     several = {wide.engine(op, Counted(320 * 32, 320, 10, blocks=b)).buffer for b in (1, 10, -1)}
     assert len(several) == 1
+
+
+def test_units_that_compute_nothing_take_no_energy_for_it() -> None:
+    asm = Asm()
+    asm.colsum(1024, 0, 16)
+    _, result = run_code(asm.done())
+    energy = result.stats["energy_pj"]["unit"]
+    assert [unit for unit, spent in energy.items() if spent] == ["vpu"]
+    assert set(energy) == set(SLOTS)

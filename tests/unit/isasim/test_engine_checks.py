@@ -19,6 +19,7 @@ from snncc.isasim.engines import (
     select_engine,
 )
 from unit.isasim.engine_cases import Memory, random_case
+from unit.isasim.programs import Asm, run_code
 
 
 def covered(regions: list[Region], size: int) -> np.ndarray:
@@ -150,3 +151,34 @@ def test_a_bad_microprogram_is_a_trap() -> None:
     short = Resolved("ew", (0, 1, 1, 1, 0), ((0, 0, 0),), prepare(program))
     with pytest.raises(Trap, match="1 descriptors"):
         footprint(short)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (-1, "send: there is no core -1; cores are 0..3"),
+        (4, "send: there is no core 4; cores are 0..3"),
+        (3, "send: core 3 has no program in this object file"),
+    ],
+)
+def test_messages_to_nobody(target: int, words: str) -> None:
+    asm = Asm()
+    asm.send(target, 0, 0, 16)
+    _, result = run_code(asm.done())
+    assert result.fault is not None
+    assert (result.fault.kind, result.fault.message) == ("core", words)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (1 << 4 | 2, "mcast: mask 0x12 names cores beyond 3"),
+        (2, "mcast: core 1 has no program in this object file"),
+    ],
+)
+def test_messages_to_many_that_are_not_there(mask: int, words: str) -> None:
+    asm = Asm()
+    asm.mcast(mask, 0, 0, 16)
+    _, result = run_code(asm.done())
+    assert result.fault is not None
+    assert (result.fault.kind, result.fault.message) == ("core", words)

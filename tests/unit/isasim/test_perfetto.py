@@ -140,3 +140,12 @@ def test_a_trace_ends_when_it_has_enough() -> None:
     assert len(slices(parsed(span=span))) == 7
     assert span.cut is not None
     assert slices(parsed())[:7] == slices(parsed(span=TraceSpan(most=7)))
+
+
+def test_a_further_run_begins_a_cycle_after_the_end_of_the_one_before() -> None:
+    """In cycles of 2 ns: 500 MHz.  Packets of both runs come in order."""
+    times = [p.timestamp for p in parsed(2).packet if p.HasField("track_event")]
+    one = [p.timestamp for p in parsed(1).packet if p.HasField("track_event")]
+    cycles = System(busy_program(), RunOptions(engine="reference")).run().cycles
+    shift = 2 * (cycles + 1)
+    assert times == one + [time + shift for time in one]

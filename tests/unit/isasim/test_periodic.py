@@ -234,3 +234,12 @@ def drawn(nest: Any) -> tuple[Inst, ...]:
 def test_random_loops(nests: list[Any], width: int) -> None:
     machine = load_machine("small").with_(**{"dram.bytes_per_cycle": width})
     same(program({i: drawn(nest) for i, nest in enumerate(nests)}, machine))
+
+
+def test_limits_around_the_first_period_that_is_left_out() -> None:
+    """Also where less than a period is left when it has been found."""
+    asm = prepared(160)
+    pipeline(asm, 1000)
+    file = program(asm.done())
+    reasons = {same(file, max_instructions=limit).reason for limit in range(48, 72, 2)}
+    assert reasons == {StopReason.LIMIT}

@@ -123,6 +123,11 @@ def test_the_limit_stops_a_long_program(timing: bool) -> None:
     _, result = run_code(code, timing=timing, max_instructions=1000)
     assert (result.reason, result.exit_code) == (StopReason.LIMIT, 4)
     assert 1000 <= result.instructions <= 1003
+    assert result.fault is not None
+    assert result.fault.message == "more than 1000 instructions"
+    where = result.fault.where
+    assert where is not None
+    assert (where.core, where.unit) == (0, "seq")
 
 
 def test_streams_are_captured_when_the_instruction_is_issued() -> None:

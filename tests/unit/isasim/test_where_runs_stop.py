@@ -7,7 +7,7 @@ import json
 
 from snncc.isa.instructions.encoding import make
 from snncc.isasim.observe.trace import EventTrace
-from unit.isasim.programs import HALT, run_code, small
+from unit.isasim.programs import HALT, run_code
 
 
 def test_a_limit_is_that_of_the_sequencer() -> None:
@@ -16,14 +16,6 @@ def test_a_limit_is_that_of_the_sequencer() -> None:
     assert result.fault is not None
     assert result.fault.where is not None
     assert (result.fault.where.core, result.fault.where.unit) == (0, "seq")
-
-
-def test_messages_to_a_core_that_there_is_not() -> None:
-    code = [make("li", rd=1, imm=99), make("send", core=1, tag=0, src=0, bytes=0), HALT]
-    _, result = run_code(code)
-    assert result.fault is not None
-    assert result.fault.kind == "core"
-    assert f"there is no core 99; cores are 0..{small().cores - 1}" in result.fault.message
 
 
 class Pipe(io.StringIO):

@@ -9,6 +9,7 @@ from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.ir.orders import KERNEL
 from snncc.compiler.passes.tiling.kit.context import TilingContext
 from snncc.compiler.passes.tiling.kit.microprogram import f16_bits
+from snncc.compiler.passes.tiling.kit.stacks import pad64
 from snncc.compiler.passes.tiling.kit.task import ZERO, At, Stream
 from snncc.compiler.passes.tiling.kit.views import ELEMENT_BYTES
 from snncc.compiler.passes.tiling.templates.copies import (
@@ -145,8 +146,9 @@ def _repack(context: TilingContext, op: Op, source: Value, target: Value) -> Non
     b = context.task(op, "repack")
     packed_in, packed_out = b.sram("in", in_rows * a.row), b.sram("out", out_rows * z.row)
     wide = b.sram("wide", per * 2)
-    if in_rows * a.row + out_rows * z.row + per * 2 + 256 > context.limit:
-        context.too_small(op, "a reshape of spikes", in_rows * a.row + out_rows * z.row + per * 2)
+    need = pad64(in_rows * a.row) + pad64(out_rows * z.row) + pad64(per * 2)
+    if need > context.limit:
+        context.too_small(op, "a reshape of spikes", need)
 
     def sample(at: At, _: int, __: bool) -> None:
         b.load(packed_in, ZERO, a.dram, at * (in_rows * a.row), 1, in_rows * a.row, 0, 0)

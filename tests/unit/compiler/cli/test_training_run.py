@@ -149,3 +149,15 @@ def test_resuming_the_chip_gives_the_weights_of_the_interpreter(tmp_path: Path) 
     wanted = interpreted(model, data, [0, 1, 2, 3, 4, 5])
     for name, value in run.worker.state().items():
         np.testing.assert_array_equal(value, np.asarray(wanted[name]), err_msg=name)
+
+
+def test_a_finished_run_is_kept_unless_asked_otherwise(tmp_path: Path) -> None:
+    model, data = made(tmp_path)
+    folder = tmp_path / "run"
+    api.prepare_training(model, data, epochs=1, target="small").fit(out=folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(CompileError) as caught:
+        api.prepare_training(model, data, epochs=1, target="small").fit(out=folder)
+    assert [d.code for d in caught.value.diagnostics] == ["E0040"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    api.prepare_training(model, data, epochs=1, target="small").fit(out=folder, overwrite=True)

@@ -230,3 +230,11 @@ def test_twenty_thousand_ops_within_the_budget() -> None:
     module = parse_module(head + "\n".join(lines) + "\n} }").module
     verify(module, locations=True)
     print_module(module)
+
+
+@pytest.mark.parametrize(("length", "shown"), [(1, 1), (40, 40), (41, 40), (4000, 40)])
+def test_a_message_shows_the_begin_of_a_long_word(length: int, shown: int) -> None:
+    with pytest.raises(CompileError) as caught:
+        parse_module("module @m {} " + "x" * length)
+    wanted = "x" * shown + "..." * (length > 40)
+    assert caught.value.diagnostics[0].message == f"expected the end of the text, found {wanted}"

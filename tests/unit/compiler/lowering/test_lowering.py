@@ -51,6 +51,21 @@ def test_programs_keep_to_the_registers() -> None:
                 assert 0 <= value < REGISTERS
 
 
+def test_nothing_loads_zero_which_register_zero_holds() -> None:
+    """But for what counts from there: addresses and steps that a loop moves on."""
+    zeros = 0
+    for made in (many_streams(10), dense(3, 4, 90, 70), dense(8, 16, 512, 256)):
+        for core in compiled(made.module, machine(2, 8192)).cores:
+            writes = [i for i in core.code if any(o.name == "rd" for o in i.insn.operands)]
+            for at, inst in enumerate(writes):
+                if inst.insn.mnemonic == "li" and inst["imm"] == 0:
+                    later = next((i for i in writes[at + 1 :] if i["rd"] == inst["rd"]), None)
+                    assert later is not None
+                    assert (later.insn.mnemonic, later["ra"]) == ("addi", inst["rd"])
+                    zeros += 1
+    assert zeros
+
+
 def test_any_legal_order_of_units_gives_the_same_bits() -> None:
     made = dense(3, 4, 90, 70)
     expected = evaluate(clone(made.module), "step", made.inputs)

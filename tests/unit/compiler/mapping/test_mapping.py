@@ -116,7 +116,7 @@ def test_a_chain_through_shared_rows_is_right_on_every_number_of_cores() -> None
         x = made.b.one("phase.linear", made.region("map", [x], [x.type], twice)[0], w)
     made.output(x=x)
     expected = evaluate(clone(made.module), "step", made.inputs)
-    for cores in range(1, 21):
+    for cores in (1, 2, 3, 4, 5, 7, 11, 16, 20):  # samples, steps and columns are no multiples
         program = compiled(made.module, machine(cores, 4096))
         same(expected, simulate(program, made.inputs, RunOptions(check_races=True)), str(cores))
 

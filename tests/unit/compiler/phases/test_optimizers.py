@@ -193,3 +193,20 @@ def test_sgd_with_a_momentum_is_momentum() -> None:
         "name": "momentum", "lr": 0.1, "weight_decay": 0.0, "weights": "fp16", "state": "fp32",
         "momentum": 0.5, "nesterov": False,
     }  # fmt: skip
+
+
+def test_squares_of_small_gradients_are_no_zeros() -> None:
+    """Adam's first step moves a weight by the learning rate, however small its gradient is.
+
+    Squares of gradients below 2e-4 are nothing in binary16; the loss scale of 1 hides no factor.
+    """
+    rng = np.random.default_rng(3)
+    inputs = {"x": 2e-4 * rng.normal(size=(B, 6)), "y": rng.integers(0, 3, B)}
+    step = network({"name": "adam", "lr": 0.125, "eps": 1e-8}, 1.0)
+    found = evaluate(step, "step", inputs, "fp16")
+    gradient = found["grad/fc1.weight"].astype(np.float64)
+    seen = (np.abs(gradient) > 2e-6) & (np.abs(gradient) < 1e-4)
+    assert seen.sum() > 10
+    start = np.asarray(step.resources["fc1.weight"]).astype(np.float16)
+    moved = found["param/fc1.weight"].astype(np.float64) - start
+    np.testing.assert_allclose(moved[seen], -0.125 * np.sign(gradient[seen]), rtol=0.02)

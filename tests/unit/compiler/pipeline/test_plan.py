@@ -1,8 +1,14 @@
-import pytest
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from snncc.compiler.cli.main import cli
 from snncc.compiler.diag import CompileError
 from snncc.compiler.ir.core import Module
+from snncc.compiler.ir.resources import write_module
 from snncc.compiler.pipeline.context import PassContext
+from snncc.compiler.pipeline.named import LEVELS, named
 from snncc.compiler.pipeline.options import NoOptions, options_table
 from snncc.compiler.pipeline.plan import bridge, plan, spec_of
 from snncc.compiler.pipeline.registry import compiler_pass, lookup
@@ -109,3 +115,13 @@ def test_registration_is_checked() -> None:
         compiler_pass(takes="grape")
     compiler_pass(takes="graph")(run)
     assert lookup("test-plan").summary == "Do nothing."
+
+
+@pytest.mark.parametrize(("level", "code"), [(-1, 2), (0, 0), (1, 0), (2, 0), (3, 0), (4, 2)])
+def test_levels_of_the_command(level: int, code: int, tmp_path: Path) -> None:
+    path = tmp_path / "m.snnir"
+    write_module(Module("m", {"stage": "graph"}), path)
+    done = CliRunner().invoke(cli, ["opt", str(path), "-O", str(level)])
+    assert done.exit_code == code, done.output
+    assert (level in LEVELS) == (code == 0)
+    assert named("no pipeline of this name", level) is None

@@ -1,6 +1,7 @@
 """Random steps and networks compute the same bits at every stage and on the simulator."""
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,21 @@ from snncc.compiler.ir.core import Module
 from strategies_networks import random_inputs, random_network
 from whole_stack import check_fitting
 
-STEPS, NETWORKS, PART = 60, 100, 10
-SAMPLE = 1
-"""Parts of the networks that every run tries; the others are slow."""
+STEPS, NETWORKS, PART = 60, 100, 5
+SAMPLE = {"steps": 4, "networks": 1}
+"""Parts that every run tries; the others are slow."""
 SCRATCHPADS = (512, 1024, 2048, 4096, 32768)
 
 
-@pytest.mark.parametrize("part", range(STEPS // PART))
+def parts(what: str, count: int) -> list[Any]:
+    """Return the numbers of the parts, all but the first ones marked as slow."""
+    return [
+        pytest.param(part, marks=[pytest.mark.slow] if part >= SAMPLE[what] else [])
+        for part in range(count // PART)
+    ]
+
+
+@pytest.mark.parametrize("part", parts("steps", STEPS))
 def test_random_steps_have_the_same_bits_everywhere(part: int) -> None:
     for seed in range(part * PART, (part + 1) * PART):
         rng = random.Random(seed)
@@ -35,13 +44,7 @@ def network(seed: int) -> tuple[Module, dict[str, np.ndarray]]:
     return step, {a.name: given[a.name] for a in step.func("step").body.args}
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        pytest.param(part, marks=[pytest.mark.slow] if part >= SAMPLE else [])
-        for part in range(NETWORKS // PART)
-    ],
-)
+@pytest.mark.parametrize("part", parts("networks", NETWORKS))
 def test_random_networks_have_the_same_bits_everywhere(part: int) -> None:
     for seed in range(part * PART, (part + 1) * PART):
         step, inputs = network(seed)

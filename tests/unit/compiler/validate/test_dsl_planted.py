@@ -11,6 +11,7 @@ import planted
 from snncc.compiler.diag import CompileError
 from snncc.compiler.frontend.dsl.parse import Program, parse
 from snncc.compiler.frontend.import_dsl import import_program
+from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Module
 from snncc.compiler.ir.verify import verify
 from snncc.compiler.validate.compare import CODE
@@ -172,6 +173,19 @@ def test_message_names_the_layer() -> None:
         assert f"the first value that the file does not have is that of {word}" in message
     assert "net.snn:branch: " in planted_in(TEXT, FAULTS["surrogate lost"])
     assert "net.snn:c6.weight: " in planted_in(TEXT, FAULTS["other first weights"])
+
+
+def test_a_parameter_more_is_named() -> None:
+    def another(module: Module) -> None:
+        first = planted.ops(module, "param")[0]
+        attrs = {**first.attrs, "name": "spare.weight"}
+        assert first.parent is not None
+        Builder(first.parent, first.loc, first).op(
+            "graph.param", types=[first.result.type], names=["spare"], attrs=attrs
+        )
+
+    message = planted_in(TEXT, another)
+    assert "the import has a parameter 'spare.weight', the file has none of this name" in message
 
 
 def test_weights_of_a_file_are_compared(tmp_path: Path) -> None:

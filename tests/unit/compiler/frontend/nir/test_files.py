@@ -129,3 +129,17 @@ def test_arrays_that_compression_made_small(net: Path) -> None:
             "weight", (1 << 13, 1 << 13), "f4", chunks=(1 << 10, 1 << 10), compression="gzip"
         )
     assert "absurd" in refused(net)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 3), (2, 4, 5)])
+def test_an_input_without_a_batch_axis_is_told(shape: tuple[int, ...], tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "net.nir", *chain(shape, {"type": "Flatten", "start_dim": 1, "end_dim": -1})
+    )
+    with pytest.raises(CompileError) as caught:
+        load(path, np.zeros((7, *shape)))
+    (found,) = caught.value.diagnostics
+    assert found.code == "E0022"
+    sizes = ", ".join(map(str, shape))
+    assert f"x of shape [7, {sizes}] has no batch axis" in found.message
+    assert found.help == f"give one sample as [7, 1, {sizes}]: x[:, None]"

@@ -196,3 +196,40 @@ def test_a_power_that_is_no_product_says_so(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="Pow with the exponent 40") as caught:
         load(tmp_path / "m.onnx", steps=T, time_axis=0)
     assert caught.value.diagnostics[0].code == "E0104"
+
+
+@pytest.mark.parametrize("exponents", [[2.0, 3.0, 0.5, -1.0, 1.5], [2.0, 2.0, 2.0, 2.0, 3.0]])
+def test_an_exponent_of_its_own_for_every_column(exponents: list[float], tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+
+    def write(g: Graph, h: str) -> str:
+        positive = g.op("Add", g.op("Abs", h), g.const(1.0))
+        return g.op("Pow", positive, g.const(np.array(exponents, np.float32)))
+
+    x = between_layers(path, write)["x"]
+    agree(run_module(load(path, steps=T, time_axis=0), x), run_file(path, x))
+
+
+def test_an_exponent_that_is_computed(tmp_path: Path) -> None:
+    """Number to the power of an activation: there is no constant exponent."""
+    path = tmp_path / "m.onnx"
+    x = between_layers(path, lambda g, h: g.op("Pow", g.const(1.5), h))["x"]
+    agree(run_module(load(path, steps=T, time_axis=0), x), run_file(path, x))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_letters_of_an_equation_have_one_size(size: int, tmp_path: Path) -> None:
+    """4 meets 4, or 1, which is repeated."""
+    g = Graph()
+    g.const(np.arange(1.0, 1 + 3 * size, dtype=np.float32).reshape(size, 3), "w")
+    g.op("Einsum", "x", "w", out="out", equation="abc,cd->abd")
+    path = g.save(tmp_path / "m.onnx", {"x": [T, B, 4]}, {"out": [T, B, 3]})
+    x = np.random.default_rng(2).normal(size=(T, B, 4)).astype(np.float32)
+    if size in (1, 4):
+        found = run_module(load(path, steps=T, time_axis=0), x)["out"]
+        w = np.broadcast_to(np.arange(1.0, 1 + 3 * size).reshape(size, 3), (4, 3))
+        np.testing.assert_allclose(found, x @ w, rtol=1e-5, atol=1e-6)
+        return
+    with pytest.raises(CompileError) as caught:
+        load(path, steps=T, time_axis=0)
+    assert caught.value.diagnostics[0].code == "E0105"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from onnx_models import Graph, load
 from snncc.compiler.diag import CompileError
@@ -225,3 +225,41 @@ def test_classes_are_the_coarsest(seed: int) -> None:
     found, want = stable_classes(colours, operands), coarsest(colours, operands)
     for i, j in product(range(n), repeat=2):
         assert (found[i] == found[j]) == (want[i] == want[j])
+
+
+@pytest.mark.parametrize(("calls", "code"), [(1, ""), (2, ""), (3, "E0109")])
+def test_graphs_within_graphs(calls: int, code: str, tmp_path: Path) -> None:
+    """A file holds some thirty graphs within each other; functions that call each other, more.
+
+    Twenty branches in each function, decided at import time; the innermost calls the next one.
+    """
+    opset = [helper.make_opsetid("", 18), helper.make_opsetid("my.lab", 1)]
+    made: list[onnx.FunctionProto] = []
+    same = helper.make_node("Identity", ["x"], ["y"])
+    inner = helper.make_node("Relu", ["x"], ["y"])
+    for call in range(calls):
+        for _ in range(20):
+            inner = helper.make_node(
+                "If", ["yes"], ["y"], then_branch=graph_of(inner), else_branch=graph_of(same)
+            )
+        yes = helper.make_tensor("yes", TensorProto.BOOL, [], [True])
+        nodes = [helper.make_node("Constant", [], ["yes"], value=yes), inner]
+        made.append(helper.make_function("my.lab", f"F{call}", ["x"], ["y"], nodes, opset))
+        inner = helper.make_node(f"F{call}", ["x"], ["y"], domain="my.lab")
+    graph = graph_of(inner)
+    graph.input.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 4]))
+    path = tmp_path / "m.onnx"
+    model = helper.make_model(graph, functions=made, opset_imports=opset)
+    path.write_bytes(model.SerializeToString())
+    if not code:
+        assert [op.name for op in load(path, steps=1).walk()] == ["graph.relu", "graph.output"]
+        return
+    with pytest.raises(CompileError, match="graphs are nested too deeply") as caught:
+        load(path, steps=1)
+    assert [d.code for d in caught.value.diagnostics] == [code]
+
+
+def graph_of(node: onnx.NodeProto) -> onnx.GraphProto:
+    """A graph of one node, which gives y."""
+    out = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 4])]
+    return helper.make_graph([node], "g", [], out)
