@@ -258,9 +258,22 @@ def expand(e: Emitter, node: RNode) -> Value:
 
 @emits("Concat")
 def concat(e: Emitter, node: RNode) -> Value:
-    """Joining along a step axis."""
-    axis = attr_int(node.attrs, "axis", 0)
-    return e.builder(node).one("graph.concat", *map(e.value, node.ins), axis=axis)
+    """Joining along a step axis; a number that fills an operand is widened to what it joins."""
+    axis, whole = attr_int(node.attrs, "axis", 0), e.shape(node)
+    batch = e.batches.known.get(node.id)
+    parts: list[Value] = []
+    for x in node.ins:
+        if batch is not None and batch.axis == axis and not e.batches.same:
+            if e.batches.known.get(resolve(x).id) is None:
+                e.unsupported(
+                    node,
+                    "a constant is joined to samples along their axis: it holds as many as the "
+                    "batch that the file was exported for",
+                    "leave --batch out, or export the model for this batch size",
+                )
+        shape = (*whole[:axis], e.shape(x)[axis], *whole[axis + 1 :])
+        parts.append(e.fit(e.value(x), node, shape))
+    return e.builder(node).one("graph.concat", *parts, axis=axis)
 
 
 @emits("Slice")
