@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest -q
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv dev demo test test-slow check lint types format wheel-smoke bench fuzz mutants docs golden clean
+.PHONY: help venv dev demo test test-slow check lint types mypy pyright format wheel-smoke bench fuzz mutants docs golden clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,8 +55,12 @@ lint: dev ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: dev ## mypy and pyright, both strict
+types: mypy pyright ## mypy and pyright, both strict
+
+mypy: dev
 	$(BIN)/mypy
+
+pyright: dev
 	PYTHONPATH=tests $(BIN)/python -m guards.run_pyright
 
 wheel-smoke: dev ## build the wheel; use it from a clean environment outside the repository

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -65,10 +65,40 @@ def _lines(program: ObjectFile, side: SideFile | None) -> Iterator[str]:
     yield from micro_lines(program, names)
     yield ""
     yield ".loc off"
-    for core in sorted(program.cores, key=lambda c: c.core):
+    for together in sharing(program.cores, labels):
         yield ""
-        yield f".core {core.core}"
-        yield from code_lines(core, names, labels.get(core.core, {}))
+        yield f".core {ranges([core.core for core in together])}"
+        yield from code_lines(together[0], names, labels.get(together[0].core, {}))
+
+
+def sharing(
+    cores: Iterable[CoreProgram],
+    labels: Mapping[int, Mapping[int, list[str]]] | None = None,
+) -> list[list[CoreProgram]]:
+    """Return the cores, those that run the same code under the same names together."""
+    found: list[list[CoreProgram]] = []
+    names = labels or {}
+    for core in sorted(cores, key=lambda c: c.core):
+        for group in found:
+            one = group[0]
+            alike = one.code is core.code or one.code == core.code
+            if alike and one.lines == core.lines and names.get(one.core) == names.get(core.core):
+                group.append(core)
+                break
+        else:
+            found.append([core])
+    return found
+
+
+def ranges(numbers: list[int]) -> str:
+    """Return ascending numbers as text: ``0..3, 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{r[0]}..{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)
 
 
 def micro_names(program: ObjectFile) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from snncc.assembler.disassemble import Blocks, micro_names
+from snncc.assembler.disassemble import Blocks, micro_names, ranges, sharing
 from snncc.assembler.operands import MICROPROGRAM
 from snncc.isa.diagnostics.printable import printable
 from snncc.isa.instructions.encoding import encode_int
@@ -19,8 +19,10 @@ def listing(
 ) -> Iterator[str]:
     """Yield lines ``address  word  instruction  ; source`` of some cores (none: all) or a layer."""
     names = micro_names(program)
-    for core in _chosen(program, cores):
-        yield f"core {core.core}"
+    for together in sharing(_chosen(program, cores)):
+        core = together[0]
+        numbers = [one.core for one in together]
+        yield f"core{'s' if len(numbers) > 1 else ''} {ranges(numbers)}"
         blocks = Blocks(core)
         ends: list[int] = []
         before: SourceLine | None = None
@@ -41,18 +43,23 @@ def listing(
 def as_json(
     program: ObjectFile, cores: Collection[int] = (), layer: str | None = None
 ) -> dict[str, object]:
-    """Return a program as plain data: instructions with words, operands and sources."""
+    """Return a program as plain data: instructions with words, operands and sources.
+
+    A core that runs the code of an earlier one has its number as ``same_as``, and no code.
+    """
     names = micro_names(program)
     return {
         "machine": {"name": program.machine_name, "hash": program.machine_hash},
         "isa": program.isa,
         "cores": [
-            {
-                "core": core.core,
-                "instructions": len(core.code),
-                "code": list(_code(core, names, layer)),
-            }
-            for core in _chosen(program, cores)
+            {"core": core.core, "instructions": len(core.code)}
+            | (
+                {"code": list(_code(core, names, layer))}
+                if core is together[0]
+                else {"same_as": together[0].core}
+            )
+            for together in sharing(_chosen(program, cores))
+            for core in together
         ],
         "microprograms": [
             {"name": m.name, "text": show_micro(m).rstrip().split("\n")[1:-1]}

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import convnets, trainstep
 from benchmarks.common import Finding
-from benchmarks.compiling import INSTRUCTION, resnet18, vgg11
+from benchmarks.compiling import resnet18, vgg11
 from benchmarks.models import mlp_onnx
 
 VGG5: tuple[convnets.Layer, ...] = (64, "M", 128, 128, "M")
@@ -137,5 +137,5 @@ def _of_step(name: str, step: _Step) -> Iterator[Finding]:
             f"speedup/{name}", alone / together, None, "times", SPEEDUP, higher=True,
             note=f"{together} cycles on 20 cores, {alone} on one, without values",
         )  # fmt: skip
-        size = sum(len(core.code) for core in program.object_file.cores) * INSTRUCTION
+        size = program.object_file.code_bytes
         yield Finding("code-bytes/resnet18-20-cores", size, None, "bytes", CODE_BYTES)

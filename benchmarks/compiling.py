@@ -14,8 +14,6 @@ from benchmarks import convnets
 from benchmarks.common import Case, Side
 
 BATCH, CORES, BUDGET = 16, 20, 10.0
-INSTRUCTION = 16
-"""Bytes of an instruction."""
 
 
 def resnet18() -> str:
@@ -56,9 +54,12 @@ def _case(name: str, text: Callable[[], str]) -> Case:
         def run() -> Any:
             return api.compile(api.load(path, batch=BATCH))
 
-        cores = run().object_file.cores
-        size = sum(len(core.code) for core in cores) * INSTRUCTION
-        return run, None, f"{size / 1e6:.2f} MB of instructions on {len(cores)} cores"
+        made = run().object_file
+        return (
+            run,
+            None,
+            f"{made.code_bytes / 1e6:.2f} MB of instructions on {len(made.cores)} cores",
+        )
 
     return Case(f"compile/{name}-{CORES}-cores", "budget 10 s", prepare, budget=BUDGET)
 

@@ -10,6 +10,7 @@ TRAP_KINDS: tuple[str, ...] = (
     "alignment",
     "bounds",
     "core",
+    "division",
     "illegal",
     "length",
     "loop",

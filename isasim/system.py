@@ -26,7 +26,7 @@ from snncc.isa.program.layout import extent, read_tensor, write_tensor
 from snncc.isasim.engines import EngineNumerics, prepare, select_engine
 from snncc.isasim.faults import Fault, StopReason
 from snncc.isasim.machine.chip import POISON, Chip
-from snncc.isasim.machine.decode import decode_core
+from snncc.isasim.machine.decode import decode_cores
 from snncc.isasim.machine.image import Image, dram_size
 from snncc.isasim.machine.initial import InitShadow
 from snncc.isasim.machine.network import DramBus, Link, MeshLinks
@@ -152,7 +152,7 @@ class System:
         )  # without values, no page of it is ever touched
         micro = [prepare(p) for p in program.micro]
         groups = frozenset({"base", *m.extensions})
-        codes = [decode_core(c, micro, groups) for c in sorted(program.cores, key=lambda c: c.core)]
+        codes = decode_cores(sorted(program.cores, key=lambda c: c.core), micro, groups)
         names: dict[int, list[Symbol]] = {}
         for symbol in program.symbols:
             names.setdefault(symbol.core, []).append(symbol)

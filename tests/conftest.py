@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -47,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def numbers_at_import(request: pytest.FixtureRequest) -> object:
     """The state of a test module's ``RNG`` before its first test."""
-    rng = getattr(request.module, "RNG", None)
+    rng: Any = getattr(cast("Any", request).module, "RNG", None)
     return rng.bit_generator.state if rng is not None else None
 
 
@@ -55,7 +56,8 @@ def numbers_at_import(request: pytest.FixtureRequest) -> object:
 def same_numbers(request: pytest.FixtureRequest, numbers_at_import: object) -> None:
     """Let a test draw the same numbers from its module's ``RNG``, whichever tests ran before."""
     if numbers_at_import is not None:
-        request.module.RNG.bit_generator.state = numbers_at_import
+        rng: Any = cast("Any", request).module.RNG
+        rng.bit_generator.state = numbers_at_import
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 WHOLE = 100
@@ -18,3 +22,11 @@ def examples(whole: int) -> int:
     profile = settings.default
     assert profile is not None
     return max(1, whole * profile.max_examples // WHOLE)
+
+
+def sampled(cases: Iterable[Any], every: int) -> list[Any]:
+    """Return cases of a parametrised test: every n-th for ``make test``, the others are slow."""
+    return [
+        case if i % every == 0 else pytest.param(case, marks=pytest.mark.slow)
+        for i, case in enumerate(cases)
+    ]

@@ -22,7 +22,7 @@ def emit(
     """Return the object file of a module of stage ``core``."""
     programs = tuple(microprograms(module).values())
     symbols: list[Symbol] = []
-    cores = tuple(_core(f, symbols) for f in module.funcs.values() if f.name != "data")
+    cores = _cores(module.func("program"), symbols)
     tensors: list[TensorEntry] = []
     initial: list[InitialData] = []
     for op in module.func("data").body.ops:
@@ -53,14 +53,17 @@ def emit(
     )
 
 
-def _core(func: Func, symbols: list[Symbol]) -> CoreProgram:
+def _cores(func: Func, symbols: list[Symbol]) -> tuple[CoreProgram, ...]:
+    """Return the cores, which share their code; the names of their buffers hold for all."""
     code: list[Inst] = []
     lines: list[SourceLine] = []
-    core = cast("int", func.attrs["core"])
     buffers: dict[int, Symbol] = {}
     _flatten(func.body, code, lines, buffers)
-    symbols += [replace(b, core=core) for b in buffers.values()]
-    return CoreProgram(core, tuple(code), tuple(lines))
+    symbols += buffers.values()
+    shared, sources = tuple(code), tuple(lines)
+    return tuple(
+        CoreProgram(core, shared, sources) for core in range(cast("int", func.attrs["cores"]))
+    )
 
 
 def _flatten(

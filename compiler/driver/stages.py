@@ -59,7 +59,7 @@ class Recorder:
             "steps": program.interface.steps,
             "cores": len(made.cores),
             "instructions": {str(c.core): len(c.code) for c in made.cores},
-            "code_bytes": sum(16 * len(c.code) for c in made.cores),
+            "code_bytes": made.code_bytes,
             "dram_bytes": made.metadata.get("dram_bytes"),
             "tensors": len(made.tensors),
             "estimate": made.metadata.get(KEY),

@@ -10,7 +10,8 @@ two barriers the cores run one after another, task by task, in a random order.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 import numpy as np
@@ -22,11 +23,22 @@ from snncc.compiler.interp.tile_memory import Actors, Memory, TileError
 from snncc.compiler.interp.tile_ops import Place, run
 from snncc.compiler.ir.core import Block, Module, Op, Value
 from snncc.compiler.ir.microprograms import microprograms
+from snncc.compiler.ir.portions import portions, whole
 from snncc.compiler.ir.tensor_table import export_entry, initial_data, tensor_entry
 from snncc.isa.program.layout import TensorEntry, read_tensor, write_tensor
 
 Affine = tuple[int, ...]
 LOOPS = {"tile.loop", "tile.parallel"}
+
+
+@contextmanager
+def _named(task: Op, core: int = -1) -> Generator[None]:
+    """Let errors say in which task they are."""
+    try:
+        yield
+    except TileError as error:
+        where = f" on core {core}" if core >= 0 else ""
+        raise TileError(f"task {task.str_attr('name')}{where}: {error}") from error
 
 
 class TiledMachine:
@@ -43,6 +55,7 @@ class TiledMachine:
         self.entries: dict[str, tuple[Op, TensorEntry]] = {}
         self.indices: list[int] = []
         self.waiting: list[tuple[Op, list[int]]] = []
+        self.cores = max(1, cast("int", module.attrs.get("cores", 1)))
 
     # ------------------------------------------------------------------ memory
 
@@ -131,7 +144,8 @@ class TiledMachine:
                 if self.module.stage == "mapped":
                     self.waiting.append((op, [*self.indices]))
                 else:
-                    self._guard(op, self._tiled_task)
+                    with _named(op):
+                        self._tiled_task(op)
             elif op.name == "tile.barrier":
                 self._between_barriers()
             elif op.name == "tile.steps":
@@ -140,18 +154,14 @@ class TiledMachine:
                     self._sequence(op.regions[0])
                     self.indices.pop()
 
-    def _guard(self, task: Op, run: Callable[[Op], None]) -> None:
-        try:
-            run(task)
-        except TileError as error:
-            core = f" on core {task.attrs['core']}" if "core" in task.attrs else ""
-            raise TileError(f"task {task.str_attr('name')}{core}: {error}") from error
-
     def _between_barriers(self) -> None:
         """Run waiting tasks, which only the order within each core binds."""
         queues: dict[int, list[tuple[Op, list[int]]]] = {}
         for task, indices in self.waiting:
-            queues.setdefault(task.int_attr("core"), []).append((task, indices))
+            everything = whole(task, self.cores)
+            for core in range(self.cores):
+                if everything.run(core):
+                    queues.setdefault(core, []).append((task, indices))
         self.waiting = []
         outer = self.indices
         first = self.actors.start(max(queues, default=0) + 1)
@@ -159,15 +169,26 @@ class TiledMachine:
         while ready:
             core = ready[0] if self.random is None else self.random.choice(ready)
             self.actors.now = first + core
-            task, self.indices = queues[core].pop(0)
-            self._guard(task, self._mapped_task)
+            task, indices = queues[core].pop(0)
+            self.indices = [*indices]
+            with _named(task, core):
+                self._mapped_task(task, core)
             if not queues[core]:
                 ready.remove(core)
         self.indices = outer
 
-    def _mapped_task(self, task: Op) -> None:
+    def _mapped_task(self, task: Op, core: int) -> None:
+        """Run a core's iterations of a task."""
         self._buffers(task)
-        self._block(task.regions[0])
+        mine = portions(task, self.cores)
+        for op in task.regions[0].ops:
+            if op.name != "tile.parallel":
+                self._operation(op)
+                continue
+            for index in mine[op].run(core):
+                self.indices.append(index)
+                self._block(op.regions[0])
+                self.indices.pop()
 
     def _tiled_task(self, task: Op) -> None:
         """Run the iterations of a task as if each had a core of its own."""

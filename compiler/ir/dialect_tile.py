@@ -48,6 +48,11 @@ def _check(op: Op) -> Iterable[str]:
             yield f"operand {f.name} is {value!r}, not one of {', '.join(f.kind.words)}"
 
 
+def _task_rule(op: Op) -> Iterable[str]:
+    if not any(each.name == "tile.parallel" for each in op.regions[0].ops):
+        yield "has no tile.parallel: no core would run it"
+
+
 BY_NAME = {i.mnemonic: i for i in TABLE}
 _TUPLE = AttrDef("tuple", True)
 
@@ -81,13 +86,13 @@ register(
             "name": AttrDef("str", True),
             "layer": AttrDef("str"),
             "phase": AttrDef("str"),
-            "core": AttrDef("int"),
             "outer": AttrDef("int"),
             "id": AttrDef("int", True),
         },
         regions=1,
         isolated=False,
         pure=False,
+        verify=_task_rule,
     ),
     OpDef(
         "tile.sram",

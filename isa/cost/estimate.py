@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
+
+import numpy as np
 
 from snncc.isa.cost.cost import CostActivity, InstructionCost, cost, fetch_cost
 from snncc.isa.cost.expected import DEFAULT_DENSITY, expect
-from snncc.isa.cost.trips import CoreReader, UnknownSize
+from snncc.isa.cost.trips import CodeReader, UnknownSize
 from snncc.isa.machine.machine import Machine
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.numbers.integers import ceil_div
@@ -125,42 +127,61 @@ class _Totals:
         self.prices = prices
         self.densities = densities
         self.sums: dict[Key, _Sum] = {}
-        self.busiest = (0, "seq", 0)
-        """Cycles, unit and core of the unit that is busy longest."""
+        self.busy: dict[int, list[int]] = {}
+        """Cycles of the units of every core."""
 
-    def add(self, program: CoreProgram) -> None:
-        """Add a core."""
-        core, machine = CoreReader(program), self.prices.machine
+    def add(self, cores: Sequence[int], program: CoreProgram) -> None:
+        """Add cores that run one program."""
+        reader, machine = CodeReader(program.code, cores), self.prices.machine
         once = WORD_BYTES * len(program.code) <= machine.sequencer.instruction_bytes
         lines = [*program.lines, SourceLine(len(program.code))]
         at = 0 if lines[0].address else 1
         into, density = self._section("", "")
         if at:
             into, density = self._section(lines[0].layer, lines[0].phase)
-        cycles = [0] * len(_UNITS)
-        for pc, inst, times in core.instructions():
+        cycles = np.zeros((len(_UNITS), len(cores)), np.int64)
+        for pc, inst, times in reader.instructions():
             if pc == lines[at].address:
                 into, density = self._section(lines[at].layer, lines[at].phase)
                 at += 1
-            into.instructions += times
-            into.code += WORD_BYTES * (1 if once else times)
+            count = times * len(cores) if isinstance(times, int) else int(times.sum())
+            into.instructions += count
+            into.code += WORD_BYTES * (len(cores) if once else count)
+            if not count:
+                continue
             row = inst.insn
             if row.unit is Unit.SEQ:
                 if row.mnemonic in ("wait", "post") and inst.values[0]:
                     unit = inst.values[0]
-                    into.waits[unit] = into.waits.get(unit, 0) + times
+                    into.waits[unit] = into.waits.get(unit, 0) + count
                     cycles[unit] += times
                 else:
                     cycles[0] += times
                 continue
-            number = self.prices.number(
-                program.core, row, core.operands(inst), core.window(inst), density
-            )
-            into.uses[number] = into.uses.get(number, 0) + times
-            cycles[_UNITS.index(row.unit.value)] += times * self.prices.costs[number].cycles
-        longest = max(range(len(_UNITS)), key=lambda unit: cycles[unit])
-        if cycles[longest] > self.busiest[0]:
-            self.busiest = cycles[longest], _UNITS[longest], program.core
+            numbers = (*reader.operands(inst), *reader.window(inst))
+            unit = _UNITS.index(row.unit.value)
+            if row.unit is not Unit.NOC and all(isinstance(n, int) for n in numbers):
+                one = cast("tuple[int, ...]", numbers)
+                number = self._use(into, cores[0], row, one, density, count)
+                cycles[unit] += times * self.prices.costs[number].cycles
+                continue
+            each = np.broadcast_arrays(times, reader.cores, *numbers)
+            for i, (turns, core, *mine) in enumerate(np.stack(each, 1).tolist()):
+                if turns:
+                    number = self._use(into, core, row, tuple(mine), density, turns)
+                    cycles[unit, i] += turns * self.prices.costs[number].cycles
+        for i, core in enumerate(cores):
+            self.busy[core] = cycles[:, i].tolist()
+
+    def _use(
+        self, into: _Sum, core: int, row: Insn, numbers: tuple[int, ...], density: float, count: int
+    ) -> int:
+        """Count an instruction: its operands, then its window's numbers; return its cost's."""
+        values, rest = numbers[: len(row.operands)], numbers[len(row.operands) :]
+        window = Window(*rest) if rest else None
+        number = self.prices.number(core, row, values, window, density)
+        into.uses[number] = into.uses.get(number, 0) + count
+        return number
 
     def _section(self, layer: str, phase: str) -> tuple[_Sum, float]:
         found = self.sums.setdefault((layer, phase), _Sum())
@@ -200,6 +221,15 @@ class _Totals:
             "expected": {"density": density, "from": origin},
         }
 
+    def busiest(self) -> tuple[int, str, int]:
+        """Return cycles, unit and core of the unit that is busy longest."""
+        found = (0, "seq", 0)
+        for core in sorted(self.busy):
+            for unit, cycles in enumerate(self.busy[core]):
+                if cycles > found[0]:
+                    found = cycles, _UNITS[unit], core
+        return found
+
     def bus(self) -> int:
         """Return the cycles for which the DRAM bus moves data and code."""
         width = self.prices.machine.dram.bytes_per_cycle
@@ -226,13 +256,13 @@ def estimate(
     """
     totals = _Totals(_Prices(machine, micro), densities or Densities())
     try:
-        for program in sorted(cores, key=lambda c: c.core):
-            totals.add(program)
+        for together in _together(cores):
+            totals.add([program.core for program in together], together[0])
     except UnknownSize:
         return None
     layers = [totals.layer(key) for key in sorted(totals.sums)]
     layers = [one for one in layers if one["instructions"]]
-    cycles, unit, core = totals.busiest
+    cycles, unit, core = totals.busiest()
     bus = totals.bus()
     bound: dict[str, Any] = {"cycles": cycles, "unit": unit, "core": core}
     return {
@@ -240,6 +270,14 @@ def estimate(
         "layers": layers,
         **_whole(layers),
     }
+
+
+def _together(cores: Sequence[CoreProgram]) -> list[list[CoreProgram]]:
+    """Return the cores, those that share their code together."""
+    found: dict[tuple[int, int], list[CoreProgram]] = {}
+    for program in sorted(cores, key=lambda c: c.core):
+        found.setdefault((id(program.code), id(program.lines)), []).append(program)
+    return list(found.values())
 
 
 def _whole(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

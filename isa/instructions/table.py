@@ -113,6 +113,24 @@ SEQUENCER: tuple[Insn, ...] = (
         "Multiply two registers.", "rd = ra * rb", traps=("overflow",),
     ),
     Insn(
+        "div", 0x0D, Unit.SEQ, pack(("rd", REG), ("ra", REG), ("rb", REG)),
+        "Divide two registers, rounding down.", "rd = floor(ra / rb)",
+        traps=("division", "overflow"),
+    ),
+    Insn(
+        "min", 0x0E, Unit.SEQ, pack(("rd", REG), ("ra", REG), ("rb", REG)),
+        "Take the smaller of two registers.", "rd = min(ra, rb)",
+    ),
+    Insn(
+        "max", 0x0F, Unit.SEQ, pack(("rd", REG), ("ra", REG), ("rb", REG)),
+        "Take the larger of two registers.", "rd = max(ra, rb)",
+    ),
+    Insn(
+        "coreid", 0x12, Unit.SEQ, pack(("rd", REG)),
+        "Load the number of the core that runs the program, so that cores can share one.",
+        "rd = number of this core",
+    ),
+    Insn(
         "loop", 0x08, Unit.SEQ, pack(("count", REG), ("end", TARGET)),
         "Hardware loop: run the instructions up to address end (exclusive) count times; "
         "0 skips them, a negative count traps.",

@@ -14,7 +14,8 @@ All numbers are little-endian::
        120    64  machine name, UTF-8, padded with zeros
 
     then, per section, 24 bytes: kind (4 ASCII letters), number (4), offset (8), size (8)
-    then the sections, each beginning at a multiple of 8, zeros between them, in table order
+    then the sections, each beginning at a multiple of 8, zeros between them, in table order;
+    sections of one kind with equal bytes, not none, are stored once (the code that cores share)
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Final
 from snncc.isa.files.whole_file import write_whole
 
 MAGIC: Final = b"SNNX\r\n\x1a\n"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 MAX_FILE_BYTES: Final = 1 << 31
 MAX_SECTIONS: Final = 4096
 
@@ -74,11 +75,15 @@ def pack_container(box: Container) -> bytes:
         raise ObjectFileError(f"{len(box.sections)} sections; at most {MAX_SECTIONS}")
     at = _aligned(_HEADER.size + _ENTRY.size * len(box.sections))
     table = bytearray()
-    places: list[int] = []
+    places: dict[int, bytes] = {}
+    stored: dict[tuple[str, bytes], int] = {}
     for section in box.sections:
-        table += _ENTRY.pack(section.kind.encode("ascii"), section.number, at, len(section.data))
-        places.append(at)
-        at = _aligned(at + len(section.data))
+        key = section.kind, section.data
+        place = stored.setdefault(key, at) if section.data else at
+        table += _ENTRY.pack(section.kind.encode("ascii"), section.number, place, len(section.data))
+        if place == at:
+            places[at] = section.data
+            at = _aligned(at + len(section.data))
     if at > MAX_FILE_BYTES:
         raise ObjectFileError(f"the file would have {at} bytes; at most {MAX_FILE_BYTES}")
     out = bytearray(at)
@@ -87,8 +92,8 @@ def pack_container(box: Container) -> bytes:
         bytes.fromhex(box.isa_hash), bytes.fromhex(box.machine_hash), name,
     )  # fmt: skip
     out[_HEADER.size : _HEADER.size + len(table)] = table
-    for place, section in zip(places, box.sections, strict=True):
-        out[place : place + len(section.data)] = section.data
+    for place, stored_data in places.items():
+        out[place : place + len(stored_data)] = stored_data
     out[_DIGEST_AT : _DIGEST_AT + 32] = hashlib.sha256(out).digest()
     return bytes(out)
 
@@ -129,19 +134,25 @@ def unpack_container(data: bytes) -> Container:
 def _unpack_sections(data: bytes, count: int) -> tuple[Section, ...]:
     sections: list[Section] = []
     seen: set[tuple[str, int]] = set()
+    stored: dict[tuple[str, int, int], bytes] = {}
     end = _aligned(_HEADER.size + count * _ENTRY.size)
     for index in range(count):
         entry: tuple[bytes, int, int, int]
         entry = _ENTRY.unpack_from(data, _HEADER.size + index * _ENTRY.size)
         raw, number, offset, size = entry
         kind = raw.decode("ascii", "replace")
-        if offset != end or size > len(data) - offset:
+        shared = stored.get((kind, offset, size))
+        if shared is None and (offset != end or size > len(data) - offset):
             raise ObjectFileError(f"section {index} ('{kind}') lies outside its place")
         if (kind, number) in seen:
             raise ObjectFileError(f"there are two sections '{kind}' {number}")
         seen.add((kind, number))
-        sections.append(Section(kind, number, data[offset : offset + size]))
-        end = _aligned(offset + size)
+        if shared is None:
+            shared = data[offset : offset + size]
+            end = _aligned(offset + size)
+            if size:
+                stored[kind, offset, size] = shared
+        sections.append(Section(kind, number, shared))
     if end != len(data):
         raise ObjectFileError("there are bytes after the last section")
     return tuple(sections)

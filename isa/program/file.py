@@ -3,7 +3,7 @@
 The outer form is described in :mod:`snncc.isa.program.container`.  Sections::
 
     MACH 0   the machine's TOML text, UTF-8
-    CODE c   the instructions of core c, 16 bytes each
+    CODE c   the instructions of core c, 16 bytes each; stored once for cores that share them
     UCOD 0   microprograms: per program u16 name length, name, u16 length, 8 bytes per instruction;
              program i of this list is the operand ``@i`` of lane instructions
     SYMS 0   symbols, JSON          LINE 0   source lines per core, JSON
@@ -17,6 +17,7 @@ sound :class:`ObjectFile` or raises :class:`ObjectFileError`, in bounded time an
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -78,7 +79,8 @@ _KINDS: Final = ("MACH", "CODE", "UCOD", "SYMS", "TENS", "INIT", "BLOB", "LINE",
 def to_bytes(program: ObjectFile) -> bytes:
     """Return the file's bytes; ObjectFileError when the program is not sound."""
     try:
-        code = [(c.core, encode_program(c.code)) for c in sorted(program.cores, key=_core)]
+        encoded = {id(c.code): encode_program(c.code) for c in _distinct(program.cores)}
+        code = [(c.core, encoded[id(c.code)]) for c in sorted(program.cores, key=_core)]
         micro = b"".join(map(_pack_micro, program.micro))
     except (OperandError, MicroError, struct.error) as error:
         raise ObjectFileError(str(error)) from None
@@ -102,6 +104,14 @@ def to_bytes(program: ObjectFile) -> bytes:
     data = pack_container(box)
     _check(program)
     return data
+
+
+def _distinct(cores: Iterable[CoreProgram]) -> Iterable[CoreProgram]:
+    """Return the first core of those that share their code."""
+    found: dict[int, CoreProgram] = {}
+    for core in cores:
+        found.setdefault(id(core.code), core)
+    return found.values()
 
 
 def _core(program: CoreProgram) -> int:
@@ -171,14 +181,17 @@ def _sections(box: Container) -> dict[str, bytes]:
 
 def _cores(box: Container, lines: dict[int, tuple[SourceLine, ...]]) -> tuple[CoreProgram, ...]:
     code = [s for s in box.sections if s.kind == "CODE"]
-    if sum(len(s.data) for s in code) > MAX_CODE_BYTES:
+    if sum(map(len, {id(s.data): s.data for s in code}.values())) > MAX_CODE_BYTES:
         raise ObjectFileError(f"more than {MAX_CODE_BYTES} bytes of code")
     cores: list[CoreProgram] = []
+    decoded: dict[int, tuple[Inst, ...]] = {}
     for section in code:
-        try:
-            insts = decode_program(section.data)
-        except IllegalInstruction as error:
-            raise ObjectFileError(f"core {section.number}: {error}") from None
+        insts = decoded.get(id(section.data))
+        if insts is None:
+            try:
+                insts = decoded[id(section.data)] = decode_program(section.data)
+            except IllegalInstruction as error:
+                raise ObjectFileError(f"core {section.number}: {error}") from None
         cores.append(CoreProgram(section.number, insts, lines.pop(section.number, ())))
     if lines:
         raise ObjectFileError(f"section LINE: there is no core {min(lines)}")
@@ -217,6 +230,7 @@ def _check(program: ObjectFile) -> None:
             if not last < line.address < len(core.code):
                 raise ObjectFileError(f"core {core.core}: source lines are not in order")
             last = line.address
+    for core in _distinct(program.cores):
         for address, inst in enumerate(core.code):
             _check_operands(program, core.core, address, inst)
     names = [t.name for t in program.tensors]

@@ -281,14 +281,22 @@ def _reference(value: Json, where: str) -> FileRef:
 
 
 def lines_to(cores: Sequence[CoreProgram]) -> Json:
-    """Return the source-line tables as JSON: one list of strings, rows of numbers per core."""
+    """Return the source-line tables as JSON: one list of strings, rows of numbers per core.
+
+    A core with the table of an earlier one has that core's number instead.
+    """
     numbers: dict[str, int] = {}
+    known: dict[tuple[SourceLine, ...], int] = {}
 
     def number(word: str) -> int:
         return numbers.setdefault(word, len(numbers))
 
     tables: dict[str, Json] = {}
     for core in cores:
+        same = known.setdefault(core.lines, core.core)
+        if same != core.core and core.lines:
+            tables[str(core.core)] = same
+            continue
         tables[str(core.core)] = [
             [x.address, number(x.file), x.line, *map(number, (x.location, x.layer, x.phase))]
             for x in core.lines
@@ -306,12 +314,19 @@ def lines_from(value: Json) -> dict[int, tuple[SourceLine, ...]]:
     tables = mapping(fields.optional("cores"), "LINE.cores")
     fields.end()
     out: dict[int, tuple[SourceLine, ...]] = {}
+    shared: dict[int, int] = {}
     for key, table in tables.items():
         if not re.fullmatch("[0-9]{1,9}", key) or str(int(key)) != key:
             raise ObjectFileError(f"LINE.cores: '{key[:80]}' is no core")
+        if isinstance(table, int) and not isinstance(table, bool):
+            shared[int(key)] = table
+            continue
         rows = (_line(row, f"LINE.cores.{key}", words) for row in array(table, f"LINE.{key}"))
         out[int(key)] = tuple(rows)
-    return out
+    for core, other in shared.items():
+        if other not in out:
+            raise ObjectFileError(f"LINE.cores.{core}: core {other} has no table")
+    return out | {core: out[other] for core, other in shared.items()}
 
 
 def _line(value: Json, where: str, words: Sequence[str]) -> SourceLine:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from snncc.isa.instructions.encoding import isa_hash
 from snncc.isa.microprograms.table import MicroProgram
 from snncc.isa.program.layout import TensorEntry
-from snncc.isa.spec import Inst
+from snncc.isa.spec import WORD_BYTES, Inst
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """What JSON can hold."""
@@ -121,6 +121,12 @@ class ObjectFile:
     initial: tuple[InitialData, ...] = ()
     metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
     isa: str = field(default_factory=isa_hash)
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of instructions; what cores share counts once."""
+        distinct = set({id(core.code): core.code for core in self.cores}.values())
+        return sum(WORD_BYTES * len(code) for code in distinct)
 
     def tensor(self, name: str) -> TensorEntry | None:
         """Return the tensor of a name, if there is one."""

@@ -277,7 +277,10 @@ class RandomCore:
     def arithmetic(self) -> None:
         """Append register arithmetic whose result nothing uses."""
         x, y = self.load(self.rng.randint(-(1 << 30), 1 << 30)), self.load(self.rng.randint(-9, 9))
-        self.emit(self.rng.choice(("add", "sub", "mul")), rd=60, ra=x, rb=y)
+        self.emit("coreid", rd=60)
+        self.emit(self.rng.choice(("add", "sub", "min", "max")), rd=60, ra=60, rb=x)
+        self.emit(self.rng.choice(("add", "sub", "mul", "min", "max")), rd=60, ra=60, rb=y)
+        self.emit("div", rd=60, ra=60, rb=self.load(self.rng.choice((-7, -1, 1, 4, 9))))
         self.emit("addi", rd=60, ra=60, imm=self.rng.randint(-(1 << 31), (1 << 31) - 1))
         self.emit("nop")
 

@@ -11,7 +11,7 @@ window.  Windows follow the streams in the sequencer's list; what was never set 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
@@ -42,6 +42,10 @@ SEQ_WAIT: Final = 13
 SEQ_POST: Final = 14
 ILLEGAL: Final = 15
 SET_WINDOW: Final = 16
+DIV: Final = 17
+MIN: Final = 18
+MAX: Final = 19
+COREID: Final = 20
 
 SLOTS: Final[tuple[str, ...]] = tuple(u.value for u in Unit)
 """Unit names by slot: 0 is the sequencer, 1..6 the queued units."""
@@ -78,6 +82,10 @@ _SEQ_OPS: Final = {
     "addi": ADDI,
     "sub": SUB,
     "mul": MUL,
+    "div": DIV,
+    "min": MIN,
+    "max": MAX,
+    "coreid": COREID,
     "loop": LOOP,
     "loopi": LOOPI,
     "stream": STREAM,
@@ -203,11 +211,23 @@ class _Decoder:
         return (LANES, slot, itemgetter(*indices), (row.mnemonic, micro, capture))
 
 
-def decode_core(
-    program: CoreProgram,
+def decode_cores(
+    programs: Sequence[CoreProgram],
     micro: Sequence[LaneProgram] = (),
     groups: frozenset[str] = frozenset({"base"}),
-) -> Code:
+) -> list[Code]:
+    """Decode programs, those that cores share once."""
+    known: dict[int, Code] = {}
+    found: list[Code] = []
+    for program in programs:
+        one = known.get(id(program.code))
+        if one is None:
+            one = known[id(program.code)] = _decode(program, micro, groups)
+        found.append(replace(one, core=program.core, program=program))
+    return found
+
+
+def _decode(program: CoreProgram, micro: Sequence[LaneProgram], groups: frozenset[str]) -> Code:
     """Decode a core's program; what the machine cannot execute becomes a trap when reached."""
     decoder = _Decoder(micro, groups)
     count = len(program.code)

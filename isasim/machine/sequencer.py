@@ -7,11 +7,13 @@ may be ahead of the simulated time: nothing that happens later can take away wha
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
+from snncc.isa.numbers.integers import quotient
 from snncc.isa.spec import REGISTERS, SEED_REGISTER, STREAMS, WINDOWS
 from snncc.isa.window import Window
 from snncc.isasim.engines.base import Resolved
@@ -19,11 +21,15 @@ from snncc.isasim.faults import Trap
 from snncc.isasim.machine.decode import (
     ADD,
     ADDI,
+    COREID,
+    DIV,
     HALT,
     LANES,
     LI,
     LOOP,
     LOOPI,
+    MAX,
+    MIN,
     MUL,
     NO_WINDOW,
     NOP,
@@ -47,6 +53,15 @@ QUEUES: Final = 8
 """Queues by slot; those of slot 0 (the sequencer) and 7 (its posts) stay empty."""
 _LOW: Final = -(1 << 63)
 _HIGH: Final = 1 << 63
+
+_ARITHMETIC: Final[dict[int, tuple[str, Callable[[int, int], int]]]] = {
+    ADD: ("+", operator.add),
+    SUB: ("-", operator.sub),
+    MUL: ("*", operator.mul),
+    DIV: ("/", quotient),
+    MIN: ("min", min),
+    MAX: ("max", max),
+}
 
 Entry: TypeAlias = tuple[int, int, Any, Any]
 """A queue entry: time of issue, pc, resolved instruction (or semaphore, n), clock of the issuer."""
@@ -223,8 +238,11 @@ class Sequencer:
                     window = list(streams[x])
                     window[y] = z
                     streams[x] = Window(*window)
-                elif op == ADD or op == SUB or op == MUL:
+                elif op in _ARITHMETIC:
                     self._arithmetic(op, x, y, z)
+                elif op == COREID:
+                    if x:
+                        regs[x] = code.core
                 elif op == HALT:
                     counts[pc] += 1
                     self.pc, self.time, self.executed = pc, time + tick, executed + 1
@@ -279,9 +297,11 @@ class Sequencer:
 
     def _arithmetic(self, op: int, rd: int, ra: int, rb: int) -> None:
         a, b = self.registers[ra], self.registers[rb]
-        value = a + b if op == ADD else a - b if op == SUB else a * b
+        sign, compute = _ARITHMETIC[op]
+        if op == DIV and not b:
+            raise Trap("division", f"{a} / 0")
+        value = compute(a, b)
         if not _LOW <= value < _HIGH:
-            sign = "+" if op == ADD else "-" if op == SUB else "*"
             raise Trap("overflow", f"{a} {sign} {b} needs more than 64 bits")
         if rd:
             self.registers[rd] = value

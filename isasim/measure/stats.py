@@ -190,14 +190,15 @@ def _scratchpads(program: ObjectFile) -> Stats:
     peaks: dict[int, int] = {}
     for s in program.symbols:
         if s.kind == "sram" and s.bytes:
-            peaks[s.core] = max(peaks.get(s.core, 0), s.value + s.bytes)
+            for core in [s.core] if s.core >= 0 else [c.core for c in program.cores]:
+                peaks[core] = max(peaks.get(core, 0), s.value + s.bytes)
     if not peaks:
         return {}
     fullest = min(peaks, key=lambda core: (-peaks[core], core))
     code = next((c for c in program.cores if c.core == fullest), None)
     buffers: list[Stats] = []
     for s in program.symbols:
-        if s.kind == "sram" and s.bytes and s.core == fullest:
+        if s.kind == "sram" and s.bytes and s.core in (fullest, -1):
             line = code.source(s.first) if code is not None else None
             buffers.append(
                 {

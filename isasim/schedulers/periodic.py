@@ -3,7 +3,7 @@
 The timed state of a machine is everything that decides what happens next, times relative to now:
 events, queues, semaphores, messages, when units, DRAM and links are free, where sequencers are.  It
 does not hold what loops have counted down to, nor registers: a core takes part only if no size,
-trip count or target depends on them (:func:`snncc.isa.cost.trips.fixed_sizes`).  When a state
+trip count or target depends on them (:func:`snncc.isa.cost.trips.steady_loops`).  When a state
 comes again after ``P`` cycles and no loop that is under way can end within the next period, the
 next period is the last one, ``P`` cycles later; so are all up to the one in which a loop may end.
 They are left out: times move on, counters grow by what one period adds.  All counters are integers
@@ -25,9 +25,9 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from snncc.isa.cost.trips import fixed_sizes
+from snncc.isa.cost.trips import steady_loops
 from snncc.isasim.machine.chip import Chip, Core
-from snncc.isasim.machine.decode import LANES, LOOP, LOOPI, Code
+from snncc.isasim.machine.decode import LANES, Code
 from snncc.isasim.machine.network import DramBus, MeshLinks
 from snncc.isasim.measure.activity import Expected, Source
 from snncc.isasim.measure.counters import Counters
@@ -52,25 +52,29 @@ _SHIFT: Final = 12
 
 def anchors(chip: Chip) -> dict[int, frozenset[int]]:
     """Return, by core, the addresses at which states are looked at; {} where nothing can repeat."""
-    found: dict[int, frozenset[int]] = {}
+    together: dict[int, list[Core]] = {}
     for core in chip.cores:
-        heads = _heads(core.code)
+        together.setdefault(id(core.code.steps), []).append(core)
+    found: dict[int, frozenset[int]] = {}
+    for cores in together.values():
+        heads = _heads(cores[0].code, tuple(core.code.core for core in cores))
         if heads is None:
             return {}
-        found[core.index] = heads
+        found.update({core.index: heads for core in cores})
     return found
 
 
 @functools.lru_cache(maxsize=256)
-def _heads(code: Code) -> frozenset[int] | None:
+def _heads(code: Code, cores: tuple[int, ...]) -> frozenset[int] | None:
     """Return where units start in loops; None where sizes change from turn to turn."""
-    if not fixed_sizes(code.program):
+    loops = steady_loops(code.program.code, cores)
+    if loops is None:
         return None
     steps = code.steps
     heads: set[int] = set()
-    for pc, (op, count, end, _) in enumerate(steps):
-        if op == LOOP or (op == LOOPI and count >= LEAST_TURNS):
-            body = range(pc + 1, min(end, len(steps)))
+    for pc, turns in loops.items():
+        if turns >= LEAST_TURNS:
+            body = range(pc + 1, min(steps[pc][2], len(steps)))
             first = next((i for i in body if steps[i][0] <= LANES), None)
             if first is not None:
                 heads.add(first)

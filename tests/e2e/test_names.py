@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from e2e.common import BATCH, DIGITS, snncc
+from examples import sampled
 
 EVIL = "a\nFORGED\x1b]0;title\x07\x1b[31m\u202e\x9b\u2028\r\x7f"
 BAD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
@@ -59,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", sampled(COMMANDS, 2))
 def test_what_is_printed(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(folder)
     done = snncc(*COMMANDS[name])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from e2e.common import BATCH, CONFIG, DIGITS, refused, snncc
+from examples import sampled
 
 COMMAND = (sys.executable, "-m", "snncc.compiler.cli.entry")
 
@@ -161,17 +162,20 @@ def test_one_stream_has_one_use() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
     "words",
-    [
-        ("--help",),
-        ("--version",),
-        ("targets",),
-        ("isa",),
-        ("report", "errors"),
-        ("completion", "bash"),
-        ("check", "m.onnx", "--short"),
-        ("compile", "m.onnx", "-o", "-"),
-        ("opt", "m.onnx"),
-    ],
+    sampled(
+        [
+            ("--help",),
+            ("--version",),
+            ("targets",),
+            ("isa",),
+            ("report", "errors"),
+            ("completion", "bash"),
+            ("check", "m.onnx", "--short"),
+            ("opt", "m.onnx"),
+            ("compile", "m.onnx", "-o", "-"),
+        ],
+        4,
+    ),
     ids=" ".join,
 )
 def test_a_full_or_closed_stdout(folder: Path, words: tuple[str, ...]) -> None:

@@ -23,7 +23,6 @@ ALLOWED = {
     "Reader": APART,
     "Region": REBUILT,
     "Scope": APART,
-    "Start": APART,
     "Step": APART,
     "Stream": REBUILT,
     "Surrogate": APART,

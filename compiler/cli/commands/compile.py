@@ -105,7 +105,7 @@ def compile_(
         return
     data = program.to_bytes()
     write_bytes(path, data)
-    code = sum(16 * len(c.code) for c in program.object_file.cores)
+    code = program.object_file.code_bytes
     used = len(program.object_file.cores)
     print(
         f"{path}: {len(data)} bytes, {code} of them code, for {used} of "

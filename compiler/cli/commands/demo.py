@@ -103,7 +103,7 @@ def _show_stages(recorder: Recorder, program: Program) -> None:
         shown = names if len(names) <= 36 else names[:33] + "..."
         click.echo(f"  {stage:8} {shown:36} {rows[-1].ops:6} {spent:7.1f}  {what}")
     made = program.object_file
-    code = sum(16 * len(c.code) for c in made.cores)
+    code = made.code_bytes
     click.echo(
         f"  program: {len(made.cores)} cores, {code} bytes of code, {len(made.tensors)} tensors, "
         f"{made.metadata.get('dram_bytes')} bytes of DRAM"

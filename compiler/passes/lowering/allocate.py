@@ -11,10 +11,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import cast
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Module, Op, Value
-from snncc.compiler.passes.lowering.kit.cores import cores_in_use
+from snncc.compiler.ir.portions import cores_at_work
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 from snncc.isa.machine.machine import Machine
 
@@ -37,7 +38,7 @@ def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     for op in module.walk():
         if op.name == "tile.task":
             _scratchpad(op, machine)
-    dram = _allocate_dram(body)
+    dram = _allocate_dram(body, cast("int", module.attrs["cores"]))
     module.attrs["dram_bytes"] = dram
     if isinstance(machine, Machine) and dram > machine.dram.bytes:
         fail(
@@ -63,14 +64,14 @@ class _Life:
         return _aligned(self.op.int_attr("bytes"))
 
 
-def _lives(body: Block) -> list[_Life]:
+def _lives(body: Block, cores: int) -> list[_Life]:
     """Return the lives of all DRAM tensors, in order of declaration.
 
     An epoch is the time between two barriers.  Where one core runs all tasks there is none, and
     every task is an epoch: its program order is the order of its transfers.
     """
     lives: dict[Value, _Life] = {}
-    ends = {"tile.barrier"} if len(cores_in_use(body)) > 1 else {"tile.task", "tile.steps"}
+    ends = {"tile.barrier"} if cores_at_work(body, cores) > 1 else {"tile.task", "tile.steps"}
     epoch = 0
     for op in body.ops:
         if op.name == "tile.dram":
@@ -86,13 +87,13 @@ def _lives(body: Block) -> list[_Life]:
     return list(lives.values())
 
 
-def _allocate_dram(body: Block) -> int:
+def _allocate_dram(body: Block, cores: int) -> int:
     """Place DRAM tensors; return the bytes needed.
 
     A temporary tensor may take the place of one that was last touched in an earlier epoch than its
     own first use, so that no two cores can disagree about what lies there.
     """
-    lives = _lives(body)
+    lives = _lives(body, cores)
     top = 0
     for life in lives:
         if life.op.str_attr("role") != "temp":

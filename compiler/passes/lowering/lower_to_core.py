@@ -1,9 +1,10 @@
-"""Turn mapped tasks into the instructions of each core.
+"""Turn mapped tasks into the instructions that the cores run: one program for all of them.
 
-The tasks of a core become steps (``kit/steps.py``), buffers get versions and places
+Tasks become steps (``kit/steps.py``), buffers get versions and places
 (``kit/versions.py``, ``kit/placement.py``), steps an order of issue (``kit/order.py``) and
 semaphores (``kit/tokens.py``); ``kit/select.py`` writes instructions with registers and streams.
-Barriers become messages: arrivals climb a tree of cores, its root releases all.
+Barriers become messages: arrivals climb a tree of cores, its root releases all.  What differs from
+core to core is computed from the core's number (``kit/scalars.py``).
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Block, Func, Location, Module, Op, Value, op
 from snncc.compiler.ir.dialect_core import NAMES
 from snncc.compiler.ir.microprograms import microprograms
-from snncc.compiler.passes.lowering.kit.cores import cores_in_use
+from snncc.compiler.ir.portions import cores_at_work
 from snncc.compiler.passes.lowering.kit.prices import Prices
 from snncc.compiler.passes.lowering.kit.program import (
-    Foreign,
     ProgramBuilder,
     Surroundings,
+    Writes,
     arrange_parts,
 )
 from snncc.compiler.passes.lowering.kit.registers import Registers
@@ -33,63 +34,51 @@ from snncc.isa.machine.machine import Machine
 
 @compiler_pass(takes="mapped", gives="core", options=NoOptions)
 def run(module: Module, options: NoOptions, context: PassContext) -> bool:
-    """Write one function of instructions per core."""
+    """Write one program of instructions for all cores."""
     machine = context.machine
     if not isinstance(machine, Machine):
         fail("E0403", "lowering needs to know the machine", help="name one with --target")
     programs = microprograms(module)
     body = module.func("step").body
-    cores, used = cast("int", module.attrs["cores"]), cores_in_use(body)
-    reader = StepReader(programs)
-    builders = {c: ProgramBuilder(c, reader, machine.scratchpad.bytes) for c in used}
-    foreign = _collect(body, builders, used)
+    cores = cores_at_work(body, cast("int", module.attrs["cores"]))
+    writes = Writes()
+    builder = ProgramBuilder(StepReader(programs, cores), machine.scratchpad.bytes)
+    _collect(body, builder, writes, cores)
     drams = {o.result: o.int_attr("address") for o in body.ops if o.name == "tile.dram"}
-    prices, sharing = Prices(machine, programs, len(used)), _sharing(drams)
-    numbers = {name: i for i, name in enumerate(programs)}
+    parts = builder.finish()
+    prices = Prices(machine, programs, cores)
+    arrange_parts(parts, Surroundings(cores, prices, _sharing(drams), writes))
     where = Source("", "", Location(module.name))
-    blocks = {core: Block() for core in range(cores)}
-    for core in used:
-        parts = builders[core].finish()
-        arrange_parts(parts, Surroundings(core, prices, sharing, foreign))
-        tree = TreeBuilder(drams).build(parts, where)
-        CoreWriter(core, used, blocks[core], numbers, Registers(f"core {core}"), where).program(
-            tree
-        )
-    _replace(module, body, blocks, machine)
+    tree = TreeBuilder(drams).build(parts, where)
+    block = Block()
+    numbers = {name: i for i, name in enumerate(programs)}
+    writer = CoreWriter(block, Registers("the program"), where, cores=cores, programs=numbers)
+    writer.program(tree)
+    _replace(module, body, block, cores, machine)
     return True
 
 
-def _collect(body: Block, builders: dict[int, ProgramBuilder], used: list[int]) -> Foreign:
-    """Give every core its tasks and barriers; return who writes which tensor when."""
-    foreign = Foreign()
+def _collect(body: Block, builder: ProgramBuilder, writes: Writes, cores: int) -> None:
+    """Give a program its tasks and barriers; note which tensor is written when."""
     epoch = 0
     for each in body.ops:
-        if each.name == "tile.barrier" and len(used) > 1:
-            for core in used:
-                builders[core].barrier(each, epoch)
+        if each.name == "tile.barrier" and cores > 1:
+            builder.barrier(each, epoch)
             epoch += 1
         elif each.name == "tile.task":
-            _note(each, epoch, foreign)
-            builders[each.int_attr("core")].task(each)
+            if cores > 1:
+                writes.note(each, epoch)
+            builder.task(each)
         elif each.name == "tile.steps":
-            inside = {c: builders[c].inner() for c in used}
+            inside = builder.inner()
             for inner in each.regions[0].ops:
                 if inner.name == "tile.task":
-                    _note(inner, epoch, foreign)
-                    inside[inner.int_attr("core")].task(inner)
-                elif inner.name == "tile.barrier" and len(used) > 1:
-                    for core in used:
-                        inside[core].barrier(inner, 0)
-            for core in used:
-                builders[core].over_time(each, inside[core].finish())
-    return foreign
-
-
-def _note(task: Op, epoch: int, foreign: Foreign) -> None:
-    core = task.int_attr("core")
-    for each in task.walk():
-        if each.name == "tile.st":
-            foreign.note(each.operands[0], epoch, core)
+                    if cores > 1:
+                        writes.note(inner, epoch)
+                    inside.task(inner)
+                elif inner.name == "tile.barrier" and cores > 1:
+                    inside.barrier(inner, 0)
+            builder.over_time(each, inside.finish())
 
 
 def _sharing(drams: dict[Value, int]) -> dict[Value, tuple[Value, ...]]:
@@ -107,8 +96,8 @@ def _sharing(drams: dict[Value, int]) -> dict[Value, tuple[Value, ...]]:
     return {value: tuple(others) for value, others in found.items()}
 
 
-def _replace(module: Module, body: Block, blocks: dict[int, Block], machine: Machine) -> None:
-    """Let the module hold the data and the programs only."""
+def _replace(module: Module, body: Block, block: Block, cores: int, machine: Machine) -> None:
+    """Let the module hold the data and the program only."""
     data = Block()
     for each in body.ops:
         if each.name in {"tile.task", "tile.steps"}:
@@ -117,20 +106,21 @@ def _replace(module: Module, body: Block, blocks: dict[int, Block], machine: Mac
     for each in body.ops:
         if each.name not in {"tile.task", "tile.steps", "tile.barrier"}:
             data.append(each)
-    module.funcs = {"data": Func("data", data)}
-    for core, block in blocks.items():
-        block.append(op("core.halt", loc=Location(module.name)))
-        _check_size(core, block, machine)
-        module.funcs[f"core{core}"] = Func(f"core{core}", block, {"core": core})
+    block.append(op("core.halt", loc=Location(module.name)))
+    _check_size(block, machine)
+    module.funcs = {
+        "data": Func("data", data),
+        "program": Func("program", block, {"cores": max(1, cores)}),
+    }
     module.attrs["stage"] = "core"
 
 
-def _check_size(core: int, block: Block, machine: Machine) -> None:
+def _check_size(block: Block, machine: Machine) -> None:
     """Refuse a program that the instruction memory cannot address."""
     count = sum(i.name not in NAMES for o in block.ops for i in o.walk())
     if count * 16 > machine.dram.bytes:
         fail(
             "E0603",
-            f"core {core} needs {count * 16} bytes of instructions",
+            f"the program needs {count * 16} bytes of instructions",
             help="choose a machine with more memory",
         )

@@ -6,9 +6,10 @@ cores need an order when their regions meet and one of them is written.
 
 from __future__ import annotations
 
-from itertools import groupby
+from typing import cast
 
 from snncc.compiler.ir.core import Module, Op, Value, op
+from snncc.compiler.ir.portions import portions, whole
 from snncc.compiler.passes.mapping.kit.regions import Region, dram_regions
 from snncc.compiler.pipeline.registry import NoOptions, PassContext, compiler_pass
 
@@ -18,57 +19,48 @@ Touched = dict[Value, list[tuple[int, Region]]]
 @compiler_pass(takes="mapped", options=NoOptions)
 def run(module: Module, options: NoOptions, context: PassContext) -> bool:
     """Order tasks of different cores by barriers."""
-    body = module.func("step").body
+    body, cores = module.func("step").body, cast("int", module.attrs["cores"])
     old, body.ops = body.ops, []
     since: Touched = {}
     changed = False
-
-    def key(each: Op) -> int:
-        return each.int_attr("id") if each.name == "tile.task" else -1 - (each.name == "tile.steps")
-
-    for number, group in groupby(old, key):
-        ops = list(group)
-        if number < 0:
-            steps = [each for each in ops if each.name == "tile.steps"]
-            if steps:
-                for each in steps:
-                    _between_tasks(each)
-                    changed = True
-                for each in ops:
-                    body.append(each)
-                body.append(op("tile.barrier", loc=steps[0].loc))
-                since = {}
-                continue
-            for each in ops:
-                body.append(each)
-            continue
-        mine: Touched = {}
-        for task in ops:
-            for tensor, region in dram_regions(task):
-                entry = (task.int_attr("core"), region)
-                found = mine.setdefault(tensor, [])
-                if entry not in found:
-                    found.append(entry)
-        if _conflict(since, mine):
-            body.append(op("tile.barrier", loc=ops[0].loc))
-            since = {}
-            changed = True
-        for task in ops:
-            body.append(task)
-        for tensor, entries in mine.items():
-            since.setdefault(tensor, []).extend(entries)
+    behind_loop: Op | None = None
+    for each in old:
+        if behind_loop is not None and each.name != "tile.steps":
+            body.append(op("tile.barrier", loc=behind_loop.loc))
+            behind_loop = None
+        if each.name == "tile.steps":
+            _between_tasks(each)
+            behind_loop, since, changed = each, {}, True
+        elif each.name == "tile.task":
+            mine = _touched(each, cores)
+            if _conflict(since, mine):
+                body.append(op("tile.barrier", loc=each.loc))
+                since, changed = {}, True
+            for tensor, entries in mine.items():
+                since.setdefault(tensor, []).extend(entries)
+        body.append(each)
     return changed
+
+
+def _touched(task: Op, cores: int) -> Touched:
+    """Return which core touches which parts of which tensors."""
+    found: dict[Value, dict[tuple[int, Region], None]] = {}
+    everything, dealt = whole(task, cores), portions(task, cores)
+    for core in range(cores):
+        if not everything.run(core):
+            continue
+        for tensor, region in dram_regions(task, {o: s.run(core) for o, s in dealt.items()}):
+            found.setdefault(tensor, {})[core, region] = None
+    return {tensor: list(entries) for tensor, entries in found.items()}
 
 
 def _between_tasks(steps: Op) -> None:
     """Order all tasks of a loop over time, the first of a step after the last of the one before."""
     body = steps.regions[0]
     old, body.ops = body.ops, []
-    for _, group in groupby(old, lambda each: each.int_attr("id")):
-        ops = list(group)
-        body.append(op("tile.barrier", loc=ops[0].loc))
-        for each in ops:
-            body.append(each)
+    for each in old:
+        body.append(op("tile.barrier", loc=each.loc))
+        body.append(each)
 
 
 def _conflict(since: Touched, mine: Touched) -> bool:

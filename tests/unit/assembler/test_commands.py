@@ -74,3 +74,22 @@ def test_the_target_overrides_the_text(tmp_path: Path) -> None:
     path = tmp_path / "p.snnx"
     assert snncc("asm", LANES, "-t", "multicore20", "-o", path).exit_code == 0
     assert snncc("dis", path).stdout.startswith(".machine multicore20\n")
+
+
+def test_cores_that_run_the_same_are_shown_once(tmp_path: Path) -> None:
+    source, made = tmp_path / "a.s", tmp_path / "a.snnx"
+    source.write_text(".machine multicore20\n.core 0..2, 7\ncoreid r1\nhalt\n.core 4\nhalt\n")
+    assert snncc("asm", source, "-o", made).exit_code == 0
+    text = snncc("dis", made).stdout
+    assert [line for line in text.splitlines() if line.startswith(".core")] == [
+        ".core 0..2, 7", ".core 4",
+    ]  # fmt: skip
+    (tmp_path / "b.s").write_text(text)
+    assert snncc("asm", tmp_path / "b.s", "-o", tmp_path / "b.snnx").exit_code == 0
+    assert (tmp_path / "b.snnx").read_bytes() == made.read_bytes()
+    listed = snncc("dis", made, "--core", 1, "--core", 2).stdout.splitlines()
+    assert listed[0] == "cores 1..2"
+    found = json.loads(snncc("dis", made, "--json").stdout)["cores"]
+    assert [(c["core"], c.get("same_as"), "code" in c) for c in found] == [
+        (0, None, True), (1, 0, False), (2, 0, False), (7, 0, False), (4, None, True),
+    ]  # fmt: skip

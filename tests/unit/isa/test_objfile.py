@@ -114,7 +114,7 @@ def test_random_programs_round_trip(seed: int) -> None:
 def test_the_header_by_hand() -> None:
     assert GOOD[:8] == b"SNNX\r\n\x1a\n"
     version, count, size = struct.unpack_from("<IIQ", GOOD, 8)
-    assert (version, count, size) == (1, 10, len(GOOD))
+    assert (version, count, size) == (2, 10, len(GOOD))
     assert GOOD[56:88].hex() == sample().isa
     assert GOOD[88:120].hex() == SMALL.hash
     assert GOOD[120:184] == b"small" + bytes(59)
@@ -209,8 +209,8 @@ def test_another_instruction_set_is_refused_unless_asked_for() -> None:
 
 def test_another_format_version_is_refused() -> None:
     data = bytearray(GOOD)
-    data[8] = 2
-    with pytest.raises(ObjectFileError, match="format version 2; this program reads 1"):
+    data[8] = 3
+    with pytest.raises(ObjectFileError, match="format version 3; this program reads 2"):
         from_bytes(resealed(data))
 
 
@@ -303,6 +303,22 @@ def test_sections_that_do_not_fit_together() -> None:
         from_bytes(with_section("BLOB", sections(GOOD)["BLOB0"] + b"x"))
 
 
+def test_code_that_cores_share_is_stored_once() -> None:
+    code, lines = (*[make("nop")] * 99, make("halt")), (SourceLine(0, "a"),)
+    alone = to_bytes(dataclasses.replace(sample(), cores=(CoreProgram(2, code, lines),)))
+    many = tuple(CoreProgram(core, code, lines) for core in (2, 10, 11))
+    data = to_bytes(dataclasses.replace(sample(), cores=many))
+    assert len(data) < len(alone) + 2 * 24 + 100
+    again = from_bytes(data)
+    assert again.cores == many
+    assert len({id(core.code) for core in again.cores}) == 1
+    copied = tuple(CoreProgram(core, tuple([*code]), lines) for core in (2, 10, 11))
+    assert to_bytes(dataclasses.replace(sample(), cores=copied)) == data
+    bad = with_section("LINE", b'{"cores":{"2":[],"10":7},"strings":[]}')
+    with pytest.raises(ObjectFileError, match=r"LINE.cores.10: core 7 has no table"):
+        from_bytes(bad)
+
+
 def test_unknown_and_missing_sections_are_refused() -> None:
     box = container.unpack_container(GOOD)
     extra = dataclasses.replace(box, sections=(*box.sections, container.Section("WHAT", 0, b"")))
@@ -349,3 +365,9 @@ def test_initial_data_by_reference(tmp_path: Path) -> None:
 
 def test_the_module_offers_what_it_says() -> None:
     assert all(hasattr(objfile, name) for name in objfile.__all__)
+
+
+def test_shared_code_counts_once() -> None:
+    one, two = (make("nop"), make("halt")), (make("halt"),)
+    cores = (CoreProgram(0, one), CoreProgram(1, tuple([*one])), CoreProgram(2, two))
+    assert dataclasses.replace(sample(), cores=cores).code_bytes == 16 * 3

@@ -40,7 +40,7 @@ class Core:
     pending: tuple[Unit, Inst, dict[str, int]] | None = None
 
 
-def issue(code: tuple[Inst, ...]) -> Iterator[tuple[Unit, Inst, dict[str, int]]]:
+def issue(number: int, code: tuple[Inst, ...]) -> Iterator[tuple[Unit, Inst, dict[str, int]]]:
     """Yield what the sequencer hands to its units, registers replaced by what they hold."""
     registers = [0] * 64
     loops: list[list[int]] = []
@@ -57,9 +57,14 @@ def issue(code: tuple[Inst, ...]) -> Iterator[tuple[Unit, Inst, dict[str, int]]]
             return
         if name == "li":
             registers[inst["rd"]] = values["imm"]
-        elif name in ("add", "sub", "mul"):
+        elif name in ("add", "sub", "mul", "min", "max"):
             a, b = values["ra"], values["rb"]
-            registers[inst["rd"]] = {"add": a + b, "sub": a - b, "mul": a * b}[name]
+            results = {"add": a + b, "sub": a - b, "mul": a * b, "min": min(a, b), "max": max(a, b)}
+            registers[inst["rd"]] = results[name]
+        elif name == "div":
+            registers[inst["rd"]] = values["ra"] // values["rb"]
+        elif name == "coreid":
+            registers[inst["rd"]] = number
         elif name == "addi":
             registers[inst["rd"]] = values["ra"] + values["imm"]
         elif name in ("loop", "loopi"):
@@ -86,7 +91,7 @@ class Chip:
     def __init__(self, program: ObjectFile, machine: Machine, rng: random.Random) -> None:
         self.machine = machine
         self.rng = rng
-        self.cores = {c.core: Core(c.core, issue(c.code)) for c in program.cores}
+        self.cores = {c.core: Core(c.core, issue(c.core, c.code)) for c in program.cores}
         self.channels: dict[tuple[int, int, int], deque[int]] = {}
         self.done = 0
 

@@ -32,6 +32,20 @@ def test_arithmetic() -> None:
     assert registers(code)[:8] == [0, -7, 3, -4, -10, -21, -8, 3]
 
 
+def test_quotients_round_down() -> None:
+    code = [
+        li(1, -7), li(2, 3), make("div", rd=3, ra=1, rb=2), make("div", rd=4, ra=2, rb=1),
+        make("min", rd=5, ra=1, rb=2), make("max", rd=6, ra=1, rb=2), make("div", rd=7, ra=2, rb=2),
+    ]  # fmt: skip
+    assert registers(code)[:8] == [0, -7, 3, -3, -1, -7, 3, 1]
+
+
+def test_cores_know_their_numbers() -> None:
+    code = [li(1, 5), make("coreid", rd=1), make("coreid", rd=0), HALT]
+    system, _ = run(program(dict.fromkeys(range(3), code)))
+    assert [core.seq.registers[:2] for core in system.chip.cores] == [[0, 0], [0, 1], [0, 2]]
+
+
 def test_nested_loops_count_their_trips() -> None:
     code = [loopi(3, 5), addi(1, 1, 1), loopi(4, 4), addi(2, 2, 1), addi(3, 3, 1)]
     assert registers(code)[1:4] == [3, 12, 3]
@@ -68,6 +82,8 @@ def test_eight_nested_loops() -> None:
         ([li(1, 2**63 - 1), addi(1, 1, 1)], "overflow", 1),
         ([li(1, -(2**63)), make("sub", rd=1, ra=0, rb=1)], "overflow", 1),
         ([li(1, 2**62), make("mul", rd=1, ra=1, rb=1)], "overflow", 1),
+        ([li(1, -(2**63)), li(2, -1), make("div", rd=1, ra=1, rb=2)], "overflow", 2),
+        ([li(1, 1), make("div", rd=1, ra=1, rb=0)], "division", 1),
         ([li(1, -1), make("loop", count=1, end=3), addi(2, 2, 1)], "loop", 1),
         ([loopi(2, 99), HALT], "loop", 0),
         ([addi(1, 1, 1), loopi(2, 1), HALT], "loop", 1),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from snncc.compiler.ir.core import Op, Value
 from snncc.compiler.passes.lowering.kit.footprint import mnemonic_of
+from snncc.compiler.passes.lowering.kit.scalars import Scalar, split, value_of
 from snncc.compiler.passes.lowering.kit.steps import CoreStep
 from snncc.compiler.passes.lowering.kit.versions import Version, aligned
 from snncc.compiler.passes.mapping.kit.regions import Region, rectangle, row_bytes_of
@@ -135,25 +136,47 @@ class SramHazards:
                 found.add(step)
 
 
-def dram_region(step: CoreStep) -> tuple[Value, Region] | None:
-    """Return the tensor and the rectangle that a load or store touches, or None."""
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A load's or store's rectangle; ``moved``: by how much it lies further on a core."""
+
+    region: Region
+    moved: Scalar = 0
+
+    def meets(self, other: Access) -> bool:
+        """Whether both may touch a byte, on some core, one of them writing."""
+        if self.moved != other.moved:
+            return self.region.write or other.region.write
+        return self.region.meets(other.region)
+
+
+def dram_access(step: CoreStep, cores: int) -> tuple[Value, Access] | None:
+    """Return the tensor that a load or store touches, and where; None for other steps."""
     mnemonic = mnemonic_of(step.op)
     if mnemonic not in ("ld", "st"):
         return None
     write = mnemonic == "st"
     side, index = ("dst", 0) if write else ("src", 1)
     tensor = step.op.operands[index]
-    at = step.at[index]
-    if any(at[1:]):  # another place in every turn of a kept loop
-        row = row_bytes_of(tensor)
-        owner = tensor.owner
-        assert isinstance(owner, Op)
-        return tensor, Region(write, 0, owner.int_attr("bytes") // row + 1, 0, row)
-    spans = [
-        (step.op.int_attr(f"{side}0"), step.op.int_attr("n0")),
-        (step.op.int_attr(f"{side}1"), step.op.int_attr("n1")),
-    ]
-    return tensor, rectangle(write, at[0], spans, step.op.int_attr("bytes"), tensor)
+    start, loops = step.at[index]
+    owner, row = tensor.owner, row_bytes_of(tensor)
+    assert isinstance(owner, Op)
+    everything = Access(Region(write, 0, owner.int_attr("bytes") // row + 1, 0, row))
+    needed = (f"{side}0", f"{side}1", "n0", "n1", "bytes")
+    sizes = [n for name in needed if isinstance(n := step.values[name], int)]
+    if any(loops) or len(sizes) < len(needed):  # another place or size in every turn or loop
+        return tensor, everything
+    base, moved = split(start)
+    distance, other, n0, n1, size = sizes
+    region = rectangle(write, base, [(distance, n0), (other, n1)], size, tensor)
+    if moved == 0:
+        return tensor, Access(region)
+    far = {value_of(moved, core) for core in range(cores)}
+    if any(distance % row for distance in far):  # columns: they must stay within their rows
+        low, high = region.col_low + min(far), region.col_high + max(far)
+        if low < 0 or high > row or region.col_high == row:
+            return tensor, everything
+    return tensor, Access(region, moved)
 
 
 class DramHazards:
@@ -162,36 +185,38 @@ class DramHazards:
     def __init__(self, sharing: Mapping[Value, tuple[Value, ...]]) -> None:
         """``sharing``: for a tensor those that lie, at another time, at the same addresses."""
         self.sharing = sharing
-        self.loads: dict[Value, list[tuple[int, Region]]] = {}
-        self.stores: dict[Value, list[tuple[int, Region]]] = {}
+        self.loads: dict[Value, list[tuple[int, Access]]] = {}
+        self.stores: dict[Value, list[tuple[int, Access]]] = {}
         self.last_store = -1
 
-    def add(self, number: int, tensor: Value, region: Region) -> set[int]:
+    def add(self, number: int, tensor: Value, access: Access) -> set[int]:
         """Record an access; return the numbers of those that it depends on."""
         found: set[int] = set()
         for other in self.sharing.get(tensor, ()):
             for records in (self.loads, self.stores):
-                if region.write or records is self.stores:
+                if access.region.write or records is self.stores:
                     found.update(n for n, _ in records.get(other, ()))
-            if region.write:  # whatever comes is behind this store, as stores keep their order
+            if (
+                access.region.write
+            ):  # whatever comes is behind this store, as stores keep their order
                 self.loads.pop(other, None)
                 self.stores.pop(other, None)
         for earlier, written in reversed(self.stores.get(tensor, ())):
-            if written.meets(region):
+            if written.meets(access):
                 found.add(earlier)
                 break
-        if region.write:
+        if access.region.write:
             if self.last_store >= 0:
                 found.add(self.last_store)
             self.last_store = number
-            kept: list[tuple[int, Region]] = []
+            kept: list[tuple[int, Access]] = []
             for earlier, read in self.loads.get(tensor, ()):
-                if region.meets(read):
+                if access.meets(read):
                     found.add(earlier)
                 else:
                     kept.append((earlier, read))
             self.loads[tensor] = kept
-            self.stores.setdefault(tensor, []).append((number, region))
+            self.stores.setdefault(tensor, []).append((number, access))
         else:
-            self.loads.setdefault(tensor, []).append((number, region))
+            self.loads.setdefault(tensor, []).append((number, access))
         return found

@@ -1,20 +1,22 @@
-"""A core's program as segments: runs of steps and barriers that are ordered freely, and loops.
+"""The program of all cores: runs of steps and barriers that are ordered freely, and loops.
 
 Between two segments, and between the turns of a loop that is kept, all units drain.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from snncc.compiler.diag import fail
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.lowering.kit.hazards import DramHazards, SramHazards, dram_region
+from snncc.compiler.passes.lowering.kit.hazards import DramHazards, SramHazards, dram_access
 from snncc.compiler.passes.lowering.kit.order import Issue, arrange
 from snncc.compiler.passes.lowering.kit.placement import FreeSpace, place, stack
 from snncc.compiler.passes.lowering.kit.prices import Prices
+from snncc.compiler.passes.lowering.kit.scalars import Scalar
 from snncc.compiler.passes.lowering.kit.steps import CoreStep, Node, Repeat, StepReader, steps_of
 from snncc.compiler.passes.lowering.kit.tokens import StepTokens, tokens
 from snncc.compiler.passes.lowering.kit.versions import Version, find_versions
@@ -63,7 +65,7 @@ class Segment:
 class KeptLoop:
     """A loop over parts of a program; ``op``: the task that it is in, or a loop over time."""
 
-    trips: int
+    trips: Scalar
     op: Op
     body: list[Part]
 
@@ -77,33 +79,30 @@ Part: TypeAlias = "Segment | KeptLoop"
 
 
 @dataclass
-class Foreign:
-    """Which tensors other cores write, and in which epochs."""
+class Writes:
+    """In which epochs, between two barriers each, a tensor is written."""
 
-    writers: dict[Value, list[tuple[int, set[int]]]] = field(
-        default_factory=dict["Value", "list[tuple[int, set[int]]]"]
-    )
+    epochs: dict[Value, list[int]] = field(default_factory=dict["Value", "list[int]"])
 
-    def note(self, tensor: Value, epoch: int, core: int) -> None:
-        """Record a write."""
-        found = self.writers.setdefault(tensor, [])
-        if not found or found[-1][0] != epoch:
-            found.append((epoch, set()))
-        found[-1][1].add(core)
+    def note(self, task: Op, epoch: int) -> None:
+        """Record the stores of a task."""
+        for each in task.walk():
+            if each.name == "tile.st":
+                found = self.epochs.setdefault(each.operands[0], [])
+                if not found or found[-1] != epoch:
+                    found.append(epoch)
 
-    def last(self, tensor: Value, epoch: int, core: int) -> int:
-        """Return the last epoch before ``epoch`` in which another core wrote a tensor, or -1."""
-        for when, cores in reversed(self.writers.get(tensor, ())):
-            if when < epoch and cores - {core}:
-                return when
-        return -1
+    def last(self, tensor: Value, epoch: int) -> int:
+        """Return the last epoch before ``epoch`` in which a tensor is written, or -1."""
+        found = self.epochs.get(tensor, [])
+        at = bisect_left(found, epoch)
+        return found[at - 1] if at else -1
 
 
 class ProgramBuilder:
-    """Collects the parts of one core's program."""
+    """Collects the parts of a program."""
 
-    def __init__(self, core: int, reader: StepReader, pad: int) -> None:
-        self.core = core
+    def __init__(self, reader: StepReader, pad: int) -> None:
         self.reader = reader
         self.pad = FreeSpace(pad)
         self.clock = 0
@@ -138,7 +137,7 @@ class ProgramBuilder:
 
     def inner(self) -> ProgramBuilder:
         """Return the builder of a loop's body."""
-        return ProgramBuilder(self.core, self.reader, self.pad.size)
+        return ProgramBuilder(self.reader, self.pad.size)
 
     def barrier(self, op: Op, epoch: int) -> None:
         """Append a barrier that ends an epoch."""
@@ -173,10 +172,10 @@ class Surroundings:
     ``sharing``: for a tensor those that lie at its addresses at another time.
     """
 
-    core: int
+    cores: int
     prices: Prices
     sharing: Mapping[Value, tuple[Value, ...]]
-    foreign: Foreign | None
+    writes: Writes | None
     """None in loops over time: every load is behind the barrier before it."""
 
 
@@ -185,7 +184,7 @@ def arrange_parts(parts: Sequence[Part], around: Surroundings) -> None:
     epoch = 0
     for part in parts:
         if isinstance(part, KeptLoop):
-            inside = replace(around, foreign=None) if part.over_time else around
+            inside = replace(around, writes=None) if part.over_time else around
             arrange_parts(part.body, inside)
         else:
             epoch = _arrange(part, epoch, around)
@@ -208,13 +207,13 @@ def _arrange(segment: Segment, epoch: int, around: Surroundings) -> int:
             continue
         step = item.step
         after = sram.add(number, step, item.versions)
-        region = dram_region(step)
-        if region is not None:
-            tensor, where = region
+        access = dram_access(step, around.cores)
+        if access is not None:
+            tensor, where = access
             after |= dram.add(number, tensor, where)
             behind = newest
-            if not where.write and around.foreign is not None:
-                behind = barriers.get(around.foreign.last(tensor, epoch, around.core), -1)
+            if not where.region.write and around.writes is not None:
+                behind = barriers.get(around.writes.last(tensor, epoch), -1)
             if behind >= 0:
                 after.add(behind)
         entries.append(Issue(number, step.unit, *around.prices.of(step.op), after))
@@ -227,7 +226,7 @@ def _arrange(segment: Segment, epoch: int, around: Surroundings) -> int:
     if held > limit:
         fail(
             "E0604",
-            f"core {around.core} may keep {held} tokens in a semaphore, which holds {limit}",
+            f"a core may keep {held} tokens in a semaphore, which holds {limit}",
             help="give the machine a larger sequencer.semaphore_max",
         )
     return epoch

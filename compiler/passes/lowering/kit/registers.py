@@ -1,12 +1,12 @@
-"""A core's registers: constants shared and kept, address registers stepped by loops."""
+"""A core's registers: numbers shared and kept, address registers stepped by loops."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from snncc.compiler.diag import fail
+from snncc.compiler.passes.lowering.kit.scalars import TIME, Scalar
 from snncc.isa.spec import REGISTERS, SEED_REGISTER
 
 RESERVED = 1
@@ -15,10 +15,6 @@ TIME_REGISTER = SEED_REGISTER - 1
 """Counts the steps of a loop over time."""
 SPARE = 14
 """Registers that loops leave free for constants of single instructions."""
-
-
-Key: TypeAlias = "int | tuple[int, int]"
-"""A constant; or (base, coefficient): base + coefficient * time step, constant within a task."""
 
 
 @dataclass
@@ -30,19 +26,12 @@ class Registers:
     free: list[int] = field(
         default_factory=lambda: list(range(TIME_REGISTER - 1, RESERVED - 1, -1))
     )
-    constants: OrderedDict[Key, int] = field(default_factory=OrderedDict["Key", int])
+    constants: OrderedDict[Scalar, int] = field(default_factory=OrderedDict["Scalar", int])
     """value -> register, least recently used first."""
-    pinned: dict[Key, int] = field(default_factory=dict["Key", int])
+    pinned: dict[Scalar, int] = field(default_factory=dict["Scalar", int])
     """value -> register, for as long as a loop runs."""
     locked: set[int] = field(default_factory=set[int])
     """Registers that the instruction being built uses."""
-
-    def begin(self, where: str) -> None:
-        """Start another task; constants that earlier ones loaded are still there."""
-        self.where = where
-        for value in [v for v in self.constants if not isinstance(v, int)]:
-            self.free.append(self.constants.pop(value))  # the time step may be another
-        self.locked.clear()
 
     def take(self) -> int:
         """Return a register, forgetting the least recently used constant if none is free."""
@@ -63,10 +52,12 @@ class Registers:
         """Return a register to the pool."""
         self.free.append(register)
 
-    def find(self, value: Key) -> int | None:
+    def find(self, value: Scalar) -> int | None:
         """Return the register that holds a constant, if one does."""
         if value == 0:
             return 0
+        if value == TIME:
+            return TIME_REGISTER
         if value in self.pinned:
             return self.pinned[value]
         if value in self.constants:
@@ -74,11 +65,15 @@ class Registers:
             return self.constants[value]
         return None
 
+    def spare(self) -> int:
+        """Return how many registers can be taken for the instruction being built."""
+        return len(self.free) + sum(r not in self.locked for r in self.constants.values())
+
     def room(self) -> int:
         """Return how many registers could still be pinned."""
         return len(self.free) + len(self.constants) - SPARE
 
-    def pin(self, value: Key) -> tuple[int, bool]:
+    def pin(self, value: Scalar) -> tuple[int, bool]:
         """Keep a constant in a register; return it and whether it must be loaded."""
         if value in self.constants:
             register = self.constants.pop(value)
@@ -88,7 +83,7 @@ class Registers:
         self.pinned[value] = register
         return register, True
 
-    def unpin(self, value: Key) -> None:
+    def unpin(self, value: Scalar) -> None:
         """Let a pinned constant be forgotten when its register is needed."""
         self.constants[value] = self.pinned.pop(value)
 

@@ -1,12 +1,13 @@
-"""What is written for a core: a tree of operations and loops, in order of issue."""
+"""What is written for the cores: a tree of operations and loops, in order of issue."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from snncc.compiler.ir.core import Location, Op
-from snncc.compiler.passes.lowering.kit.footprint import Affine
+from snncc.compiler.ir.core import Location
+from snncc.compiler.passes.lowering.kit.scalars import Scalar
+from snncc.compiler.passes.lowering.kit.steps import CoreStep, Place
 from snncc.isa.spec import Unit
 
 
@@ -46,9 +47,9 @@ class LeafNode:
     ``at``: per address operand or stream its address: base, then a coefficient per enclosing loop.
     """
 
-    op: Op
+    step: CoreStep
     source: Source
-    at: tuple[Affine, ...]
+    at: tuple[Place, ...]
     parent: LoopNode
     before: list[Semaphore] = field(default_factory=list[Semaphore])
     after: list[Semaphore] = field(default_factory=list[Semaphore])
@@ -79,7 +80,7 @@ class LoopNode:
 
     source: Source
     parent: LoopNode | None = None
-    trips: int = 1
+    trips: Scalar = 1
     over_time: bool = False
     children: list[TreeNode] = field(default_factory=list["TreeNode"])
 

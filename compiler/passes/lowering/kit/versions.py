@@ -80,27 +80,41 @@ def segments(nodes: Sequence[Node]) -> list[list[CoreStep]]:
     return [one for one in found if one]
 
 
-def _backwards(part: Sequence[CoreStep]) -> tuple[dict[Value, list[int]], set[Value]]:
+def _backwards(part: Sequence[CoreStep], variant: int) -> tuple[dict[Value, set[int]], set[Value]]:
     """Return, per buffer, the steps at which a version may begin, and the buffers that are read
-    before they are written."""
+    before they are written, in one of loops that are alike."""
     live: dict[Value, Spans] = {}
-    begins: dict[Value, list[int]] = {}
+    begins: dict[Value, set[int]] = {}
     for i in range(len(part) - 1, -1, -1):
-        step = part[i]
+        variants = part[i].variants
+        uses = variants[min(variant, len(variants) - 1)]
         written: set[Value] = set()
-        for use in step.uses:
+        for use in uses:
             spans = live.setdefault(use.buffer, Spans())
             if use.writes:
                 written.add(use.buffer)
                 if use.whole:
                     spans.remove(use.low, use.high)
-        for use in step.uses:
+        for use in uses:
             if use.reads:
                 live[use.buffer].add(use.low, use.high)
         for buffer in written:
             if not live[buffer].ranges:
-                begins.setdefault(buffer, []).append(i)
+                begins.setdefault(buffer, set()).add(i)
     return begins, {buffer for buffer, spans in live.items() if spans.ranges}
+
+
+def _analysed(part: Sequence[CoreStep]) -> tuple[dict[Value, set[int]], set[Value]]:
+    """Return what holds whichever of loops that are alike an iteration is in.
+
+    No value goes from one iteration of a parallel loop to another, so they need not be mixed.
+    """
+    begins, exposed = _backwards(part, 0)
+    for variant in range(1, max(len(step.variants) for step in part)):
+        others, more = _backwards(part, variant)
+        exposed |= more
+        begins = {b: places & others[b] for b, places in begins.items() if b in others}
+    return begins, exposed
 
 
 def find_versions(nodes: Sequence[Node]) -> tuple[list[Version], list[dict[Value, Version]]]:
@@ -110,7 +124,7 @@ def find_versions(nodes: Sequence[Node]) -> tuple[list[Version], list[dict[Value
     one version for the whole task.
     """
     parts = segments(nodes)
-    analysed = [_backwards(part) for part in parts]
+    analysed = [_analysed(part) for part in parts]
     pinned = {value for _, exposed in analysed for value in exposed}
     versions: list[Version] = []
     maps: list[dict[Value, Version]] = []
@@ -118,7 +132,6 @@ def find_versions(nodes: Sequence[Node]) -> tuple[list[Version], list[dict[Value
     fixed: dict[Value, Version] = {}
     at = 0
     for part, (begins, _) in zip(parts, analysed, strict=True):
-        starts = {buffer: set(places) for buffer, places in begins.items()}
         current: dict[Value, Version] = {}
         for i, step in enumerate(part):
             mine: dict[Value, Version] = {}
@@ -130,7 +143,7 @@ def find_versions(nodes: Sequence[Node]) -> tuple[list[Version], list[dict[Value
                         versions.append(fixed[buffer])
                     version = fixed[buffer]
                 else:
-                    fresh = buffer not in mine and i in starts.get(buffer, ())
+                    fresh = buffer not in mine and i in begins.get(buffer, ())
                     if fresh or buffer not in current:
                         current[buffer] = Version(buffer, at, at)
                         versions.append(current[buffer])

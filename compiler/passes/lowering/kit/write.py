@@ -1,4 +1,4 @@
-"""Arranged parts of a core's program as a tree: addresses, semaphores, names of buffers."""
+"""Arranged parts of a program as a tree: addresses, semaphores, names of buffers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from snncc.compiler.ir.core import Op, Value
-from snncc.compiler.passes.lowering.kit.footprint import Affine, StreamUse
+from snncc.compiler.passes.lowering.kit.footprint import StreamUse
 from snncc.compiler.passes.lowering.kit.program import Barrier, KeptLoop, Part, Placed, Segment
+from snncc.compiler.passes.lowering.kit.scalars import compute
+from snncc.compiler.passes.lowering.kit.steps import Place
 from snncc.compiler.passes.lowering.kit.tokens import PAIRS, StepTokens
 from snncc.compiler.passes.lowering.kit.tree import (
     BarrierNode,
@@ -38,7 +40,7 @@ def _waits(unit: Unit, tokens: StepTokens) -> list[Semaphore]:
 
 
 class TreeBuilder:
-    """Builds the tree of one core's program."""
+    """Builds the tree of a program."""
 
     def __init__(self, drams: Mapping[Value, int]) -> None:
         """``drams``: the addresses of DRAM tensors."""
@@ -107,7 +109,7 @@ class TreeBuilder:
     def _leaf(self, item: Placed, tokens: StepTokens, parent: LoopNode) -> LeafNode:
         step = item.step
         leaf = LeafNode(
-            step.op,
+            step,
             source_of(step.task, step.op),
             self._addresses(item),
             parent,
@@ -123,21 +125,21 @@ class TreeBuilder:
                 leaf.ends.append(self.numbers[version])
         return leaf
 
-    def _addresses(self, item: Placed) -> tuple[Affine, ...]:
-        op, found = item.step.op, list[Affine]()
+    def _addresses(self, item: Placed) -> tuple[Place, ...]:
+        op, found = item.step.op, list[Place]()
         operands: Sequence[Value | None] = op.operands
         if "streams" in op.attrs:
             streams: tuple[StreamUse, ...] = op.attrs["streams"]  # type: ignore[assignment]
             operands = [op.operands[i] if i >= 0 else None for i, _, _, _ in streams]
-        for operand, at in zip(operands, item.step.at, strict=True):
+        for operand, (base, loops) in zip(operands, item.step.at, strict=True):
             if operand is None:
-                found.append(at)
+                found.append((base, loops))
             elif operand in item.versions:
-                found.append((item.versions[operand].address + at[0], *at[1:]))
+                found.append((compute("add", base, item.versions[operand].address), loops))
             elif operand in self.drams:
-                found.append((self.drams[operand] + at[0], *at[1:]))
+                found.append((compute("add", base, self.drams[operand]), loops))
             else:  # it is not touched (a bias where sums go on)
-                found.append((0,) * len(at))
+                found.append((0, (0,) * len(loops)))
         return tuple(found)
 
     def _name(self, version: Version, task: Op) -> BufferName:

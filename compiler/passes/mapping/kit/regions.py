@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -38,18 +38,34 @@ def affine_of(op: Op, index: int) -> Affine:
     return at[index]
 
 
-def accesses(block: Block, trips: tuple[int, ...] = ()) -> Iterator[tuple[Op, tuple[int, ...]]]:
-    """Yield every leaf operation with the trip counts of its loops, outermost first."""
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """A loop around an operation: the first of its iterations, and how many."""
+
+    first: int
+    count: int
+
+
+def accesses(
+    block: Block, mine: Mapping[Op, range], around: tuple[Turns, ...] = ()
+) -> Iterator[tuple[Op, tuple[Turns, ...]]]:
+    """Yield every leaf operation with its loops, outermost first; ``mine``: of parallel ones."""
     for op in block.ops:
         if op.name in {"tile.loop", "tile.parallel"}:
-            yield from accesses(op.regions[0], (*trips, op.int_attr("trips")))
+            turns = mine[op] if op in mine else range(op.int_attr("trips"))
+            if turns:
+                inside = (*around, Turns(turns.start, len(turns)))
+                yield from accesses(op.regions[0], mine, inside)
         elif op.name != "tile.sram":
-            yield op, trips
+            yield op, around
 
 
-def dram_regions(task: Op) -> Iterator[tuple[Value, Region]]:
-    """Yield (tensor, region) for every DMA operation of a task."""
-    for op, trips in accesses(task.regions[0]):
+def dram_regions(task: Op, mine: Mapping[Op, range]) -> Iterator[tuple[Value, Region]]:
+    """Yield (tensor, region) for every DMA operation of a core's part of a task.
+
+    ``mine``: which iterations of the parallel loops it has.
+    """
+    for op, loops in accesses(task.regions[0], mine):
         if op.name not in {"tile.ld", "tile.st"}:
             continue
         write = op.name == "tile.st"
@@ -59,7 +75,9 @@ def dram_regions(task: Op) -> Iterator[tuple[Value, Region]]:
             (op.int_attr(f"{side}1"), op.int_attr("n1")),
         ]
         base, *coefficients = affine_of(op, index)
-        spans += list(zip(coefficients, trips, strict=True))
+        for coefficient, turns in zip(coefficients, loops, strict=True):
+            base += coefficient * turns.first
+            spans.append((coefficient, turns.count))
         tensor = op.operands[index]
         yield tensor, rectangle(write, base, spans, op.int_attr("bytes"), tensor)
 

@@ -24,6 +24,7 @@ from snncc.compiler.passes.lowering.kit.steps import (
 )
 from snncc.compiler.passes.lowering.kit.tokens import PAIRS, tokens
 from snncc.compiler.passes.lowering.kit.versions import Version, aligned, find_versions
+from snncc.isa.cost.trips import CodeReader
 from snncc.isa.spec import Unit
 from snncc.isasim.system import RunOptions, System
 from whole_stack import TILE, compiled, machine, run_passes, same, simulate
@@ -115,9 +116,8 @@ def test_a_machine_that_counts_too_little_is_refused() -> None:
 
 
 def step(low: int, high: int, *, reads: bool, writes: bool, whole: bool = True) -> CoreStep:
-    return CoreStep(
-        NOTHING, NOTHING, Unit.FP, (), (BufferUse(BUFFER, low, high, reads, writes, whole),)
-    )
+    uses = (BufferUse(BUFFER, low, high, reads, writes, whole),)
+    return CoreStep(NOTHING, NOTHING, Unit.FP, (), uses, (uses,), {}, (), ())
 
 
 def versions_of(steps: list[CoreStep]) -> list[tuple[int, int]]:
@@ -185,7 +185,7 @@ def test_accumulators_are_versions_per_tile_not_per_chunk() -> None:
     made = dense(1, 64, 256, 64)
     work = clone(made.module)
     run_passes(work, f"{TILE},map,allocate", machine(1, 16384))
-    reader = StepReader(microprograms(work), limit=100_000)
+    reader = StepReader(microprograms(work), 1, limit=100_000)
     tasks = (o for o in work.func("step").body.ops if o.name == "tile.task")
     nodes = reader.read(next(t for t in tasks if any(o.name == "tile.gacc" for o in t.walk())))
     versions, _ = find_versions(nodes)
@@ -219,16 +219,16 @@ def test_loads_pass_barriers_that_they_need_not_wait_for() -> None:
     program = compiled(made.module, machine(4))
     place_b = next(t for t in program.tensors if t.name == "b").address
     for core in program.cores:
-        registers: dict[int, int] = {}
-        seen: list[str] = []
-        for inst in core.code:
+        reader, seen = CodeReader(core.code, [core.core]), list[str]()
+        for _, inst, times in reader.instructions():
             name = inst.insn.mnemonic
-            if name == "li":
-                registers[inst.values[0]] = inst.values[1]
-            elif name == "recv":
+            if times and name == "recv":
                 seen.append("barrier")
-            elif name == "ld" and 0 <= registers.get(inst.values[1], 0) - place_b < 128 * 128 * 2:
-                seen.append("weights")
+            elif times and name == "ld":
+                source = reader.registers[inst["src"]]
+                assert isinstance(source, int)
+                if 0 <= source - place_b < 128 * 128 * 2:
+                    seen.append("weights")
         assert seen.index("weights") < seen.index("barrier")
     expected = evaluate(clone(made.module), "step", made.inputs)
     same(expected, simulate(program, made.inputs, RunOptions(check_races=True)), "4 cores")

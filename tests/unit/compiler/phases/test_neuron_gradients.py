@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from examples import sampled
 from lowered import phased
 from pytorch_results import Arrays, PyTorch, with_gradients
 from snncc.compiler.interp import evaluate
@@ -95,7 +96,9 @@ def _base(**more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("reset", RESETS, ids=lambda r: "-".join(map(str, r.values())))
-@pytest.mark.parametrize("dynamics", DYNAMICS, ids=lambda d: "-".join(map(str, d.values())))
+@pytest.mark.parametrize(
+    "dynamics", sampled(DYNAMICS, 2), ids=lambda d: "-".join(map(str, d.values()))
+)
 def test_dynamics_resets_compares_synapses(
     dynamics: dict[str, Any], reset: dict[str, Any], pytorch: PyTorch
 ) -> None:
@@ -118,7 +121,9 @@ def test_surrogates(index: int, gradient: str, pytorch: PyTorch) -> None:
 
 @pytest.mark.parametrize("shape", [(), (C,), (B, C)])
 @pytest.mark.parametrize("gradient", ["attached", "detached"])
-@pytest.mark.parametrize("dynamics", DYNAMICS, ids=lambda d: "-".join(map(str, d.values())))
+@pytest.mark.parametrize(
+    "dynamics", sampled(DYNAMICS, 2), ids=lambda d: "-".join(map(str, d.values()))
+)
 def test_constants_as_trained_operands(
     dynamics: dict[str, Any], gradient: str, shape: tuple[int, ...], pytorch: PyTorch
 ) -> None:

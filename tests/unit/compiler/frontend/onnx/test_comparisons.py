@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from examples import sampled
 from onnx_models import Graph, load, neurons, run_file, run_module
 
 STEPS, BATCH, WIDTH = 5, 3, 4
@@ -107,7 +108,7 @@ def network(path: Path, write: Write, theta: Any, reset: bool) -> Path:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["free", "reset"])
-@pytest.mark.parametrize("threshold", THRESHOLDS)
+@pytest.mark.parametrize("threshold", sampled(THRESHOLDS, 2))
 @pytest.mark.parametrize("form", FORMS)
 def test_every_way_to_write_a_spike(tmp_path: Path, form: str, threshold: str, reset: bool) -> None:
     write, kind = FORMS[form]
