@@ -190,3 +190,14 @@ def test_many_writers(tmp_path: Path) -> None:
     assert set(seen) <= set(payloads)
     assert store.damaged == []
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("first", ["write", "ready"])
+def test_folders_above_are_made_whoever_comes_first(first: str, tmp_path: Path) -> None:
+    notes: list[str] = []
+    store = CodeStore(tmp_path / "cache" / "kernels", notes.append)
+    if first == "ready":
+        assert store.ready()
+    assert store.write("add", "key", b"code")
+    assert store.read("add", "key") == b"code"
+    assert notes == []
