@@ -77,7 +77,7 @@ def same(path: Path) -> None:
     assert check_onnx(module, path, settings, again).validated
 
 
-CASES = [
+CASES: list[tuple[list[str], list[str]]] = [
     (["zeros"], []),
     ([], ["zeros"]),
     (["zeros", "zeros"], []),
