@@ -45,19 +45,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"{marker}: not on this machine"))
 
 
-@pytest.fixture(scope="module")
-def numbers_at_import(request: pytest.FixtureRequest) -> object:
-    """The state of a test module's ``RNG`` before its first test."""
-    rng: Any = getattr(cast("Any", request).module, "RNG", None)
-    return rng.bit_generator.state if rng is not None else None
+NUMBERS_AT_IMPORT: dict[str, object] = {}
+"""The state of a test module's ``RNG`` before its first test, by the module's name."""
 
 
 @pytest.fixture(autouse=True)
-def same_numbers(request: pytest.FixtureRequest, numbers_at_import: object) -> None:
-    """Let a test draw the same numbers from its module's ``RNG``, whichever tests ran before."""
-    if numbers_at_import is not None:
-        rng: Any = cast("Any", request).module.RNG
-        rng.bit_generator.state = numbers_at_import
+def same_numbers(request: pytest.FixtureRequest) -> None:
+    """Let a test draw the same numbers from its module's ``RNG``, whichever tests ran before.
+
+    Tests of a module need not follow one another, so no fixture of the module may keep the state.
+    """
+    module: Any = cast("Any", request).module
+    rng: Any = getattr(module, "RNG", None)
+    if rng is not None:
+        name = str(module.__name__)
+        rng.bit_generator.state = NUMBERS_AT_IMPORT.setdefault(name, rng.bit_generator.state)
 
 
 @pytest.fixture(scope="session")
