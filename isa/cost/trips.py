@@ -6,16 +6,15 @@ and products of such, whatever turn a loop is in.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from snncc.isa.instructions.arithmetic import ARITHMETIC
 from snncc.isa.instructions.operands import registers
 from snncc.isa.instructions.table import TABLE
-from snncc.isa.numbers.integers import quotient
 from snncc.isa.roles import AMOUNTS, Purpose
 from snncc.isa.spec import (
     REGISTERS,
@@ -47,15 +46,7 @@ _WINDOW_AT: Final = {
 }
 _FAR: Final = 1 << 61
 """Immediates beyond it could make sums of 32-bit steps overflow within the longest run."""
-_COMPUTED: Final[dict[str, Callable[[int, int], int]]] = {
-    "add": operator.add,
-    "addi": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": quotient,
-    "min": min,
-    "max": max,
-}
+_COMPUTED: Final = {**ARITHMETIC, "addi": ARITHMETIC["add"]}
 _FOR_EACH: Final[dict[str, Callable[..., Numbers]]] = {
     **{name: cast("Callable[..., Numbers]", function) for name, function in _COMPUTED.items()},
     "min": np.minimum,

@@ -20,6 +20,9 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 POISON: Final = 0x7E
 """What the scratchpad holds before it is written: binary16 0x7E7E is a NaN, so it shows."""
 
+_MASK: Final = (1 << 64) - 1
+"""All bits of a register."""
+
 
 class Core:
     """One core: program, sequencer, scratchpad and semaphores."""
@@ -99,7 +102,8 @@ class Chip:
         if op[0] == "send":
             targets: tuple[int, ...] = (where,)
         else:
-            if where < 0 or where >> self.count:
+            where &= _MASK  # a register is signed, a mask is not
+            if where >> self.count:
                 raise Trap("core", f"mcast: mask {where:#x} names cores beyond {self.count - 1}")
             targets = tuple(i for i in range(self.count) if where >> i & 1 and i != core.index)
         for target in targets:

@@ -74,7 +74,7 @@ _KINDS: Final = {
     "recv": RECV_KIND,
     "recvadd": RECV_KIND,
 }
-_SEQ_OPS: Final = {
+SEQ_OPS: Final = {
     "nop": NOP,
     "halt": HALT,
     "li": LI,
@@ -182,7 +182,7 @@ class _Decoder:
             return (SYNC, slot, (sem, n), None)
         if row.unit is not Unit.SEQ:
             return self.push(inst)
-        op = _SEQ_OPS[row.mnemonic]
+        op = SEQ_OPS[row.mnemonic]
         if op == STREAM:
             return (op, inst["s"], itemgetter(inst["base"], inst["step"], inst["row"]), None)
         if op == SET_WINDOW:

@@ -7,19 +7,17 @@ may be ahead of the simulated time: nothing that happens later can take away wha
 
 from __future__ import annotations
 
-import operator
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
-from snncc.isa.numbers.integers import quotient
+from snncc.isa.instructions.arithmetic import ARITHMETIC
 from snncc.isa.spec import REGISTERS, SEED_REGISTER, STREAMS, WINDOWS
 from snncc.isa.window import Window
 from snncc.isasim.engines.base import Resolved
 from snncc.isasim.faults import Trap
 from snncc.isasim.machine.decode import (
-    ADD,
     ADDI,
     COREID,
     DIV,
@@ -28,17 +26,14 @@ from snncc.isasim.machine.decode import (
     LI,
     LOOP,
     LOOPI,
-    MAX,
-    MIN,
-    MUL,
     NO_WINDOW,
     NOP,
     PUSH,
+    SEQ_OPS,
     SEQ_POST,
     SEQ_WAIT,
     SET_WINDOW,
     STREAM,
-    SUB,
     SYNC,
     Code,
 )
@@ -54,14 +49,8 @@ QUEUES: Final = 8
 _LOW: Final = -(1 << 63)
 _HIGH: Final = 1 << 63
 
-_ARITHMETIC: Final[dict[int, tuple[str, Callable[[int, int], int]]]] = {
-    ADD: ("+", operator.add),
-    SUB: ("-", operator.sub),
-    MUL: ("*", operator.mul),
-    DIV: ("/", quotient),
-    MIN: ("min", min),
-    MAX: ("max", max),
-}
+_SIGNS: Final = {"add": "+", "sub": "-", "mul": "*", "div": "/", "min": "min", "max": "max"}
+_ARITHMETIC: Final = {SEQ_OPS[name]: (_SIGNS[name], ARITHMETIC[name]) for name in ARITHMETIC}
 
 Entry: TypeAlias = tuple[int, int, Any, Any]
 """A queue entry: time of issue, pc, resolved instruction (or semaphore, n), clock of the issuer."""

@@ -7,13 +7,12 @@ in DRAM, is a function of the core's number.
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from snncc.compiler.ir.portions import Portion
-from snncc.isa.numbers.integers import quotient
+from snncc.isa.instructions.arithmetic import ARITHMETIC
 
 
 class Known(NamedTuple):
@@ -32,20 +31,12 @@ class Computed(NamedTuple):
 
 Scalar: TypeAlias = "int | Known | Computed"
 CORE, TIME = Known("core"), Known("time")
-_MEANING: dict[str, Callable[[int, int], int]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": quotient,
-    "min": min,
-    "max": max,
-}
 
 
 def compute(mnemonic: str, left: Scalar, right: Scalar) -> Scalar:
     """Return a result; what is known is computed, and a constant that is added stands last."""
     if isinstance(left, int) and isinstance(right, int):
-        return _MEANING[mnemonic](left, right)
+        return ARITHMETIC[mnemonic](left, right)
     if mnemonic == "sub" and isinstance(right, int):
         return compute("add", left, -right)
     if mnemonic == "mul":
@@ -81,7 +72,7 @@ def value_of(value: Scalar, core: int, time: int = 0) -> int:
     if isinstance(value, int):
         return value
     left, right = value_of(value.left, core, time), value_of(value.right, core, time)
-    return _MEANING[value.mnemonic](left, right)
+    return ARITHMETIC[value.mnemonic](left, right)
 
 
 def between(value: Scalar, low: int, high: int) -> Scalar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from snncc.compiler.ir.core import Attribute, Block, op
 from snncc.compiler.passes.lowering.kit.addresses import Address, Moving, Track
@@ -37,7 +38,7 @@ class CoreWriter(InstructionWriter):
     moving: dict[Track, Moving] = field(default_factory=dict["Track", Moving])
     temporary: list[int] = field(default_factory=list[int])
     """Registers that only the instruction being built uses."""
-    window: tuple[tuple[Scalar, Affine], ...] = ()
+    window: Affine = ()
     outer: int = 0
     streams: dict[int, tuple[Address, Scalar, Scalar]] = field(
         default_factory=dict[int, tuple[Address, Scalar, Scalar]]
@@ -116,7 +117,11 @@ class CoreWriter(InstructionWriter):
                 mine.append(moving)
         pinned = self._pin(constants)
         hoisted = self._hoist_streams(node)
-        windows = {leaf.step.windows for leaf in node.leaves() if leaf.step.windows}
+        windows = {
+            cast("Affine", leaf.step.op.attrs["window"])
+            for leaf in node.leaves()
+            if "window" in leaf.step.op.attrs
+        }
         if len(windows) == 1:
             self._set_window(next(iter(windows)))
         elif windows:
@@ -250,9 +255,8 @@ class CoreWriter(InstructionWriter):
         if step.strides:
             self._set_streams(leaf)
             self.registers.locked.clear()
-        if step.windows:
-            self._set_window(step.windows)
-            self.registers.locked.clear()
+        if "window" in source.attrs:
+            self._set_window(cast("Affine", source.attrs["window"]))
         bound: dict[str, Address] = {}
         if "addr" in source.attrs:
             bound = dict(zip(source.strs_attr("addr"), self._addresses(leaf), strict=True))
@@ -278,19 +282,11 @@ class CoreWriter(InstructionWriter):
                 self.emit(mnemonic, **operands)
         self._issued()
 
-    def _set_window(self, windows: tuple[tuple[Scalar, Affine], ...]) -> None:
+    def _set_window(self, window: Affine) -> None:
         """Set window 0 unless it holds these sizes already."""
-        if windows == self.window:
+        if window == self.window:
             return
-        self.window = windows
-        for flag, window in windows:
-            if flag == 1:
-                self._window(window)
-            elif flag != 0:
-                with self.loop(self.constant(flag)):
-                    self._window(window)
-
-    def _window(self, window: Affine) -> None:
+        self.window = window
         for mnemonic, values in (("winsize", window[:5]), ("winmap", window[5:])):
             names = [f.name for f in BY_MNEMONIC[mnemonic].operands if f.name != "win"]
             self.emit(mnemonic, win=0, **dict(zip(names, values, strict=True)))

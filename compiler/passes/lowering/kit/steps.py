@@ -82,8 +82,6 @@ class CoreStep:
     """Operands in registers."""
     strides: tuple[tuple[Scalar, Scalar], ...]
     """Of streams: distances between steps and between rows."""
-    windows: tuple[tuple[Scalar, Affine], ...]
-    """Each replaces the one before where its number is 1, not where it is 0."""
     guard: Scalar = 1
     """How often it is done: 1, or 0 on cores that have too few iterations."""
 
@@ -288,7 +286,6 @@ class StepReader:
             variants,
             {n: blend([each.int_attr(n) for each in ops], reached) for n in registers_of(op)},
             _strides(ops, reached),
-            _windows(ops, reached),
             around.guard,
         )
 
@@ -307,14 +304,6 @@ def _strides(ops: Sequence[Op], reached: Sequence[Scalar]) -> tuple[tuple[Scalar
         (blend([use[2] for use in uses], reached), blend([use[3] for use in uses], reached))
         for uses in zip(*each, strict=True)
     )
-
-
-def _windows(ops: Sequence[Op], reached: Sequence[Scalar]) -> tuple[tuple[Scalar, Affine], ...]:
-    if "window" not in ops[0].attrs:
-        return ()
-    each = [cast("Affine", op.attrs["window"]) for op in ops]
-    changes = [(flag, b) for flag, (a, b) in zip(reached, pairwise(each), strict=True) if a != b]
-    return ((1, each[0]), *changes)
 
 
 def _use(op: Op, touch: Touch, at: Affine) -> BufferUse:

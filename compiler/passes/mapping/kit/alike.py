@@ -1,8 +1,8 @@
 """Parallel loops that are alike: they run the same operations and differ in numbers only.
 
-Where an image or its channels do not divide by the size of a tile, and at the borders of images, a
-task has several parallel loops.  Loops that are alike count as one whose addresses and sizes depend
-on the iteration, so that all cores can run one program.
+Where channels or images do not divide by the size of a tile, a task has several parallel loops.
+Loops that are alike count as one whose addresses and sizes depend on the iteration, so that all
+cores can run one program.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def registers_of(op: Op) -> list[str]:
 
 
 def _shape(block: Block, place: int) -> Hashable:
-    """Return what blocks that are alike have in common: all but bases, sizes and windows.
+    """Return what blocks that are alike have in common: all but bases and sizes.
 
     ``place``: where the coefficient of the parallel loop stands.
     """
@@ -84,8 +84,7 @@ def _operation(op: Op, place: int) -> Hashable:
     places = tuple((at[1:place], at[place + 1 :]) for at in written(op))
     fixed.pop("at", None)
     streams = cast("tuple[StreamUse, ...]", fixed.pop("streams", ()))
-    windowed = fixed.pop("window", None) is not None
     for name in registers_of(op):
         del fixed[name]
     sources = tuple(operand for operand, _, _, _ in streams)
-    return op.name, tuple(op.operands), sources, windowed, places, tuple(sorted(fixed.items()))
+    return op.name, tuple(op.operands), sources, places, tuple(sorted(fixed.items()))

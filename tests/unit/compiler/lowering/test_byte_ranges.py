@@ -43,7 +43,7 @@ def test_a_hole_in_the_middle_leaves_what_lies_beyond() -> None:
 
 def test_runs_of_steps_end_at_the_borders_of_loops() -> None:
     nothing = Op("tile.task", attrs={"name": "t"})
-    steps = [CoreStep(nothing, nothing, Unit.FP, (), (), ((),), {}, (), ()) for _ in range(6)]
+    steps = [CoreStep(nothing, nothing, Unit.FP, (), (), ((),), {}, ()) for _ in range(6)]
     a, b, c, d, e, f = steps
     nodes: list[Node] = [a, b, Repeat(3, [c, Repeat(2, [d]), e]), f]
     assert [[steps.index(s) for s in run] for run in segments(nodes)] == [

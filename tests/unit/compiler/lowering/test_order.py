@@ -117,7 +117,7 @@ def test_a_machine_that_counts_too_little_is_refused() -> None:
 
 def step(low: int, high: int, *, reads: bool, writes: bool, whole: bool = True) -> CoreStep:
     uses = (BufferUse(BUFFER, low, high, reads, writes, whole),)
-    return CoreStep(NOTHING, NOTHING, Unit.FP, (), uses, (uses,), {}, (), ())
+    return CoreStep(NOTHING, NOTHING, Unit.FP, (), uses, (uses,), {}, ())
 
 
 def versions_of(steps: list[CoreStep]) -> list[tuple[int, int]]:
