@@ -6,8 +6,9 @@ A fault is planted in what is imported, not in the tree (``hook/sitecustomize.py
 tests run without a fault, and it is noted which functions each calls; ``--reached`` keeps that, and
 later only changed test files run again.  Of the tests that call the function that a fault is in,
 the near, quick and various ones run first (``relevant.py`` says what is near), until one fails or
-``--budget`` is spent.  What hangs counts as noticed, and is told.  With ``--json`` the outcomes are
-kept and a run that was cut goes on; ``--again`` repeats what survived.
+``--budget`` is spent.  The same tests must then pass without the fault, else the failure is no
+merit and the next ones run.  What hangs counts as noticed, and is told.  With ``--json`` the
+outcomes are kept and a run that was cut goes on; ``--again`` repeats what survived.
 """
 
 from __future__ import annotations
@@ -100,12 +101,22 @@ class Runner:
     def _verdict(self, mutant: Mutant, kernels: Path | None) -> str:
         for tests in self.runs(mutant):
             limit = 30 + self.factor * sum(map(self._seconds, tests))
-            code, _, self.by = forked.run(tests, mutant, limit, kernels=kernels)
-            if code != 0:
-                if self.by:
-                    self.noticed[file_of(self.by)] += 1
+            code, _, by = forked.run(tests, mutant, limit, kernels=kernels)
+            if code != 0 and self._pass(tests, by, limit):
+                self.by = by
+                if by:
+                    self.noticed[file_of(by)] += 1
                 return "hung" if code == forked.HUNG else "killed"
         return "survived"
+
+    @staticmethod
+    def _pass(tests: Sequence[str], by: str, limit: float) -> bool:
+        """Return whether these tests, up to the one that failed, pass without the fault."""
+        upto = tests[: tests.index(by) + 1] if by in tests else tests
+        code, _, without = forked.run(upto, limit=limit)
+        if code != 0:
+            print(f"fails without a fault, too: {without or upto}", flush=True)
+        return code == 0
 
     def runs(self, mutant: Mutant) -> Iterator[list[str]]:
         """Return the tests in the order to run them, those that run together as one list."""

@@ -288,30 +288,70 @@ def test_near_and_quick_tests_run_first_within_the_budget() -> None:
     assert order[0][:2] == ["c[x]", "c[y]"]  # it noticed much
 
 
-def test_a_run_ends_with_the_first_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[str] = []
-    noticed_by = "nobody"
-    limits: list[float] = []
+class Runs:
+    """Stands for ``forked.run``: which test fails with the fault, which one always does."""
 
-    def run(tests: list[str], planted: Mutant, limit: float, kernels: Path | None) -> forked.Ended:
+    def __init__(self, by: str = "nobody", always: str = "nobody") -> None:
+        self.by = by
+        self.always = always
+        self.ran: list[str] = []
+        self.without: list[str] = []
+
+    def __call__(
+        self,
+        tests: list[str],
+        planted: Mutant | None = None,
+        limit: float = 0.0,
+        kernels: Path | None = None,
+    ) -> forked.Ended:
         assert kernels is None
-        ran.extend(tests)
-        limits.append(limit)
         assert limit > 10 * sum(TOOK[test] for test in tests)
-        failed = noticed_by in tests
-        return forked.Ended(int(failed), 0.0, noticed_by if failed else "")
+        (self.ran if planted else self.without).extend(tests)
+        fails = {self.always, self.by} if planted else {self.always}
+        failed = [test for test in tests if test in fails]
+        return forked.Ended(int(bool(failed)), 0.0, failed[0] if failed else "")
 
-    monkeypatch.setattr(forked, "run", run)
+
+def test_a_run_ends_with_the_first_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = Runs()
+    monkeypatch.setattr(forked, "run", runs)
     monkeypatch.setattr("mutation.run.TOGETHER_LIMITS", ((0.0, 1),))
     runner = Runner(noted({SHOW: SHOWN}, TOOK), budget=20.0)
     assert runner.verdict(in_show()) == "survived"
-    assert sorted(ran) == sorted(test for test in SHOWN if not test.endswith("::d"))
-    ran.clear()
-    noticed_by = "tests/golden/test_golden.py::c[x]"
+    assert sorted(runs.ran) == sorted(test for test in SHOWN if not test.endswith("::d"))
+    assert not runs.without
+    runs.ran.clear()
+    runs.by = "tests/golden/test_golden.py::c[x]"
     assert runner.verdict(in_show()) == "killed"
-    assert ran[-1] == runner.by == noticed_by
-    assert len(ran) == 2
+    assert runs.ran[-1] == runner.by == runs.by
+    assert len(runs.ran) == 2
+    assert runs.without == [runs.by]
     assert runner.noticed == {"tests/golden/test_golden.py": 1}
+
+
+def test_a_failure_without_the_fault_is_no_merit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mutation.run.TOGETHER_LIMITS", ((0.0, 1),))
+    always, late = "tests/golden/test_golden.py::c[x]", "tests/unit/isa/test_text.py::a"
+    for by, verdict in (("nobody", "survived"), (late, "killed")):
+        monkeypatch.setattr(forked, "run", Runs(by, always))
+        runner = Runner(noted({SHOW: SHOWN}, TOOK), budget=20.0)
+        assert runner.verdict(in_show()) == verdict
+        assert runner.by == (late if verdict == "killed" else "")
+        assert always not in runner.noticed
+        assert f"fails without a fault, too: {always}" in capsys.readouterr().out
+
+
+def test_tests_that_ran_together_are_run_again_up_to_the_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What runs after it has no part; what ran before it may have set something."""
+    runs = Runs("tests/golden/test_golden.py::c[y]")
+    monkeypatch.setattr(forked, "run", runs)
+    runner = Runner(noted({SHOW: SHOWN}, TOOK), budget=20.0)
+    assert runner.verdict(in_show()) == "killed"
+    assert [test.rpartition("::")[2] for test in runs.without] == ["b", "c[x]", "c[y]"]
 
 
 @pytest.mark.parametrize(("compiled", "verdict"), [(0, "survived"), (70, "killed"), (-1, "hung")])
