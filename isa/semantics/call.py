@@ -167,9 +167,8 @@ def active_blocks(active: Bits, taps: int = 1) -> int:
     rows, k = active.shape
     line = k // taps
     full = taps * (line // BLOCK) * BLOCK
-    found = 0
-    if rows and full:
-        found += int(active[:, :full].reshape(rows, -1, BLOCK).any(axis=2).sum())
-    if rows and k > full:
-        found += int(active[:, full:].reshape(rows, taps, -1).any(axis=2).sum())
-    return found
+    if not rows:
+        return 0
+    whole = active[:, :full].reshape(rows, -1, BLOCK).any(axis=2)
+    left = active[:, full:].reshape(rows, taps, -1).any(axis=2)
+    return int(whole.sum() + left.sum())
