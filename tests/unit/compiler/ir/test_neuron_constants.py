@@ -34,3 +34,24 @@ def test_configuration_trains_a_constant(tmp_path: Path) -> None:
     params = {op.str_attr("name"): op for op in module.walk() if op.name == "graph.param"}
     assert params["lif1.beta"].attrs["train"] is True
     assert "lif0.beta" not in params
+
+
+def test_names_that_serve_several_are_numbered_in_graph_order(tmp_path: Path) -> None:
+    """Parameters of the graph count first: ``beta``, ``beta#2``, then the neurons' constants."""
+    module = load(leaky_net(tmp_path / "m.onnx", Form()), steps=5, time_axis=0)
+    first, second = neurons(module)
+    first.attrs["sources"] = {"beta": "beta", "threshold": "theta", "tau": "no such constant"}
+    second.attrs["sources"] = {"beta": "beta"}
+    assert list(constants(module)) == [
+        ("beta", first, "beta"), ("theta", first, "threshold"), ("beta#2", second, "beta")
+    ]  # fmt: skip
+    weights = [op for op in module.walk() if op.name == "graph.param"]
+    weights[0].attrs["name"] = "beta"
+    assert [name for name, _, _ in constants(module)] == ["beta#2", "theta", "beta#3"]
+    weights[1].attrs["name"] = "beta#2"
+    assert [name for name, _, _ in constants(module)] == ["beta#3", "theta", "beta#4"]
+    made = promote(module, lambda name: name in ("beta#4", "theta"))
+    assert [op.attrs["name"] for op in made] == ["theta", "beta#4"]
+    assert (first.attrs["params"], second.attrs["params"]) == (("threshold",), ("beta",))
+    assert "beta" in first.attrs
+    assert "beta" not in second.attrs
