@@ -18,7 +18,7 @@ from snncc.compiler.passes.graph.configure import configure
 
 T, B, K = 2, 3, 6
 """Steps, samples and classes of the files."""
-CONFIG = f"""timesteps = {T}
+CONFIG = """timesteps = {steps}
 time_axis = 0
 [loss]
 name = "mse"
@@ -29,7 +29,11 @@ reduce = "sum"
 
 
 def agrees_with_pytorch(
-    path: Path, arrays: dict[str, Array], model: Callable[[Any, Any, Any], Any], pytorch: PyTorch
+    path: Path,
+    arrays: dict[str, Array],
+    model: Callable[[Any, Any, Any], Any],
+    pytorch: PyTorch,
+    steps: int = T,
 ) -> None:
     """Train one step of a file: value, loss and gradients as PyTorch's.
 
@@ -48,7 +52,7 @@ def agrees_with_pytorch(
         return {**with_gradients(loss, leaves), "out/out": out}
 
     want = pytorch(arrays, compute)
-    config = parse_config(CONFIG)
+    config = parse_config(CONFIG.format(steps=steps))
     imported = import_model(path, Request(config))
     assert imported.verdict.validated
     assert not imported.verdict.other_gradients

@@ -162,7 +162,8 @@ def load(
 
 def _load(path: Path, request: Request) -> Model:
     imported = import_model(path, request)
-    return Model(path, imported.config, imported.module, request, imported.warnings,
+    return Model(path, imported.config, imported.module,
+                 replace(request, reading=imported.reading), imported.warnings,
                  imported.verdict)  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,16 @@ TO_PHASED = "frontend,phases"
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How an ONNX file must be read to compute what it says, found out by comparing the two."""
+
+    trained: tuple[str, ...] = ()
+    """Numbers that are parameters, for others are computed from them."""
+    as_arithmetic: bool = False
+    """Whether neurons stay as they are written."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What an import needs to know beside the file; None: the file or the configuration says it."""
 
@@ -44,6 +54,8 @@ class Request:
     """Whether to compare the import with the file (ADR 0011)."""
     training: bool = True
     """Whether other gradients than the file's are a reason to refuse the import."""
+    reading: Reading = Reading()
+    """What an earlier import of the same file found out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,7 @@ class Imported:
     nodes: tuple[FileNode, ...] = ()
     verdict: Verdict = SWITCHED_OFF
     """Whether the import was compared with the file."""
+    reading: Reading = Reading()
 
 
 def import_model(path: Path, request: Request) -> Imported:
@@ -93,10 +106,11 @@ def _relative(module: Module, path: Path) -> None:
 def _import_onnx(path: Path, request: Request) -> Imported:
     from snncc.compiler.frontend.import_onnx import import_onnx
     from snncc.compiler.frontend.node_report import NodeTrace
+    from snncc.compiler.validate.compare import LostParameters
 
-    config, sink = request.config, DiagnosticSink()
-    trace = NodeTrace() if request.nodes else None
+    config = request.config
     steps = steps_of(config, request.x_shape)
+    reading = request.reading
 
     def build(
         batch: int | None, steps: int | None, sink: DiagnosticSink | None = None,
@@ -109,23 +123,45 @@ def _import_onnx(path: Path, request: Request) -> Imported:
             batch=batch,
             x_shape=x_shape,
             batch_in_time_axis=config.flag("batch_in_time_axis"),
-            trained=config.texts("parameters.train"),
+            trained=(*config.texts("parameters.train"), *reading.trained),
+            as_arithmetic=reading.as_arithmetic,
             sink=sink,
             trace=trace,
         )
 
-    module = build(request.batch, steps, sink, trace, request.x_shape)
-    sink.raise_if_errors()
-    verdict = SWITCHED_OFF
-    if request.validate:
+    def read() -> tuple[Module, NodeTrace | None, DiagnosticSink, Verdict]:
+        trace, sink = NodeTrace() if request.nodes else None, DiagnosticSink()
+        module = build(request.batch, steps, sink, trace, request.x_shape)
+        sink.raise_if_errors()
+        if not request.validate:
+            return module, trace, sink, SWITCHED_OFF
         from snncc.compiler.validate.onnx.check import check_onnx
 
         verdict = check_onnx(module, path, config, build, gradients=request.training)
+        return module, trace, sink, verdict
+
+    try:
+        module, trace, sink, verdict = read()
+    except LostParameters as error:
+        reading = replace(reading, trained=error.names)
+        module, trace, sink, verdict = read()
+    except CompileError as error:
+        if error.diagnostics[0].code != "E0114":
+            raise
+        reading = replace(reading, as_arithmetic=True)
+        try:
+            module, trace, sink, verdict = read()
+        except CompileError:
+            raise error from None
+        told = error.diagnostics[0]
+        sink.warning("E0117", "the neurons of the file are left as arithmetic", told.where,
+                     notes=told.notes)  # fmt: skip
+    if request.validate:
         _tell(verdict, path, sink)
     if config.flag("input.spikes"):
         spike_input(module)
     nodes = tuple(trace.nodes) if trace is not None else ()
-    return Imported(module, config, tuple(sink.warnings), nodes, verdict)
+    return Imported(module, config, tuple(sink.warnings), nodes, verdict, reading)
 
 
 def _tell(verdict: Verdict, path: Path, sink: DiagnosticSink) -> None:

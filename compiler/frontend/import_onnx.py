@@ -18,6 +18,7 @@ from snncc.compiler.frontend.onnx import activations as onnx_activations
 from snncc.compiler.frontend.onnx import builtins
 from snncc.compiler.frontend.onnx import einsum as onnx_einsum
 from snncc.compiler.frontend.onnx import images as onnx_images
+from snncc.compiler.frontend.onnx import indices as onnx_indices
 from snncc.compiler.frontend.onnx import loops as onnx_loops
 from snncc.compiler.frontend.onnx import recurrent as onnx_recurrent
 from snncc.compiler.frontend.onnx import reductions as onnx_reductions
@@ -28,13 +29,14 @@ from snncc.compiler.frontend.onnx.file import TensorReader, np_dtype, read_model
 from snncc.compiler.frontend.onnx.inputs import Wanted, batch_in, input_shapes
 from snncc.compiler.frontend.time.rolled import reachable
 from snncc.compiler.frontend.time.unroll import Rolled, roll_model
+from snncc.compiler.frontend.writer.base import TRAINED
 from snncc.compiler.frontend.writer.batch import BatchAxes, is_one_sample
 from snncc.compiler.frontend.writer.time import emit_module
 from snncc.compiler.ir.core import Attribute, Module
 
 _RULES = (  # importing them registers their operators
-    *(builtins, onnx_activations, onnx_einsum, onnx_images, onnx_loops, onnx_reductions),
-    *(onnx_recurrent, onnx_rules, onnx_volumes),
+    *(builtins, onnx_activations, onnx_einsum, onnx_images, onnx_indices, onnx_loops),
+    *(onnx_reductions, onnx_recurrent, onnx_rules, onnx_volumes),
 )
 
 
@@ -47,6 +49,7 @@ def import_onnx(
     x_shape: Sequence[int] | None = None,
     batch_in_time_axis: bool = False,
     trained: Collection[str] = (),
+    as_arithmetic: bool = False,
     sink: DiagnosticSink | None = None,
     trace: NodeTrace | None = None,
 ) -> Module:
@@ -56,7 +59,8 @@ def import_onnx(
     file says it, or the input is the same at every step), ``batch`` the wanted batch size (None:
     that of ``x_shape``, the shape of the first input as the user has it, along the axis that turns
     out to hold the samples; without it, or where it does not fit, the file's).  ``trained`` names
-    initializers that are parameters whatever they look like.  Warnings go to ``sink``; faults raise
+    initializers that are parameters whatever they look like.  ``as_arithmetic`` leaves neurons as
+    they are written.  Warnings go to ``sink``; faults raise
     ``CompileError``.  ``trace`` learns what became of each node of the file.
     """
     sink = sink if sink is not None else DiagnosticSink()
@@ -84,7 +88,7 @@ def import_onnx(
             f"the file holds {rolled.steps} steps; {steps} are run, as the configuration says",
             str(path),
         )
-    layers = place_neurons(rolled.outputs)
+    layers = place_neurons(rolled.outputs, as_arithmetic)
     old = _batch_of(flat.inputs[0], rolled, time_axis, batch_in_time_axis)
     said = batch
     if batch is None and x_shape is not None:
@@ -117,8 +121,11 @@ def import_onnx(
             "states": tuple(o.name for o in rolled.outputs if o.state),
         }
     )
-    held = {op.str_attr("name") for op in module.walk() if op.name == "graph.param"}
-    doubtful = tuple(name for name in names.doubtful() if name not in held)
+    held = [op for op in module.walk() if op.name == "graph.param"]
+    known = {op.str_attr("name") for op in held}
+    frozen = [op for op in held if op.attrs["role"] in TRAINED and not op.attrs["train"]]
+    doubtful = tuple(name for name in names.doubtful() if name not in known)
+    doubtful += tuple(dict.fromkeys(op.str_attr("name").partition("#")[0] for op in frozen))
     if doubtful:
         module.attrs["not_trained"] = doubtful
     return module

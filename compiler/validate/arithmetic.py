@@ -31,6 +31,8 @@ Function: TypeAlias = Callable[[Any], Any]
 
 STEP = 2.0**-300
 """What a derivative of 1 is in an imaginary part."""
+ROUNDED = 1e-12
+"""A derivative below this is what rounding leaves of none."""
 TIE = 1e-9
 """A spike whose |left - right| is at most this times |left| + |right| may fall either way."""
 
@@ -145,13 +147,13 @@ class Arithmetic:
     def spike(self, left: Array, right: Array, strict: bool = True) -> Array:
         """0 or 1: ``left > right``, or ``left >= right``.
 
-        ``left`` is the membrane: where it has no derivative at all, it is a state that no input has
+        ``left`` is the membrane: where it has no derivative, it is a state that no input has
         reached yet, and the spike is a plain one in both arithmetics.
         """
         a, b = self.real(left), self.real(right)
         self.approach(a, b)
         value = a > b if strict else a >= b
-        return self.jump(left - right, value) if self.moves(left) else self.constant(value)
+        return self.fired(left, left - right, value)
 
     def spikes(self, h: Array, theta: Array) -> Array:
         """A count: ``trunc(h / theta)`` where ``h > 0``, else 0."""
@@ -159,11 +161,20 @@ class Arithmetic:
         n = np.trunc(a / b)
         self.approach(a, np.rint(a / b) * b)
         value = np.where(a > 0, n, 0.0)
-        return self.jump(h - theta, value, count=True) if self.moves(h) else self.constant(value)
+        return self.fired(h, h - theta, value, count=True)
 
-    def moves(self, x: Array) -> bool:
-        """Whether a membrane has a derivative anywhere; every one has in plain numbers."""
-        return not self.smooth or (np.iscomplexobj(x) and bool(np.any(np.imag(x))))
+    def fired(self, membrane: Array, u: Array, value: Array, count: bool = False) -> Array:
+        """A spike function of ``u`` where the membrane has a derivative, plain spikes elsewhere.
+
+        What is left when two equal derivatives are subtracted is none.
+        """
+        if not self.smooth:
+            return self.jump(u, value, count)
+        moving = np.abs(self.derivative(membrane)) > ROUNDED * STEP
+        if not moving.any():
+            return self.constant(value)
+        soft = self.jump(u, value, count)
+        return soft if moving.all() else np.asarray(np.where(moving, soft, value))
 
     def approach(self, left: Array, right: Array) -> None:
         """Take note of how near to a tie two sides come."""

@@ -34,7 +34,7 @@ from typing import Protocol
 
 import numpy as np
 
-from snncc.compiler.diag import CompileError, fail
+from snncc.compiler.diag import CompileError, Diagnostic, fail
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate import draws
 from snncc.compiler.validate.arithmetic import STEP, TIE, Arithmetic, Array, Hard, Smooth
@@ -351,6 +351,14 @@ def _values(side: Module, reference: Reference) -> None:
             fail(CODE, f"{MESSAGE}: {name} has other values in it", where, help=HELP)
 
 
+class LostParameters(CompileError):
+    """Parameters of a file that the import holds as numbers."""
+
+    def __init__(self, names: Sequence[str], diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__(diagnostics)
+        self.names = tuple(names)
+
+
 def _structure(side: Module, reference: Reference) -> None:
     """Every parameter that an output depends on is one of the import's, and only one."""
     held: set[str] = set()
@@ -368,7 +376,10 @@ def _structure(side: Module, reference: Reference) -> None:
     lost = sorted(reference.needed() - held - reference.constants)
     if lost:
         why = "outputs depend on it, so it would stay as it is when the model is trained"
-        _misshapen(reference, lost, "is no parameter of it", "are no parameters of it", why)
+        try:
+            _misshapen(reference, lost, "is no parameter of it", "are no parameters of it", why)
+        except CompileError as error:
+            raise LostParameters(lost, error.diagnostics) from None
     if copies:
         one, many = "is several parameters in it", "are several parameters each in it"
         why = "what the file shares would be trained apart"

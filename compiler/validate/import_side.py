@@ -108,9 +108,7 @@ class Ops(Elementwise):
             for level, _ in steps:
                 self.arithmetic.approach(h, np.asarray(level))
             count = super().spike(op, [h, self.arithmetic.real(args[1])])
-            if not self.arithmetic.moves(args[0]):
-                return self.arithmetic.constant(count)
-            return self.arithmetic.jump(args[0] - args[1], count, count=len(steps) > 1)
+            return self.arithmetic.fired(args[0], args[0] - args[1], count, count=len(steps) > 1)
         raise AssertionError(f"nobody said how spikes compare by {kind!r}")
 
 

@@ -229,6 +229,14 @@ define(
     "the comparison does not know (warning). For inference also: results are those of the file, "
     "gradients are not; the same import is refused for training (E0114).",
 )
+define(
+    "E0117",
+    "neurons left as arithmetic",
+    "What looks like a neuron fires like one of snncc's and has other gradients, so the "
+    "recurrences of the file stay as they are written (warning). They compute what the file "
+    "computes; they have no row of constants, and a surrogate that the file does not say must be "
+    "configured.",
+)
 define("E0120", "network syntax", "The text does not follow the grammar of docs/dsl.md.")
 define(
     "E0121",

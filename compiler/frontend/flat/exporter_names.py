@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
 
 import onnx
 
@@ -24,11 +25,13 @@ _MADE_UP = re.compile(
     r"|_?tensor_constant\d+|.*_default(_\d+)?|.*_cast(_\d+)?|const(ant)?_?\d+|scalar_tensor.*"
     r"|(r?sub|add|mul|div|neg|abs|exp|log|sqrt|rsqrt|pow|reciprocal|sigmoid|tanh|relu|softplus"
     r"|clamp|select|where|full|ones|zeros|one|zero|expand|unsqueeze|squeeze|view|reshape|clone|to"
-    r"|_to_copy|detach|linear|addmm|mm|bmm|matmul|conv\d?d?|slice|index|cat|stack|mean|sum|max|min|arange)(_like)?(_\d+)?"
+    r"|_to_copy|detach|t|transpose|permute|numpy_t|linear|addmm|mm|bmm|matmul|conv\d?d?|slice|index|cat|stack|mean|sum|max|min|arange)(_like)?(_\d+)?"
 )
 _NOBODYS = re.compile(r"/.*|.*::.*|_?val_\d+(_\d+)?|(.*\.)?_?lifted_tensor(_constant)?_?\d+")
 """Made-up names that no module of a framework can have."""
 _OURS = re.compile(r".*\.first|number_\d+")
+BENDING = frozenset(("Sigmoid", "Tanh", "Exp", "Log", "Softplus", "Reciprocal", "Sqrt", "Pow"))
+"""Operators of which the derivative depends on what they are applied to."""
 _SNNTORCH = frozenset(("graded_spikes_factor", "reset_mechanism_val", "R", "C", "time_step"))
 """Numbers that snnTorch's neurons register although they are not trained."""
 _BESIDE = frozenset(("threshold", "graded_spikes_factor"))
@@ -47,6 +50,13 @@ class FileNames:
         self._from_snncc = model.producer_name == SNNCC
         self._ours = self._from_snncc or any(f.domain == f"ai.{SNNCC}" for f in model.functions)
         self._held = tuple(dict.fromkeys(t.name for t in _initializers(model.graph)))
+        self._users: dict[str, list[onnx.NodeProto]] = {}
+        self._fixed = set(self._held)
+        for node in model.graph.node if trained else ():
+            if node.op_type == "Constant" or self._fixed.issuperset(filter(None, node.input)):
+                self._fixed.update(node.output)
+            for i in node.input:
+                self._users.setdefault(i, []).append(node)
         layers: dict[str, set[str]] = {}
         # Equal numbers are merged; an Identity then carries the name of the one that is gone.
         merged = (n.output[0] for n in model.graph.node if n.op_type == "Identity" and n.output)
@@ -68,6 +78,27 @@ class FileNames:
         """Whether a number is a setting of a framework's layer, as the layer's other names show."""
         layer, _, last = name.rpartition(".")
         return last in _SNNTORCH and layer in self._snntorch and name not in self._trained
+
+    def computed(self, name: str) -> bool:
+        """Whether the configuration trains a number that the file computes another one from.
+
+        A leak that is ``sigmoid(w)``; a number that is used as it is, a neuron has as a constant.
+        """
+        if not any(name == pattern or fnmatchcase(name, pattern) for pattern in self._trained):
+            return False
+        known, todo = set[str](), [name]
+        while todo:
+            value = todo.pop()
+            for node in self._users.get(value, ()):
+                others = (i for i in node.input if i and i not in known and i != value)
+                if not node.output or any(i not in self._fixed for i in others):
+                    continue
+                if node.op_type in BENDING:
+                    return True
+                if node.output[0] not in known:
+                    known.add(node.output[0])
+                    todo.append(node.output[0])
+        return False
 
     def doubtful(self) -> tuple[str, ...]:
         """Names that count as made up or as settings, and could be those of parameters."""

@@ -230,7 +230,14 @@ MOVES = frozenset(
 )
 REDUCES = frozenset(REDUCERS)
 SAME = frozenset(
-    {"BatchNormalization", "Softmax", "Dropout", "LayerNormalization", "InstanceNormalization"}
+    {
+        "BatchNormalization",
+        "Softmax",
+        "Dropout",
+        "LayerNormalization",
+        "InstanceNormalization",
+        "FirstMaximum",
+    }
 )
 
 

@@ -27,24 +27,6 @@ def mark_counts(roots: Sequence[RNode]) -> None:
                 node.op, node.ins, node.attrs = "Limited", [node.ins[0], top], {}
 
 
-def split_signs(roots: Sequence[RNode]) -> None:
-    """Write the sign of data as spike functions: ``(x > 0) + (x >= 0) - 1``, exact at 0, too.
-
-    ``(sign(u) + 1)/2`` is a spike: its gradient is that of the step, not that of the sign, zero.
-    """
-    for node in reachable(roots):
-        if node.op != "Sign" or resolve(node.ins[0]).op == "Const":
-            continue
-        x, zero = resolve(node.ins[0]), constant(np.zeros((), node.dtype))
-        bits = [RNode(op, node.shape, np.dtype(np.bool_), [x, zero], val=node.val)
-                for op in ("Greater", "GreaterOrEqual")]  # fmt: skip
-        both = [RNode("Cast", node.shape, node.dtype, [b], {"to": node.dtype}, val=node.val)
-                for b in bits]  # fmt: skip
-        total = RNode("Add", node.shape, node.dtype, both, val=node.val)
-        node.op, node.ins = "Sub", [total, constant(np.ones((), node.dtype))]
-        node.attrs = {}
-
-
 def _limit(node: RNode) -> RNode | None:
     if node.op == "Min":
         other = node.ins[1]

@@ -13,10 +13,10 @@ import numpy as np
 
 from snncc.compiler.frontend.flat.elementwise import ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import Arr, prod
-from snncc.compiler.frontend.neurons.counts import mark_counts, split_signs
+from snncc.compiler.frontend.neurons.counts import mark_counts
 from snncc.compiler.frontend.neurons.identify import Neuron
 from snncc.compiler.frontend.neurons.neurons import recognise
-from snncc.compiler.frontend.neurons.staircases import find_staircases
+from snncc.compiler.frontend.neurons.staircases import find_staircases, split_signs
 from snncc.compiler.frontend.time.rolled import RNode, constant, make, reachable, resolve, users
 from snncc.compiler.frontend.time.simplify import hoist_delays, simplify
 from snncc.compiler.frontend.time.unroll import Output
@@ -33,11 +33,14 @@ class Layer:
     synapse: Neuron | None = None
 
 
-def place_neurons(outputs: list[Output]) -> list[Layer]:
-    """Recognise neurons and replace their recurrences by nodes."""
+def place_neurons(outputs: list[Output], as_arithmetic: bool = False) -> list[Layer]:
+    """Recognise neurons and replace their recurrences by nodes.
+
+    ``as_arithmetic``: leave the recurrences as they are written, which is always right.
+    """
     _tidy(outputs)
     find_staircases([o.node for o in outputs])
-    found = recognise([resolve(o.node) for o in outputs])
+    found = [] if as_arithmetic else recognise([resolve(o.node) for o in outputs])
     layers = [_place(n) for n in found]
     for layer in layers:
         layer.node.ins = [_current(layer)]

@@ -66,6 +66,32 @@ def find_staircases(roots: Sequence[RNode]) -> None:
             break
 
 
+def split_signs(roots: Sequence[RNode]) -> None:
+    """Write signs that make steps as spike functions: ``(x > 0) + (x >= 0) - 1``, exact at 0, too.
+
+    ``(sign(u) + 1)/2`` is a spike: its gradient is that of the step.  A sign that stays one, of a
+    change or a direction, has the gradient zero.
+    """
+    order = reachable(roots)
+    if not any(n.op == "Sign" for n in order):
+        return
+    use = users(order)
+    place = {n.id: k for k, n in enumerate(order)}
+    for node in order:
+        if node.op != "Sign" or resolve(node.ins[0]).op == "Const":
+            continue
+        if not any(_stairs_of(root, node, use, place, at_steps=False) for root in _upwards(node)):
+            continue
+        x, zero = resolve(node.ins[0]), constant(np.zeros((), node.dtype))
+        bits = [RNode(op, node.shape, np.dtype(np.bool_), [x, zero], val=node.val)
+                for op in ("Greater", "GreaterOrEqual")]  # fmt: skip
+        both = [RNode("Cast", node.shape, node.dtype, [b], {"to": node.dtype}, val=node.val)
+                for b in bits]  # fmt: skip
+        total = RNode("Add", node.shape, node.dtype, both, val=node.val)
+        node.op, node.ins = "Sub", [total, constant(np.ones((), node.dtype))]
+        node.attrs = {}
+
+
 def _upwards(node: RNode) -> Iterator[RNode]:
     """Yield what a rounding may make stairs of, the nearest first."""
     for _ in range(UP):
@@ -79,11 +105,17 @@ def _upwards(node: RNode) -> Iterator[RNode]:
 
 
 def _stairs_of(
-    root: RNode, through: RNode, use: dict[int, list[RNode]], place: dict[int, int]
+    root: RNode,
+    through: RNode,
+    use: dict[int, list[RNode]],
+    place: dict[int, int],
+    *,
+    at_steps: bool = True,
 ) -> tuple[RNode, Stairs, set[int]] | None:
     """Return a value behind a rounding that is stairs of a root.
 
-    One whose gradient the file says comes first, then a single step.
+    One whose gradient the file says comes first, then a single step.  ``at_steps``: what it is at
+    a step itself must be what it is beside it.
     """
     known: dict[int, Pieces] = {root.id: pieces.IDENTITY}
     behind: set[int] = set()
@@ -108,7 +140,7 @@ def _stairs_of(
         known[node.id] = result
         if node is through or any(i.id in behind for i in ins):
             behind.add(node.id)
-            stairs = _stairs(result)
+            stairs = _stairs(result, at_steps)
             if stairs is not None:
                 made.append((node, stairs))
         waiting = sorted({*waiting, *use.get(node.id, ())}, key=lambda n: place[n.id])
@@ -120,7 +152,7 @@ def _stairs_of(
     return end, stairs, behind
 
 
-def _stairs(f: Pieces) -> Stairs | None:
+def _stairs(f: Pieces, at_steps: bool) -> Stairs | None:
     """Return the steps of a function that goes up from 0 by ones."""
     if any(not s.flat for s in f.spans) or f.spans[0].c != 0:
         return None
@@ -128,7 +160,7 @@ def _stairs(f: Pieces) -> Stairs | None:
     strict: list[bool] = []
     for k, b in enumerate(f.bounds):
         low, high = f.spans[k].c, f.spans[k + 1].c
-        if f.values[k] not in (low, high):
+        if at_steps and f.values[k] not in (low, high):
             return None
         if high == low:
             continue

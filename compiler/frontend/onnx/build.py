@@ -184,6 +184,8 @@ class GraphBuilder:
         """Name, operator and results of every node of the file, in the order of reading."""
         self.partial: dict[int, dict[int, Val]] = {}
         """Half-written buffers: value -> step -> what was written."""
+        self.one_hots: dict[int, Val] = {}
+        """Indices that are data: value -> the one-hot vectors, last axis, it was made from."""
 
     # ------------------------------------------------------------------ values
     def value(self, shape: Shape, dtype: DType, name: str = "") -> Val:
@@ -203,7 +205,7 @@ class GraphBuilder:
                 return self.consts[key]
         v = self.value(array.shape, array.dtype, name)
         v.const, v.param, v.made_up, v.fixed = array, param, made_up, True
-        v.trained = v.size > 1 and is_parameter(v)
+        v.trained = is_parameter(v) and (v.size > 1 or self.names.computed(param))
         if key:
             self.consts[key] = v
         return v
@@ -316,13 +318,29 @@ class GraphBuilder:
 
     def initializers(self, graph: onnx.GraphProto, env: Env) -> None:
         """Bind a graph's initializers."""
-        for t in graph.initializer:
+        for t in sorted(graph.initializer, key=lambda t: self.names.numbered(t.name)):
             array = self.reader.array(t)
             made_up = self.names.numbered(t.name)
+            copied = self._transposed(array, env) if made_up else None
             made_up = made_up or (array.size == 1 and self.names.setting(t.name))
-            env[t.name] = self.const(array, t.name, t.name, made_up)
+            env[t.name] = copied or self.const(array, t.name, t.name, made_up)
         for s in graph.sparse_initializer:
             fail("E0104", "sparse initializers are not supported", self.where(s.values.name))
+
+    def _transposed(self, array: Arr, env: Env) -> Val | None:
+        """Return the transpose of a weight where an exporter folded it beside the weight itself.
+
+        ``x @ w.T`` and ``s @ w`` share one parameter: it has one gradient and one update.
+        """
+        if array.ndim != 2 or array.size < 4 or array.dtype.kind != "f":
+            return None
+        if bool((array == array.reshape(-1)[0]).all()):
+            return None
+        for v in env.values():
+            if isinstance(v, Val) and v.param and not v.made_up and v.const is not None:
+                if np.array_equal(v.const.T, array):
+                    return self.one("Transpose", v, perm=(1, 0))
+        return None
 
     def run(self, nodes: Iterable[onnx.NodeProto], scope: Scope) -> None:
         """Read nodes and what they call; any order of the nodes is accepted."""

@@ -10,10 +10,9 @@ import numpy as np
 from snncc.compiler.diag import fail
 from snncc.compiler.frontend.flat.axes import norm_axis
 from snncc.compiler.frontend.flat.elementwise import evaluate
-from snncc.compiler.frontend.flat.flat import F32, I64, Arr, AttrValue, Val, attr_int, prod
+from snncc.compiler.frontend.flat.flat import F32, I64, Arr, AttrValue, Val, attr_int
 from snncc.compiler.frontend.onnx.build import Bound, Call, GraphBuilder, rule
 from snncc.compiler.frontend.onnx.file import np_dtype
-from snncc.compiler.frontend.onnx.scatter import scatter_step
 
 
 @rule("Identity")
@@ -138,18 +137,6 @@ def minimum(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     return [_chain(c, "Min")]
 
 
-@rule("ScatterND")
-def scatter_nd(b: GraphBuilder, c: Call) -> Sequence[Bound]:
-    """Writing one time step after the other into a buffer is a stack."""
-    return [scatter_step(b, "ScatterND", [c.val(i) for i in range(3)], c.attrs, c.name)]
-
-
-@rule("ScatterElements")
-def scatter_elements(b: GraphBuilder, c: Call) -> Sequence[Bound]:
-    """As ScatterND."""
-    return [scatter_step(b, "ScatterElements", [c.val(i) for i in range(3)], c.attrs, c.name)]
-
-
 @rule("LayerNormalization")
 def layer_normalization(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     """Only the first output is used."""
@@ -188,42 +175,3 @@ def running_sum(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     total = c.add("MatMul", [turned, triangle])[0]
     back = tuple(perm.index(i) for i in range(rank))
     return c.add("Transpose", [total], {"perm": back}) if axis != rank - 1 else [total]
-
-
-MAX_ROWS = 2048
-"""Whole numbers up to this one are binary16 numbers; a greater index would be rounded."""
-
-
-@rule("Gather")
-def gather(b: GraphBuilder, c: Call) -> Sequence[Bound]:
-    """Rows of a table of parameters by indices that the input holds: an embedding.
-
-    A row is the product of the table with a vector that is 1 at the index and 0 elsewhere, which is
-    1 - min(|index - k|, 1) at place k.  Negative indices count from the end.
-    """
-    table, index = c.val(0), c.val(1)
-    if not table.fixed or index.fixed:
-        return c.add("Gather", [table, index], c.attrs)
-    rows = table.shape[0] if table.shape else 0
-    if norm_axis(attr_int(c.attrs, "axis", 0), len(table.shape)) != 0:
-        fail("E0104", "Gather from another axis than the first by indices that are data",
-             b.where(c.name), help="transpose the table before")  # fmt: skip
-    if rows > MAX_ROWS:
-        fail(
-            "E0104",
-            f"an embedding of {rows} rows",
-            b.where(c.name),
-            help=f"up to {MAX_ROWS}: greater indices are no binary16 numbers; use a smaller "
-            "vocabulary, or give the embedded vectors as the input",
-        )
-    place = c.one("Cast", index, to=table.dtype)
-    beyond = c.one("Clip", c.one("Neg", place), min=0.0, max=1.0)  # 1 for negative indices
-    place = c.one("Add", place, c.one("Mul", beyond, float(rows)))
-    column = c.one("Unsqueeze", place, c.ints(len(index.shape)))
-    off = c.one("Abs", c.one("Sub", column, b.const(np.arange(rows, dtype=table.dtype))))
-    chosen = c.one("Sub", 1.0, c.one("Clip", off, max=1.0))
-    width = table.shape[1:]
-    flat = table if len(width) == 1 else c.one("Reshape", table, c.ints(rows, prod(width)))
-    y = c.one("MatMul", chosen, flat)
-    out = (*index.shape, *width)
-    return [y if y.shape == out else c.one("Reshape", y, c.ints(*out))]

@@ -95,11 +95,22 @@ def _affine(op: str, ins: Sequence[Arr], at: Attrs) -> Arr:
         d = x - x.mean(axis=axes, keepdims=True)
         var = (d * d).mean(axis=axes, keepdims=True)
         return np.asarray(d / np.sqrt(var + attr_float(at, "epsilon", 1e-5)) * scale + shift)
+    if op == "FirstMaximum":
+        last = bool(attr_int(at, "last", 0))
+        return first_maximum(ins[0], attr_int(at, "axis", -1), last)
     if op == "Softmax":
         axis = attr_int(at, "axis", -1)
         e = np.exp(ins[0] - ins[0].max(axis=axis, keepdims=True))
         return np.asarray(e / e.sum(axis=axis, keepdims=True))
     raise ValueError(f"cannot evaluate {op}")
+
+
+def first_maximum(x: Arr, axis: int, last: bool) -> Arr:
+    """Return 1 at the first (last) maximum along an axis, else 0."""
+    most = x == x.max(axis=axis, keepdims=True)
+    counted = np.flip(most, axis) if last else most
+    first = np.logical_and(counted, np.cumsum(counted, axis) == 1)
+    return np.asarray(np.flip(first, axis) if last else first, x.dtype)
 
 
 REDUCERS: dict[str, Callable[..., Arr]] = {

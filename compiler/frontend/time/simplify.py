@@ -105,7 +105,7 @@ def _accumulator(node: RNode, add: RNode) -> bool:
 
 def _elementwise(node: RNode) -> bool:
     op, ins = node.op, node.ins
-    known = all(i.op == "Const" and (i.shape == () or not holds_parameter(i)) for i in ins)
+    known = all(i.op == "Const" and (_is_setting(i) or not holds_parameter(i)) for i in ins)
     if known and int(np.prod(node.shape)) <= MAX_CONST:
         arrays = [np.asarray(i.const) for i in ins]
         return _constant(node, evaluate(op, arrays, node.attrs).astype(node.dtype))
@@ -154,6 +154,11 @@ def _elementwise(node: RNode) -> bool:
             node.op, node.ins = "Neg", [other]
             return True
     return False
+
+
+def _is_setting(node: RNode) -> bool:
+    """Whether a constant is a number that nothing but a neuron has, so far as is known."""
+    return node.shape == () and not (node.val is not None and node.val.trained)
 
 
 def _scale_chain(node: RNode, a: RNode, b: RNode) -> bool:

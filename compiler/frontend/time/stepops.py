@@ -2,7 +2,7 @@
 
 The rolled graph knows the element-wise operators under their ONNX names and View (any reshape),
 Transpose, Slice, Take, Expand, Concat, Pad, Gemm, MatMul, Conv, ConvTranspose, Pool, BatchNorm,
-Softmax, Reduce, Dropout.  Their attributes are normalised here.
+Softmax, FirstMaximum, Reduce, Dropout.  Their attributes are normalised here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from snncc.compiler.frontend.flat.shapes import (
     REDUCES,
     slice_spec,
 )
-from snncc.compiler.frontend.time.timing import RESHAPES, Lay, index_of
+from snncc.compiler.frontend.time.timing import ALONG, RESHAPES, Lay, index_of
 
 if TYPE_CHECKING:
     from snncc.compiler.frontend.time.rolled import RNode
@@ -102,8 +102,8 @@ def convert(p: RNode, v: Val, ins: Sequence[RNode], lay: Lay | None = None) -> N
             "axes": tuple(sorted(norm_axis(a, len(node.val(0).shape)) for a in axes)),
             "keepdims": attr_int(at, "keepdims", 1),
         }
-    elif op == "Softmax":
-        p.op, p.attrs = "Softmax", {"axis": norm_axis(attr_int(at, "axis", -1), rank)}
+    elif op in ALONG:
+        p.op, p.attrs = op, {**at, "axis": norm_axis(attr_int(at, "axis", -1), rank)}
     elif op == "Conv":
         kernel = node.val(1).shape[2:]
         p.op, p.attrs = "Conv", {**_window(node, kernel), "group": attr_int(at, "group", 1)}

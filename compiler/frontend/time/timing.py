@@ -123,7 +123,9 @@ BATCHED = frozenset(
     {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
      "BatchNormalization", "InstanceNormalization"}
 )  # fmt: skip
-SAMEAXES = frozenset({"Softmax", "Dropout", "LayerNormalization", "Pad"})
+ALONG = frozenset({"Softmax", "FirstMaximum"})
+"""Operators that take the entries of one axis together, ``axis``, and keep the shape."""
+SAMEAXES = ALONG | {"Dropout", "LayerNormalization", "Pad"}
 
 
 def mixes(node: OperatorNode, lay: Lay) -> bool:
@@ -135,7 +137,7 @@ def mixes(node: OperatorNode, lay: Lay) -> bool:
     rank, axis = len(node.outs[0].shape), lay.axis
     if op in BATCHED and axis:
         return _window_mixes(node, axis)
-    if op == "Softmax":
+    if op in ALONG:
         return norm_axis(attr_int(node.attrs, "axis", -1), rank) == axis
     if op == "LayerNormalization":
         return axis >= norm_axis(attr_int(node.attrs, "axis", -1), rank)

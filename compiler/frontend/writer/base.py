@@ -20,7 +20,7 @@ from snncc.compiler.frontend.neurons.fuse import Layer
 from snncc.compiler.frontend.neurons.metadata import Namer
 from snncc.compiler.frontend.neurons.neuron_attrs import guess_framework
 from snncc.compiler.frontend.time.cycles import cycles
-from snncc.compiler.frontend.time.parameters import holds_parameter
+from snncc.compiler.frontend.time.parameters import holds_parameter, is_parameter
 from snncc.compiler.frontend.time.rolled import RNode, reachable, resolve, users
 from snncc.compiler.frontend.time.timing import RESHAPES
 from snncc.compiler.frontend.time.unroll import Output, Rolled
@@ -157,7 +157,7 @@ class Emitter:
         if node is None or not node.ins or node.ins[0] is None:
             return None
         x = node.ins[0]
-        if x.const is None or not x.param or x.size < 2:
+        if x.const is None or not x.param or x.size < 2 or not is_parameter(x):
             return None
         if node.op == "Transpose" and len(x.shape) == 2:
             shape = x.shape if transpose else v.shape

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from snncc.compiler.frontend.flat.axes import PAD_MODES
-from snncc.compiler.frontend.flat.elementwise import COMPARE, ELEMENTWISE
 from snncc.compiler.frontend.flat.flat import attr_float, attr_int, attr_ints, attr_str
-from snncc.compiler.frontend.neurons.identify import levels, strip
-from snncc.compiler.frontend.neurons.metadata import framework_defaults
-from snncc.compiler.frontend.neurons.staircases import Stairs
-from snncc.compiler.frontend.time.parameters import holds_parameter, number
+from snncc.compiler.frontend.time.parameters import holds_parameter
 from snncc.compiler.frontend.time.rolled import RNode, resolve
-from snncc.compiler.frontend.writer.base import Emitter, constant_node, emits
+from snncc.compiler.frontend.writer.base import Emitter, emits
 from snncc.compiler.frontend.writer.layers import linear
-from snncc.compiler.ir.core import Attribute, Op, Value
+from snncc.compiler.ir.core import Attribute, Value
 
 UNARY = {
     "Neg": "neg",
@@ -83,104 +77,6 @@ def _bias(e: Emitter, node: RNode, x: RNode, k: RNode) -> Value | None:
     return value
 
 
-@emits(*COMPARE)
-def spike(e: Emitter, node: RNode) -> Value:
-    """A comparison that belongs to no recognised neuron: a threshold of its own."""
-    found = None if levels(node) else strip(node)
-    if found is None:
-        base, theta = (resolve(i) for i in node.ins)
-        if number(theta) == 0.0 and base.op == "Sub" and resolve(base.ins[0]).op != "Const":
-            base, theta = (resolve(i) for i in base.ins)
-    else:
-        base, theta = found[0], constant_node(found[1])
-        moving = base.op == "Sub" and resolve(base.ins[0]).op != "Const"
-        if moving and theta.uniform == 0.0:  # a threshold that changes
-            base, theta = (resolve(i) for i in base.ins)
-    return _spike(e, node, base, theta, "strict" if node.op == "Greater" else "non_strict")
-
-
-@emits("Count")
-def count(e: Emitter, node: RNode) -> Value:
-    """Spikes that are counted."""
-    return _spike(e, node, resolve(node.ins[0]), resolve(node.ins[1]), "multi")
-
-
-@emits("Stairs")
-def stairs(e: Emitter, node: RNode) -> Value:
-    """Integer spikes: as many as there are levels below the membrane."""
-    steps = Stairs.of(node)
-    theta = constant_node(np.asarray(steps.levels[0], np.float32))
-    value = _spike(e, node, resolve(node.ins[0]), theta, "stairs")
-    op = value.owner
-    assert isinstance(op, Op)
-    op.attrs |= {"levels": steps.levels, "strict": steps.strict}
-    if steps.window is not None:
-        low, high, slope = steps.window
-        low, high = max(low - steps.levels[0], -LARGEST), min(high - steps.levels[0], LARGEST)
-        op.attrs["reset"] = "none"  # data enter the spikes: what resets with them passes it too
-        op.attrs["surrogate"] = {"name": "window", "low": low, "high": high, "scale": slope}
-        known = op.attrs.get("origin")
-        origins: Mapping[str, Attribute] = known if isinstance(known, Mapping) else {}
-        op.attrs["origin"] = {**origins, "surrogate": "arithmetic"}
-    return value
-
-
-LARGEST = 65504.0
-
-
-@emits("Limited")
-def limited(e: Emitter, node: RNode) -> Value:
-    """At most so many spikes a step; the gradient is that of all."""
-    x, top = (e.value(i) for i in node.ins)
-    b = e.builder(node)
-    beyond = b.one("graph.relu", b.one("graph.sub", x, top))
-    said: dict[str, Attribute] = {"origin": {"gradient": "pattern"}}
-    kept = b.op("graph.stop_gradient", beyond, attrs=said).result
-    return b.one("graph.sub", x, kept)
-
-
-def _spike(e: Emitter, node: RNode, base: RNode, theta: RNode, compare: str) -> Value:
-    attrs: dict[str, Attribute] = {"compare": compare, "layer": e.namer.layer(node)}
-    source = node.val.node if node.val is not None else None
-    guess = (
-        None if source is None else framework_defaults(source, source, _recurs(node), e.framework)
-    )
-    if guess is not None:
-        attrs |= {"surrogate": guess.surrogate, "reset_gradient": guess.reset_gradient}
-        attrs["origin"] = dict.fromkeys(("surrogate", "reset_gradient"), guess.origin)
-    b = e.builder(node)
-    h = e.value(base)
-    fixed = theta.op == "Const" and not holds_parameter(theta)
-    if theta.op == "Const" and not fixed and not theta.shape:
-        level = e.operand(theta, "threshold", 1)  # its name is known, as that of a neuron's is
-    else:
-        level = e.const(theta) if fixed else e.value(theta)
-    if theta.op != "Const" and guess is not None and guess.framework == "sinabs":
-        # a convention of that framework, which the file does not say: its spikes pass nothing to
-        # their threshold
-        said: dict[str, Attribute] = {"origin": {"gradient": guess.origin}}
-        level = b.op("graph.stop_gradient", level, attrs=said).result
-    return b.op("graph.spike", h, level, attrs=attrs).result
-
-
-def _recurs(spike: RNode) -> bool:
-    """Whether spikes come back to their own threshold through one layer of weights."""
-    stack, seen = [(i, False) for i in spike.ins], set[tuple[int, bool]]()
-    while stack:
-        x, weighted = resolve(stack[-1][0]), stack.pop()[1]
-        if x is spike and weighted:
-            return True
-        if (x.id, weighted) in seen or x.op in COMPARE:
-            continue
-        seen.add((x.id, weighted))
-        product = x.op in ("Gemm", "MatMul", "Conv")
-        if product and weighted:
-            continue
-        if product or x.op in ELEMENTWISE or x.op in ("Delay", "View", "Neuron", "Membrane"):
-            stack.extend((i, weighted or product) for i in x.ins)
-    return False
-
-
 @emits("Relu")
 def relu(e: Emitter, node: RNode) -> Value:
     """max(x, 0)."""
@@ -233,7 +129,11 @@ def where_(e: Emitter, node: RNode) -> Value:
     mask, a, b = (resolve(i) for i in node.ins)
     if mask.op == "Not":
         mask, a, b = resolve(mask.ins[0]), b, a
-    return e.builder(node).one("graph.select", *(e.value(i) for i in (mask, a, b)))
+    chosen, *values = (e.value(i) for i in (mask, a, b))
+    if any(i.op != "Const" and i.id not in e.fixed for i in (a, b)):
+        # a choice of data passes no gradient to what chooses; one of numbers is a spike function
+        chosen = e.builder(node).one("graph.stop_gradient", chosen)
+    return e.builder(node).one("graph.select", chosen, *values)
 
 
 @emits("View")
@@ -254,6 +154,17 @@ def expand(e: Emitter, node: RNode) -> Value:
     """Repetition along axes of size one."""
     x = e.value(node.ins[0])
     return e.builder(node).one("graph.expand", x, shape=e.shape(node))
+
+
+@emits("Tile")
+def tile(e: Emitter, node: RNode) -> Value:
+    """Copies side by side."""
+    x, shape = e.value(node.ins[0]), e.shape(node)
+    x = e.reshaped(x, (1,) * (len(shape) - len(x.type.step_shape)) + x.type.step_shape)
+    for axis, (d, whole) in enumerate(zip(x.type.step_shape, shape, strict=True)):
+        if d != whole:
+            x = e.builder(node).one("graph.concat", *([x] * (whole // d)), axis=axis)
+    return x
 
 
 @emits("Concat")

@@ -226,6 +226,24 @@ def softmax(e: Emitter, node: RNode) -> Value:
     return e.builder(node).one("graph.softmax", e.value(node.ins[0]), axis=axis)
 
 
+@emits("FirstMaximum")
+def first_maximum(e: Emitter, node: RNode) -> Value:
+    """1 at the first (``last``: last) maximum along the last axis, else 0: no gradient passes.
+
+    ``relu(1 + sign(x - max))`` marks the maxima; those with others before them are taken off.
+    """
+    b = e.builder(node)
+    x = b.one("graph.stop_gradient", e.value(node.ins[0]))
+    axis, n = len(x.type.step_shape) - 1, x.type.step_shape[-1]
+    top = b.one("graph.reduce", x, kind="max", axes=(axis,), keepdims=True)
+    sign = b.one("graph.unary", b.one("graph.sub", x, top), fn="sign")
+    maxima = b.one("graph.relu", b.one("graph.add", sign, e.number(1.0)))
+    ones = np.ones((n, n), np.float32)  # [earlier, later]
+    before = np.tril(ones, -1) if attr_int(node.attrs, "last", 0) else np.triu(ones, 1)
+    others = b.one("graph.matmul", maxima, e.const(constant_node(before)))
+    return b.one("graph.relu", b.one("graph.sub", maxima, others))
+
+
 @emits("Dropout")
 def dropout(e: Emitter, node: RNode) -> Value:
     """Dropout; every node has its own stream of random numbers."""

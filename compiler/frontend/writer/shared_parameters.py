@@ -7,7 +7,7 @@ then a parameter of its own: ``NAME``, ``NAME#2``, ... in the order of the file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from snncc.compiler.ir.build import Builder
@@ -25,6 +25,7 @@ class ParameterUse:
 
 def share_parameters(module: Module, block: Block, uses: Sequence[ParameterUse]) -> None:
     """Merge the parameters of one name, or number their roles where they were several."""
+    _settings(block, uses)
     by_name: dict[str, list[ParameterUse]] = {}
     for use in sorted(uses, key=lambda u: u.order):
         by_name.setdefault(use.name, []).append(use)
@@ -38,6 +39,18 @@ def share_parameters(module: Module, block: Block, uses: Sequence[ParameterUse])
     held = {str(op.attrs.get("resource")) for op in block.ops}
     for resource in [r for r in module.resources if r not in held]:
         del module.resources[resource]
+
+
+def _settings(block: Block, uses: Sequence[ParameterUse]) -> None:
+    """Freeze numbers that are a neuron's constants, where other operators use them as well.
+
+    A threshold is not trained unless the configuration says so, whatever else is compared with it.
+    """
+    neurons = [op.attrs.get("sources") for op in block.ops if op.name == "graph.neuron"]
+    names = {n for sources in neurons if isinstance(sources, Mapping) for n in sources.values()}
+    for use in uses:
+        if use.name in names and use.op.result.type.shape == ():
+            use.op.attrs["train"] = False
 
 
 def _merge(ops: Sequence[Op]) -> None:

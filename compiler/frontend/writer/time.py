@@ -14,12 +14,13 @@ from snncc.compiler.frontend.time.rolled import RNode, resolve
 from snncc.compiler.frontend.time.timing import Lay
 from snncc.compiler.frontend.time.unroll import Output, Rolled
 from snncc.compiler.frontend.writer import basic as emit_basic
+from snncc.compiler.frontend.writer import comparisons as emit_comparisons
 from snncc.compiler.frontend.writer import layers as emit_layers
 from snncc.compiler.frontend.writer.base import Emitter, constant_node, emits, hint
 from snncc.compiler.frontend.writer.batch import BatchAxes
 from snncc.compiler.ir.core import Attribute, Func, Module, Value
 
-_WRITERS = (emit_basic, emit_layers)  # importing them registers their operators
+_WRITERS = (emit_basic, emit_comparisons, emit_layers)  # importing them registers their operators
 
 
 @emits("Delay")

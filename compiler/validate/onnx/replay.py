@@ -250,14 +250,13 @@ class _Evaluation:
 
     def jump(self, s: Step, jump: Jump) -> Array:
         """A spike function in the smooth arithmetic; plain where no input has reached it yet."""
-        if not any(np.any(np.imag(self.get(i))) for i in jump.source if self.tape.data[i]):
-            return number(self.plain(s, [None if i is None else self.get(i) for i in s.ins])[0])
+        plain = number(self.plain(s, [None if i is None else self.get(i) for i in s.ins])[0])
         source = [number(self.get(i)) for i in jump.source]
-        if len(source) == 2:
-            u = (source[0] - source[1]) * jump.sign
-        else:
-            u = source[0] - jump.theta
-        return self.arithmetic.jump(u, np.zeros(()), jump.count)
+        left = 1 if len(source) == 2 and jump.sign < 0 else 0
+        if not self.tape.data[jump.source[left]]:
+            left = 1 - left
+        u = (source[0] - source[1]) * jump.sign if len(source) == 2 else source[0] - jump.theta
+        return self.arithmetic.fired(source[left], u, np.real(plain), jump.count)
 
     def operands(self, s: Step) -> list[Array | None]:
         """Values of a step's operands; detached where they reset a neuron."""
@@ -348,8 +347,8 @@ class _Evaluation:
             raise NotValidated(f"{error} at {s.name}") from None
 
 
-FIRST_ALONE = frozenset(("Resize", "Upsample", "Dropout"))
-"""Operators whose other operands are settings: factors, sizes, a rate."""
+FIRST_ALONE = frozenset(("Resize", "Upsample", "Dropout", "OneHot"))
+"""Operators whose other operands are settings: factors, sizes, a rate, what stands for 0 and 1."""
 MOVING = frozenset(("Transpose", "Slice", "Gather", "Split", "Concat", "Tile", "Identity"))
 
 

@@ -1,13 +1,19 @@
 """Where spikes of a file reset their own neuron: the paths that a detached reset cuts.
 
+Over 400 lines: one search, whose parts share its sets.
+
 The recurrence decides, not the way a reset is written.  Comparisons a and b belong to one neuron
 when the membrane of a (what a compares, less constants) reaches what b compares by element-wise
 operators without passing a spike function.  An operand that is made of a's spikes and constants
 alone is a reset where it meets other data, if
 
 * from there it reaches, in the same way, what another comparison of its own neuron compares; or
-* it meets a value that its own membrane reaches (the reset after the last comparison); or
+* it meets a value that its own membrane reaches, in the way of an earlier reset (this is the one
+  after the last comparison); or
 * it multiplies a later spike of its own neuron (a refractory period).
+
+A comparison of what is made of a neuron's spikes and constants alone (a counter of a refractory
+period) is that neuron's, too.
 
 Spikes that are scaled by a parameter which is no threshold of theirs are one-to-one synapses,
 unless they give back what ``(1 - s)*v`` took away.
@@ -23,9 +29,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snncc.compiler.validate.onnx.operators import LOCAL
-from snncc.compiler.validate.onnx.spike_functions import Jump, single
+from snncc.compiler.validate.onnx.spike_functions import Jump, chooses
 from snncc.compiler.validate.onnx.tape import Step, Tape
 
+STILL = frozenset(("Equal", "Sign", "ArgMax", "ArgMin", "IsNaN", "IsInf", "NonZero"))
+"""Operators that no gradient passes, where they are no spike functions."""
 Edge = tuple[int, int]
 """Index of a step and position of an operand."""
 
@@ -59,6 +67,12 @@ class _Search:
         self.bit = {v: 1 << k for k, v in enumerate(self.order)}
         self.made: dict[int, int] = {}
         self.between: set[int] = set()
+        self.still: set[int] = set()
+        """Values of data that no gradient passes."""
+        self.asked: dict[int, int] = {}
+        """The spikes of which alone it is made what a spike function compares."""
+        self.onward: list[int] = []
+        """The spike functions that each one's membrane reaches; in one step they do so mutually."""
         self.parameters_of: dict[int, frozenset[int]] = {}
 
     def run(self) -> Resets:
@@ -71,6 +85,11 @@ class _Search:
         if alone:
             cores = {a: self.operands(c) if a in alone else c for a, c in cores.items()}
             groups = self.neurons(cores, reach)
+        for a in self.order:
+            mask = 0
+            for c in cores[a]:
+                mask |= reach.get(c, 0)
+            self.onward.append(mask)
         carried = self.carried(cores)
         last = self.last(groups)
         loops = frozenset(
@@ -83,18 +102,21 @@ class _Search:
                 if i is not None
             )
         )
-        edges: set[Edge] = set()
+        edges, late = set[Edge](), list[tuple[Step, int]]()
         for s in self.tape.steps:
             if s.op in LOCAL and len(s.ins) > 1 and s.outs[0] not in self.between:
                 if any(i is not None and self.is_nothing(i) for i in s.ins):
                     continue  # spikes + mask*(x - x.detach()): the file says their gradient
-                edges.update(
-                    (s.index, k)
-                    for k, v in enumerate(s.ins)
-                    if v is not None
-                    and self.made.get(v)
-                    and self.is_reset(s, k, v, groups, reach, carried, last)
-                )
+                for k, v in enumerate(s.ins):
+                    if v is None or not self.made.get(v):
+                        continue
+                    if self.is_reset(s, k, v, groups, reach):
+                        edges.add((s.index, k))
+                    elif self.is_last_reset(s, k, v, carried, last):
+                        late.append((s, k))
+        # the last reset leads to no comparison: it is one where it is written like an earlier one
+        known = {self.form(self.tape.steps[i], k) for i, k in edges}
+        edges.update((s.index, k) for s, k in late if not groups or self.form(s, k) in known)
         return Resets(edges, self.made, self.between, frozenset(carried), loops)
 
     # ---------------------------------------------------------------- sets
@@ -106,10 +128,13 @@ class _Search:
             for o in s.outs:
                 if o in self.bit:
                     made[o] = self.bit[o]
+                    self.asked[o] = self.asked_of(self.jumps[o])
                     continue
-                if not local or not tape.data[o]:
+                if tape.data[o] and self.stands_still(s):
+                    self.still.add(o)
+                if not local or not self.moves(o):
                     continue
-                data = [i for i in s.ins if i is not None and tape.data[i]]
+                data = [i for i in s.ins if i is not None and self.moves(i)]
                 own = 0
                 for i in data:
                     if i not in made:
@@ -120,6 +145,32 @@ class _Search:
                     made[o] = own
                 elif s.op in ("Add", "Sub"):
                     self.straight_through(o, s)
+
+    def stands_still(self, s: Step) -> bool:
+        """Whether no gradient passes a step, whatever its operands: to others it is a constant."""
+        if s.op in STILL or chooses(self.tape, s):
+            return True
+        data = [i for i in s.ins if i is not None and self.tape.data[i]]
+        return bool(data) and all(i in self.still for i in data)
+
+    def moves(self, v: int) -> bool:
+        """Whether a value is made of data, and a gradient may pass it."""
+        return self.tape.data[v] and v not in self.still
+
+    def single(self, s: Step) -> int | None:
+        """The one operand of an element-wise step that moves, or None."""
+        held = {i for i in s.ins if i is not None and self.moves(i)}
+        return held.pop() if len(held) == 1 and s.op in LOCAL else None
+
+    def asked_of(self, jump: Jump) -> int:
+        """The spikes of which alone a value is made that is compared with a number, else none."""
+        own = 0
+        for i in jump.source:
+            if self.moves(i):
+                if i not in self.made:
+                    return 0
+                own |= self.made[i]
+        return own
 
     def straight_through(self, o: int, s: Step) -> None:
         """Find ``(spike - soft) + soft`` and its like: other data only seem to enter."""
@@ -190,7 +241,7 @@ class _Search:
                 if o not in self.bit:
                     beyond |= reach.get(o, 0)
             for v in s.ins if beyond else ():
-                if v is not None and tape.data[v]:
+                if v is not None and self.moves(v):
                     reach[v] = reach.get(v, 0) | beyond
         return reach
 
@@ -210,18 +261,18 @@ class _Search:
                     got |= found.get(i, 0)
             if got:
                 for o in s.outs:
-                    if o not in self.bit:
+                    if o not in self.bit and o not in self.still:
                         found[o] = found.get(o, 0) | got
         return found
 
     def membrane(self, jump: Jump) -> list[int]:
         """What a spike function compares, and the same less constants."""
         tape = self.tape
-        out = [i for i in jump.source if tape.data[i]]
+        out = [i for i in jump.source if self.moves(i)]
         for v in list(out):
             above: int | None = v
             while above is not None and above in tape.maker:
-                above = single(tape, tape.maker[above])
+                above = self.single(tape.maker[above])
                 if above is not None:
                     out.append(above)
         return out
@@ -246,11 +297,11 @@ class _Search:
             s = tape.maker.get(v)
             if s is None or s.op not in LOCAL or v in self.bit or len(out) > 24:
                 continue
-            if s.op in ("Sub", "Div", "Add") or single(tape, s) is not None:
+            if s.op in ("Sub", "Div", "Add") or self.single(s) is not None:
                 out += [
                     i
                     for i in s.ins
-                    if i is not None and tape.data[i] and i not in out and not self.made.get(i)
+                    if i is not None and self.moves(i) and i not in out and not self.made.get(i)
                 ]
         return out
 
@@ -258,7 +309,7 @@ class _Search:
         """Group the spike functions whose membranes reach one another's argument."""
         groups: list[int] = []
         for a in self.order:
-            mask = self.bit[a]
+            mask = self.bit[a] | self.asked.get(a, 0)
             for c in cores[a]:
                 mask |= reach.get(c, 0)
             if mask == self.bit[a]:
@@ -277,9 +328,8 @@ class _Search:
         for g in groups:
             found |= 1 << (g.bit_length() - 1)
             known |= g
-        for a in self.order:
-            if not known & self.bit[a]:
-                found |= self.bit[a]
+        for a in self.order if not groups else ():  # a file of one step
+            found |= self.bit[a]
         return found
 
     # ---------------------------------------------------------------- one operand
@@ -292,12 +342,11 @@ class _Search:
         return found
 
     def is_reset(
-        self, s: Step, k: int, v: int, groups: list[int], reach: Mapping[int, int],
-        carried: Mapping[int, int], last: int,
-    ) -> bool:  # fmt: skip
+        self, s: Step, k: int, v: int, groups: list[int], reach: Mapping[int, int]
+    ) -> bool:
         """Whether operand ``k`` of a step, the value ``v``, resets the neuron it comes from."""
-        tape, own = self.tape, self.made[v]
-        others = [i for j, i in enumerate(s.ins) if j != k and i is not None and tape.data[i]]
+        own = self.made[v]
+        others = [i for j, i in enumerate(s.ins) if j != k and i is not None and self.moves(i)]
         if not others:
             return False
         kin = self.kin(own, groups)
@@ -307,12 +356,43 @@ class _Search:
             into = reach.get(out, 0) & ~own if out not in self.bit else self.bit[out] & ~own
             if out in self.bit:
                 into |= reach.get(out, 0) & ~own
-            meets = any(own & last & carried.get(i, 0) for i in mixed)
-            return bool(kin & into or meets) and not self.is_synapse(s, v, mixed, own)
+            return bool(kin & into) and not self.is_synapse(s, v, mixed, own)
         if s.op in ("Mul", "And"):
-            first = own.bit_length()
-            return any(self.made[i] & kin and self.made[i].bit_length() > first for i in others)
+            return any(self.made[i] & kin and self.later(self.made[i], own) for i in others)
         return False
+
+    def is_last_reset(self, s: Step, k: int, v: int, carried: Mapping[int, int], last: int) -> bool:
+        """Whether the last spikes of a neuron meet a value that its membrane reaches."""
+        own = self.made[v]
+        others = [i for j, i in enumerate(s.ins) if j != k and i is not None and self.moves(i)]
+        mixed = [i for i in others if not self.made.get(i)]
+        meets = any(own & last & carried.get(i, 0) for i in mixed)
+        return meets and not self.is_synapse(s, v, mixed, own)
+
+    def form(self, s: Step, k: int) -> tuple[str, int, tuple[str, ...]]:
+        """Return how spikes are brought in: the operator, the operand, and what made that."""
+        path = list[str]()
+        v = s.ins[k]
+        while v is not None and v in self.tape.maker and v not in self.bit and len(path) < 8:
+            made = self.tape.maker[v]
+            path.append(made.op)
+            v = self.single(made)
+        return s.op, k, tuple(path)
+
+    def later(self, these: int, those: int) -> bool:
+        """Whether the last of these spikes is of a later step than those, and none is the same."""
+        these, those = self.asked_back(these), self.asked_back(those)
+        a, b = these.bit_length() - 1, those.bit_length() - 1
+        together = self.onward[b] >> a & 1 and self.onward[a] >> b & 1
+        return a > b and not together and not these & those
+
+    def asked_back(self, own: int) -> int:
+        """Spikes, and in place of comparisons of spikes those that are compared."""
+        found = 0
+        for a in self.bits(own):
+            asked = self.asked.get(a, 0)
+            found |= self.asked_back(asked) if asked else self.bit[a]
+        return found
 
     def is_synapse(self, s: Step, v: int, others: list[int], own: int) -> bool:
         """Whether spikes come scaled by a parameter that is no threshold of theirs."""
@@ -331,7 +411,7 @@ class _Search:
                     if scale - (thresholds or frozenset()):
                         gives_back = any(self.takes_away(o, own) for o in others)
                         return not (s.op == "Add" and gives_back)
-            above = single(tape, made)
+            above = self.single(made)
             if above is None:
                 return False
             x = above

@@ -18,6 +18,8 @@ from snncc.compiler.validate.onnx.tape import Step, Tape, real_operands
 
 COMPARISONS = {"Greater": 1.0, "GreaterOrEqual": 1.0, "Less": -1.0, "LessOrEqual": -1.0}
 """Operators that compare, and the sign that left less right has in them."""
+RANKS = frozenset(("ReduceMax", "ReduceMin", "TopK"))
+MOVED = frozenset(("Slice", "Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Split"))
 ROUNDING = frozenset(("Sign", "Floor", "Ceil", "Round", "Trunc"))
 GRID = np.linspace(-6, 6, 2401) + 1.3e-4
 UP, CONE = 4, 16
@@ -60,7 +62,7 @@ def spike_functions(tape: Tape) -> tuple[dict[int, Jump], dict[int, Asked]]:
             if about is not None:
                 asked[s.outs[0]] = about
                 spikes.add(s.outs[0])
-            elif s.op != "Equal" and real_operands(tape, s):
+            elif s.op != "Equal" and real_operands(tape, s) and not chooses(tape, s):
                 pair = [i for i in s.ins if i is not None]
                 if any(tape.data[i] for i in pair):
                     found[s.outs[0]] = Jump(s, pair, COMPARISONS[s.op])
@@ -74,6 +76,32 @@ def spike_functions(tape: Tape) -> tuple[dict[int, Jump], dict[int, Asked]]:
     if rounding:
         _compositions(tape, rounding, found)
     return found, asked
+
+
+def chooses(tape: Tape, s: Step) -> bool:
+    """Whether a comparison finds the greatest of several, ``v >= max(v)``: no spike function.
+
+    One side is computed from the other alone, by a maximum or as one of the first k.
+    """
+    if s.op not in COMPARISONS or None in s.ins[:2]:
+        return False
+    a, b = (i for i in s.ins[:2] if i is not None)
+    return _is_rank(tape, a, b) or _is_rank(tape, b, a)
+
+
+def _is_rank(tape: Tape, v: int, of: int) -> bool:
+    ranked, todo, seen = False, [v], {of}
+    while todo:
+        x = todo.pop()
+        if x in seen or not tape.data[x]:
+            continue
+        seen.add(x)
+        made = tape.maker.get(x)
+        if made is None or made.op not in RANKS | MOVED:
+            return False
+        ranked |= made.op in RANKS
+        todo.extend(i for i in made.ins if i is not None)
+    return ranked
 
 
 def _asks(tape: Tape, s: Step, spikes: set[int]) -> Asked | None:

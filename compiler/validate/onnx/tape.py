@@ -9,7 +9,7 @@ Over 400 lines: operators, functions and control flow call each other on one tap
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -32,6 +32,13 @@ from snncc.compiler.validate.onnx.operators import (
 
 _TABLES = (operators_layers, operators_movement)  # importing them registers their operators
 STANDARD = ("", "ai.onnx")
+GATES: dict[str, Callable[[Array], Array]] = {
+    "": np.asarray,
+    "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "Tanh": np.tanh,
+    "Exp": np.exp,
+}
+"""What exporters fold of a bias at the first step, beside multiples: what it opens or closes."""
 MAX_STEPS = 2_000_000
 MAX_DEPTH = 60
 
@@ -136,23 +143,34 @@ class Tape:
         """Find the parameter that an exporter folded into an array of a made-up name.
 
         At the first step a bias is added to nothing and scaled by the neuron's constants, so a
-        multiple of it is left in its place.  In the framework it is computed from the parameter
-        like at any other step, so here it is too.
+        multiple of it, or of a gate that it opens, is left in its place.  In the framework it is
+        computed from the parameter like at any other step, so here it is too.  Of two arrays with
+        made-up names neither is the other's parameter, unless one is a multiple.
         """
         if array.size < 3 or bool(np.all(array == array.reshape(-1)[0])):
             return None
-        for at in self.parameters.values():
+        for held_name, at in self.parameters.items():
             held = self.value[at]
             size = held.size
+            if held.ndim == array.ndim == 2 and np.array_equal(held.T, array):
+                if not self.names.numbered(held_name):  # beside the weight itself: x @ w.T, s @ w
+                    return self.run("Transpose", [at], {"perm": [1, 0]}, name)[0]
             if size < 3 or held.ndim > array.ndim or held.shape != array.shape[-held.ndim :]:
                 continue
             if held.ndim == array.ndim > 1 or bool(np.all(held == held.reshape(-1)[0])):
                 continue
-            factor, rest = _line(held.reshape(-1), array.reshape(-1, size)[0])
-            error = np.abs(array - (factor * held + rest)).max()
-            if error <= 1e-6 * np.abs(array).max():
-                rest = rest if abs(rest) > 1e-6 * np.abs(array).max() else 0.0
-                scaled = self.run("Mul", [at, self.new(np.asarray(factor))], {}, name)[0]
+            made_up = self.names.numbered(held_name)
+            for gate, function in GATES.items() if not made_up else [("", np.asarray)]:
+                values = function(held)
+                factor, rest = _line(values.reshape(-1), array.reshape(-1, size)[0])
+                largest = np.abs(array).max()
+                if np.abs(array - (factor * values + rest)).max() > 1e-6 * largest:
+                    continue
+                rest = rest if abs(rest) > 1e-6 * largest else 0.0
+                if made_up and rest:
+                    continue
+                opened = self.run(gate, [at], {}, name)[0] if gate else at
+                scaled = self.run("Mul", [opened, self.new(np.asarray(factor))], {}, name)[0]
                 moved = self.run("Add", [scaled, self.new(np.asarray(rest))], {}, name)[0]
                 shape = self.new(np.array(array.shape))
                 return self.run("Expand", [moved, shape], {}, name)[0]

@@ -11,6 +11,10 @@ alone, where it
 * multiplies a later spike of its own neuron, one that it does not hold itself: a refractory
   period.
 
+A comparison of what is made of a neuron's spikes and constants alone (a counter of a refractory
+period) is that neuron's, too.  A ``graph.neuron`` that does not reset itself is a spike that
+compares its input.
+
 A spike of which the file itself says what gradient passes (``reset = "none"``: a threshold node of
 NIR, integer spikes with ``mask*(x - x.detach())``) has no reset edges.
 
@@ -34,6 +38,7 @@ _MOVED = frozenset(
         *("time_to_axis", "axis_to_time"),
     )
 )
+_PARTS = ("graph.slice", "graph.concat", "graph.pad")
 Edge = tuple[Op, int]
 
 
@@ -42,9 +47,9 @@ def detach_resets(block: Block) -> None:
 
     def detached(spike: Op) -> bool:
         says = spike.attrs.get("reset_gradient") == "detached"
-        return says and spike.attrs.get("reset") != "none"
+        return says and not (spike.name == "graph.spike" and spike.attrs.get("reset") == "none")
 
-    spikes = [o for o in block.ops if o.name == "graph.spike"]
+    spikes = [o for o in block.ops if _fires(o)]
     if not any(map(detached, spikes)):
         return
     paths = _Paths(block, spikes)
@@ -63,6 +68,17 @@ def _cut(block: Block, paths: _Paths, user: Op, value: Value) -> Value:
     return block.insert_before(user, made).result
 
 
+def _fires(o: Op) -> bool:
+    resets_itself = o.attrs.get("reset") != "none"
+    return o.name == "graph.spike" or (
+        o.name == "graph.neuron" and len(o.results) == 2 and not resets_itself
+    )
+
+
+def _is_sign(o: Op) -> bool:
+    return o.name == "graph.unary" and o.attrs.get("fn") == "sign"
+
+
 class _Paths:
     """What each value is made of, and what it reaches, in one step of a model."""
 
@@ -76,10 +92,19 @@ class _Paths:
         }
         self.fixed: set[Value] = set()
         for o in self.ops:
-            if o.name in ("graph.const", "graph.param") or (
-                o.operands and o.name != "graph.delay" and all(v in self.fixed for v in o.operands)
+            if (
+                o.name in ("graph.const", "graph.param", "graph.stop_gradient")
+                or _is_sign(o)
+                or (
+                    o.operands
+                    and o.name != "graph.delay"
+                    and all(v in self.fixed for v in o.operands)
+                )
             ):
                 self.fixed.update(o.results)
+        self.asked: dict[Op, list[Value]] = {}
+        """Comparisons of what is made of spikes and constants alone, and that."""
+        self.neuron = {s: s for s in spikes}
         self.made = self._made_of_spikes()
         self.age = self._ages()
         cores = {s: self._membrane(s) for s in spikes}
@@ -90,12 +115,22 @@ class _Paths:
             ):
                 cores[s] += self._sides(cores[s])  # a membrane less a moving threshold
         self.reached = seen
-        self.neuron = {s: s for s in spikes}
         for a in spikes:
             for b in spikes:
                 if a is not b and any(c in seen[b] for c in cores[a]):
                     self._join(a, b)
+        for asks, data in self.asked.items():
+            for spike in frozenset[Op]().union(*(self.made[v] for v in data)):
+                self._join(spike, asks)
         self.cores = cores
+        self.recurs = {
+            s
+            for s in spikes
+            if s.name == "graph.neuron"
+            or set(cores[s]) & self._before([self._last(v) for v in seen[s] if self._last(v) != v])
+            or any(self.neuron[b] is self.neuron[s] for b in spikes if b is not s)
+        }
+        """Spikes whose membrane goes on: what holds them back is the same neuron's."""
 
     def _join(self, a: Op, b: Op) -> None:
         old, new = self.neuron[b], self.neuron[a]
@@ -112,7 +147,9 @@ class _Paths:
             return None
         if owner.name == "graph.delay":
             return [self.source[owner]] if owner in self.source else None
-        if owner.name == "graph.spike" or not (is_elementwise(owner) or owner.name in _MOVED):
+        if owner.name == "graph.neuron" and value is not owner.results[0]:
+            return [owner.operands[0]]  # its membrane
+        if _fires(owner) or not (is_elementwise(owner) or owner.name in _MOVED):
             return None
         return [v for v in owner.operands if v not in self.fixed]
 
@@ -137,8 +174,11 @@ class _Paths:
         for start in list(found):
             ins = self._operands(start)
             while ins is not None and len(ins) == 1 and ins[0] not in found:
-                found.append(ins[0])
-                ins = self._operands(ins[0])
+                if isinstance(start.owner, Op) and start.owner.name in _PARTS:
+                    break  # other parts of it are other neurons
+                start = ins[0]
+                found.append(start)
+                ins = self._operands(start)
         return found
 
     def _sides(self, core: list[Value]) -> list[Value]:
@@ -151,19 +191,22 @@ class _Paths:
     def _made_of_spikes(self) -> dict[Value, frozenset[Op]]:
         """Return the spikes of each value that is made of spikes and constants alone."""
         made: dict[Value, frozenset[Op]] = {}
+        first = {o.results[0] for o in self.ops if _fires(o)}
         for o in self.ops:
             for r in o.results:
-                if o.name == "graph.spike" or self._operands(r) is not None:
-                    made[r] = frozenset((o,)) if o.name == "graph.spike" else frozenset()
+                if r in first or self._operands(r) is not None:
+                    made[r] = frozenset((o,)) if r in first else frozenset()
         changed = True
         while changed:  # drop what other data enter
             changed = False
-            for v in [
-                v for v in made if not isinstance(v.owner, Op) or v.owner.name != "graph.spike"
-            ]:
+            for v in [v for v in made if v not in first]:
                 if any(i not in made for i in self._operands(v) or ()):
                     del made[v]
                     changed = True
+        for o in filter(_fires, self.ops):
+            data = [v for v in o.operands if v not in self.fixed]
+            if data and all(v in made for v in data):
+                self.asked[o] = data
         changed = True
         while changed:
             changed = False
@@ -177,21 +220,22 @@ class _Paths:
         """Return how many steps ago the youngest spike of each kind was, for each of these."""
         ages: dict[Value, dict[Op, int]] = {v: {} for v in self.made}
         for v in self.made:
-            if isinstance(v.owner, Op) and v.owner.name == "graph.spike":
+            if isinstance(v.owner, Op) and v.owner in self.neuron:
                 ages[v][v.owner] = 0
         changed = True
         while changed:
             changed = False
             for v, known in ages.items():
                 late = isinstance(v.owner, Op) and v.owner.name == "graph.delay"
-                for i in self._operands(v) or ():
+                asked = self.asked.get(v.owner) if isinstance(v.owner, Op) else None
+                for i in asked or self._operands(v) or ():  # a question is as old as its spikes
                     for spike, age in ages.get(i, {}).items():
                         if age + late < known.get(spike, age + late + 1):
                             known[spike], changed = age + late, True
         return ages
 
     def _youngest(self, v: Value) -> int:
-        return min(self.age[v].values())
+        return min(age for spike, age in self.age[v].items() if spike not in self.asked)
 
     def _is_older(self, v: Value, x: Value) -> bool:
         """Whether the spikes of ``v`` are older ones than those of ``x``, none of them the same."""
@@ -207,8 +251,6 @@ class _Paths:
                 continue
             for index, v in enumerate(o.operands):
                 own = self.made.get(v, frozenset())
-                if isinstance(v.owner, Op) and v.owner.name == "graph.stop_gradient":
-                    continue
                 if any(map(detached, own)) and self._is_reset(o, index, v, own):
                     yield self._kept_first(o, index, v)
 
@@ -223,7 +265,7 @@ class _Paths:
         if o.name not in ("graph.mul", "graph.and", "graph.iand"):
             return False
         return any(
-            neurons & {self.neuron[s] for s in self.made[x]} and self._is_older(v, x)
+            neurons & {self.neuron[s] for s in self.made[x] & self.recurs} and self._is_older(v, x)
             for x in others
         )
 
@@ -257,7 +299,7 @@ class _Paths:
             if isinstance(owner, Op):
                 if owner.name == "graph.param":
                     found.add(owner)
-                work.extend(v.owner for v in owner.operands)
+                work.extend(v.owner for v in owner.operands if v in self.fixed)
         return found
 
     def _takes_away(self, v: Value, own: frozenset[Op]) -> bool:

@@ -70,11 +70,23 @@ class RegionTape:
         return value in self.active
 
     def give(self, value: Value, adjoint: Value) -> None:
-        """Add to an adjoint."""
+        """Add to an adjoint.
+
+        That of a value that others are wider than is wide, too, until it is summed; two of
+        different widths are summed before they are added.
+        """
         if value not in self.active:
             return
         before = self.adjoint.get(value)
-        self.adjoint[value] = adjoint if before is None else Emit(self.b).add(before, adjoint)
+        if before is None:
+            self.adjoint[value] = adjoint
+            return
+        if before.type.shape != adjoint.type.shape:
+            before, adjoint = (
+                self.fit(value, g) if g.type.size > value.type.size else g
+                for g in (before, adjoint)
+            )
+        self.adjoint[value] = Emit(self.b).add(before, adjoint)
 
     def outer(self, weight: Value, x: Value | None, g: Value, emit: Outer) -> None:
         """Leave a parameter gradient to be computed outside."""

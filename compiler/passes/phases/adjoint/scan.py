@@ -146,8 +146,10 @@ class ReverseScan:
         following: list[Value] = []
         for i in moving:
             type_ = self.initial[len(following)].type
-            found = tape.adjoint.get(self.block.args[i])
-            value = b.one("ew.const", value=0.0) if found is None else found
+            state = self.block.args[i]
+            found = tape.adjoint.get(state)
+            # a state that others are wider than, such as one inhibition for a whole layer
+            value = b.one("ew.const", value=0.0) if found is None else tape.fit(state, found)
             following.append(full(b, _rounded(b, value, type_.dtype), type_.shape))
         outputs: list[Value] = []
         places: list[tuple[int, str, object]] = []

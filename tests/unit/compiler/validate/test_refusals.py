@@ -44,9 +44,12 @@ CONFIG = Config().override({"timesteps": STEPS, "time_axis": 0})
 FLAGS = ["--timesteps", str(STEPS), "--time-axis", "0"]
 
 
+THETA = float(np.float32(0.7))
+
+
 @pytest.fixture
 def misread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the front end read thresholds wrongly."""
+    """Let the front end read thresholds wrongly, also where it leaves neurons as arithmetic."""
     right = onnx_import.import_onnx
 
     def wrong(*args: object, **kw: object) -> Module:
@@ -54,6 +57,8 @@ def misread(monkeypatch: pytest.MonkeyPatch) -> None:
         for op in module.walk():
             if op.name == "graph.neuron":
                 op.attrs["threshold"] = 0.9
+            elif op.attrs.get("value") == THETA:
+                op.attrs["value"] = 0.9
         return module
 
     monkeypatch.setattr(onnx_import, "import_onnx", wrong)

@@ -233,3 +233,62 @@ def test_letters_of_an_equation_have_one_size(size: int, tmp_path: Path) -> None
     with pytest.raises(CompileError) as caught:
         load(path, steps=T, time_axis=0)
     assert caught.value.diagnostics[0].code == "E0105"
+
+
+def test_a_narrow_value_with_wide_and_narrow_uses(tmp_path: Path, pytorch: PyTorch) -> None:
+    """m = mean(h) of every row: h - m is wide, m*m*u narrow; both gradients meet in m."""
+    path = tmp_path / "m.onnx"
+    arrays = between_layers(path, lambda g, h: h)
+    arrays["u"] = np.array([[0.3, -0.7, 1.1, 0.2, 0.9]], np.float32)
+    g = Graph()
+    for name in ("w", "b", "v", "u"):
+        g.const(arrays[name], name)
+    h = g.op("Add", g.op("MatMul", "x", "w"), "b")
+    m = g.op("ReduceMean", h, g.const(np.array([-1])), keepdims=1)
+    wide = g.op("Sub", h, m)
+    narrow = g.op("MatMul", g.op("Mul", m, m), "u")
+    g.op("MatMul", g.op("Add", wide, narrow), "v", out="out")
+    g.save(path, {"x": [T, B, 4]}, {"out": [T, B, K]})
+
+    def model(torch: Any, x: Any, p: Any) -> Any:
+        h = x @ p["w"] + p["b"]
+        m = h.mean(-1, keepdim=True)
+        return (h - m + (m * m) @ p["u"]) @ p["v"]
+
+    agrees_with_pytorch(path, arrays, model, pytorch)
+
+
+def test_one_state_for_a_whole_layer(tmp_path: Path, pytorch: PyTorch) -> None:
+    """A trace of [B, 1], fed by the sum of the layer's values, is subtracted from all of them."""
+    steps = 4
+    rng = np.random.default_rng(4)
+    arrays = {
+        "x": rng.normal(size=(steps, B, 4)).astype(np.float32),
+        "w": rng.normal(size=(4, K)).astype(np.float32),
+        "k": rng.uniform(0.1, 0.4, size=K).astype(np.float32),
+    }
+    g = Graph()
+    for name in ("w", "k"):
+        g.const(arrays[name], name)
+    v, trace, outs = "", g.const(np.zeros((B, 1), np.float32)), list[str]()
+    for t in range(steps):
+        x = g.op("Gather", "x", g.const(np.array(t)), axis=0)
+        i = g.op("MatMul", x, "w")
+        v = g.op("Sub", g.op("Add", g.op("Mul", v, g.const(0.8)), i) if v else i, trace)
+        y = g.op("Tanh", v)
+        total = g.op("ReduceSum", g.op("Mul", y, "k"), g.const(np.array([1])), keepdims=1)
+        trace = g.op("Add", g.op("Mul", trace, g.const(0.5)), total)
+        outs.append(g.op("Unsqueeze", y, g.const(np.array([0]))))
+    g.op("Concat", *outs, axis=0, out="out")
+    path = g.save(tmp_path / "m.onnx", {"x": [steps, B, 4]}, {"out": [steps, B, K]})
+
+    def model(torch: Any, x: Any, p: Any) -> Any:
+        v, trace, found = 0.0, torch.zeros(B, 1), []
+        for t in range(steps):
+            v = 0.8 * v + x[t] @ p["w"] - trace
+            y = torch.tanh(v)
+            trace = 0.5 * trace + (y * p["k"]).sum(1, keepdim=True)
+            found.append(y)
+        return torch.stack(found)
+
+    agrees_with_pytorch(path, arrays, model, pytorch, steps)
