@@ -18,6 +18,8 @@ from snncc.compiler.diag import CompileError
 from snncc.compiler.driver import api
 from snncc.compiler.frontend import import_onnx as onnx_import
 from snncc.compiler.ir.core import Module
+from snncc.compiler.validate import compare as comparison
+from snncc.compiler.validate.onnx.reference import OnnxReference
 
 STEPS, BATCH, INS, OUTS = 3, 2, 4, 5
 CONFIG = Config().override({"timesteps": STEPS, "time_axis": 0})
@@ -164,3 +166,36 @@ def test_commands_say_that_a_program_only_infers(
     assert json.loads(stats.read_text())["validation"]["other_gradients"]
     assert "validated for inference only" in said("report", stats, "-o", "-")
     assert "inference only" in said("run", path, "-i", x, "--numerics", "float32", *FLAGS)
+
+
+@pytest.mark.parametrize(("undecided", "accepted"), [(0, True), (2, True), (3, False), (6, False)])
+def test_values_must_be_compared_at_most_scales(
+    undecided: int, accepted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six scales of inputs, eight draws each: where all of them are ties nothing is compared."""
+    ties = 8 * undecided
+    truly = getattr(comparison, "_evaluate")  # noqa: B009
+
+    def evaluate(*args: object, or_tie: bool = False) -> bool:
+        nonlocal ties
+        if or_tie and ties:
+            ties -= 1
+            return False
+        return bool(truly(*args, or_tie=or_tie))
+
+    path = network(tmp_path / "net.onnx")
+    module = onnx_import.import_onnx(path, steps=STEPS, time_axis=0)
+    stopped(module)
+    reference = OnnxReference(path, module, batch_statistics=False)
+    monkeypatch.setattr(comparison, "_evaluate", evaluate)
+    settings = comparison.Settings(gradients=False)
+    if accepted:
+        report = comparison.compare(module, reference, settings)
+        assert report.hard == 6 - undecided
+        assert len(report.remarks) == undecided
+        assert "derivative" in report.other_gradients
+    else:
+        with pytest.raises(CompileError) as raised:
+            comparison.compare(module, reference, settings)
+        assert raised.value.diagnostics[0].code == "E0114"
+    assert not ties
