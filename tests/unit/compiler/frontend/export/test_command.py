@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 from click.testing import CliRunner
 
 from snncc.compiler.cli.main import cli
@@ -56,3 +57,17 @@ def test_mistakes(tmp_path: Path) -> None:
     assert "E0005" in command("export", model, "-o", tmp_path / "no" / "net.onnx")
     model.write_text("input(4, steps=2) lif")
     assert "E0115" in command("export", model, "-o", tmp_path / "net.nir")
+
+
+def test_the_batch_of_the_exported_file(tmp_path: Path) -> None:
+    model = tmp_path / "net.snn"
+    model.write_text(NET)
+    refused = command("export", model, "-o", tmp_path / "net.onnx", "--batch", 0)
+    assert refused.startswith("2\n")
+    assert "0 is not in the range x>=1" in refused
+    assert not (tmp_path / "net.onnx").exists()
+    for batch in (1, 3):
+        made = command("export", model, "-o", tmp_path / "net.onnx", "--batch", batch)
+        assert made.startswith("0\n"), made
+        (given,) = onnx.load(tmp_path / "net.onnx").graph.input
+        assert [d.dim_value for d in given.type.tensor_type.shape.dim] == [6, batch, 4]
