@@ -134,11 +134,20 @@ class Reached:
         Where the line is in no function, those that call any of the module.
         """
         module = module_of(file)
-        name = function_at((tree.ROOT / file).read_text(encoding="utf-8"), line)
+        name = _function(file, line)
         if name:
             return self.callers.get(f"{module}.{name}", set())
         mine = [tests for key, tests in self.callers.items() if key.startswith(module + ".")]
         return set[str]().union(*mine)
+
+    @staticmethod
+    def is_outside(file: str, line: int) -> bool:
+        """Return whether a line is in no function: who only reads its result calls nothing."""
+        return not _function(file, line)
+
+
+def _function(file: str, line: int) -> str:
+    return function_at((tree.ROOT / file).read_text(encoding="utf-8"), line)
 
 
 def function_at(text: str, line: int) -> str:

@@ -144,6 +144,8 @@ class Runner:
         found = self.reached.tests_of(mutant.file, mutant.place[0])
         if forked.is_compiled(mutant.file) or not found:
             found = {t for file in rank for t in self.reached.tests.get(file, ())}
+        elif self.reached.is_outside(mutant.file, mutant.place[0]):  # a table that near tests read
+            found = found | {t for file in groups[0] for t in self.reached.tests.get(file, ())}
         variants: Counter[str] = Counter()
         costs: dict[str, float] = {}
         for test in sorted(found, key=lambda t: (self._seconds(t), t)):

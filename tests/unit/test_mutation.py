@@ -382,7 +382,8 @@ def test_outside_of_functions_all_tests_of_the_module_count() -> None:
         noted({SHOW: SHOWN[:1], "snncc.isa.instructions.text.match": SHOWN[1:2]}, TOOK), 20.0
     )
     found = [test for tests in runner.runs(mutant("isa/instructions/text.py")) for test in tests]
-    assert found == [SHOWN[1], SHOWN[0]]
+    near = "tests/unit/isa/test_text.py::uncalled"  # imports the module, and may read its tables
+    assert found == [near, SHOWN[1], SHOWN[0]]
 
 
 def test_notes_are_kept_until_the_test_file_changes(tmp_path: Path) -> None:
