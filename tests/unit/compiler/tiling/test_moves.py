@@ -75,3 +75,18 @@ def test_operands_of_less_axes_lie_as_the_full_ones(small: tuple[int, ...]) -> N
 
     made.output(z=made.region("map", [y, bias], [seq((2, 3, 6, 5, 4))], add)[0])
     check_all(made.module, made.inputs, machine(2, 1 << 14))
+
+
+@pytest.mark.parametrize("channels", [5, 16, 21, 48])
+@pytest.mark.parametrize("taps", [(1, 1), (3, 2)])
+def test_kernels_change_their_order(channels: int, taps: tuple[int, int]) -> None:
+    """A matrix becomes a kernel in blocks of 16 channels, and the gradient of one a matrix."""
+    made = Made(2, 2)
+    x = made.seq("x", channels, 4, 3)
+    columns = channels * taps[0] * taps[1]
+    w = made.b.one("phase.reshape", made.param("w", 7, columns), shape=(7, channels, *taps))
+    y = made.b.op("phase.conv", x, w, attrs={"padding": (0, 0, 0, 0)}).result
+    g = made.seq("g", 7, 5 - taps[0], 4 - taps[1])
+    dw = made.b.op("phase.conv_dw", x, g, attrs={"shape": (7, channels, *taps)}).result
+    made.output(y=y, dw=made.b.one("phase.reshape", dw, shape=(7, columns)))
+    check_all(made.module, made.inputs, machine(2, 1 << 14), races=False)
