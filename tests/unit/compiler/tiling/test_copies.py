@@ -11,6 +11,7 @@ import pytest
 
 from made_steps import Made
 from snncc.compiler.interp.evaluate import evaluate
+from snncc.compiler.ir.build import Builder
 from snncc.compiler.ir.core import Value
 from whole_stack import check_fitting
 
@@ -54,6 +55,24 @@ def test_axes_change_places(shape: tuple[int, ...], perm: tuple[int, ...], dtype
     y = made.b.one("phase.transpose", x, perm=perm)
     made.output(y=y)
     agrees(made, given(made).transpose(0, *(a + 1 for a in perm)))
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bit", "f32"])
+@pytest.mark.parametrize("shape", [(37, 5), (40, 70), (3, 16)], ids=str)
+def test_turned_and_straight_operands_meet(shape: tuple[int, int], dtype: str) -> None:
+    """One of three must be turned in memory before they are added, or joined."""
+    made = Made(2, 2)
+    straight = made.seq("x", *shape, dtype=dtype), made.seq("z", *shape, dtype=dtype)
+    turned = made.b.one("phase.transpose", made.seq("w", *shape[::-1], dtype=dtype), perm=(0, 2, 1))
+
+    def total(e: Builder, args: list[Value]) -> list[Value]:
+        name = "ew.or" if dtype == "bit" else "ew.add"
+        return [e.one(name, e.one(name, args[0], args[1]), args[2])]
+
+    made.output(y=made.region("map", [*straight, turned], [turned.type], total)[0])
+    exact = {"f16": "float16", "f32": "float32", "bit": "bool"}[dtype]
+    arrays = [given(made, name).astype(exact) for name in "xzw"]
+    agrees(made, arrays[0] + arrays[1] + arrays[2].swapaxes(-1, -2))
 
 
 @pytest.mark.parametrize(
