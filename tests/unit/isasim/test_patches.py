@@ -23,7 +23,7 @@ def offsets(pixel: int) -> np.ndarray:
 
 def wanted(images: np.ndarray) -> np.ndarray:
     """[image, pixel, channel] -> [image * position, reduced index]: by blocks, taps, channels."""
-    rows = []
+    rows: list[list[int]] = []
     for image in images:
         for taps in TAPS:
             row: list[int] = []

@@ -85,8 +85,11 @@ def test_the_cheapest_tile_that_fits() -> None:
     def cost(a: int, b: int) -> int:
         return costs[a, b]
 
+    def less(a: int, b: int) -> int:
+        return 100 - a * b
+
     assert choose(AXES, memory, cost, Room(24, 0)) == Choice((2, 3), 51, 6)  # 74, 64, 72, 72, 51
-    assert choose(AXES, memory, lambda a, b: 100 - a * b, Room(24, 0)) == Choice((8, 3), 100, 24)
+    assert choose(AXES, memory, less, Room(24, 0)) == Choice((8, 3), 100, 24)
     assert choose(AXES, memory, cost, Room(5, 5)) is None
     assert smallest(AXES, memory) == 6
 
@@ -99,7 +102,14 @@ def test_tiles_that_leave_room_may_cost_half_as_much_again(
 ) -> None:
     """The large tile costs 92 and its 8 bytes; the small one takes 3 bytes."""
     costs = {8: 92, 3: small - 3}
-    found = choose([[8, 3]], lambda n: n, lambda n: costs[n], Room(8, 4))
+
+    def memory(n: int) -> int:
+        return n
+
+    def cost(n: int) -> int:
+        return costs[n]
+
+    found = choose([[8, 3]], memory, cost, Room(8, 4))
     assert found is not None
     assert found.sizes == sizes
 

@@ -69,5 +69,6 @@ def test_the_batch_of_the_exported_file(tmp_path: Path) -> None:
     for batch in (1, 3):
         made = command("export", model, "-o", tmp_path / "net.onnx", "--batch", batch)
         assert made.startswith("0\n"), made
-        (given,) = onnx.load(tmp_path / "net.onnx").graph.input
+        file = onnx.ModelProto.FromString((tmp_path / "net.onnx").read_bytes())
+        (given,) = file.graph.input
         assert [d.dim_value for d in given.type.tensor_type.shape.dim] == [6, batch, 4]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,8 @@ def padded(x: Array, low: tuple[int, ...], high: tuple[int, ...], mode: str, fil
          helper.make_tensor("fill", kind, [], [fill])],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
-    return np.asarray(cast("list[Any]", ReferenceEvaluator(model).run(None, {"x": x}))[0])
+    evaluator: Any = ReferenceEvaluator(model)
+    return np.asarray(evaluator.run(None, {"x": x})[0])
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "wrap"])

@@ -26,7 +26,7 @@ def write(path: Path, inside: Array, back: Array, *, norse: bool) -> Path:
     g.const(inside, "inside")
     g.const(back, "back")
     k, theta = g.const(0.25), g.const(0.5)
-    shift, axes = g.const(np.full(n, 0.125, np.float32)), g.const(np.array([0]))
+    shift, axes = g.const(np.ones(n, np.float32) / 8), g.const(np.array([0]))
     v = s = g.const(np.zeros((B, n), np.float32))
     rows: list[str] = []
     for t in range(T):
