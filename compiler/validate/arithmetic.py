@@ -20,7 +20,7 @@ order).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -144,16 +144,17 @@ class Arithmetic:
         """
         return self.constant(value)
 
-    def spike(self, left: Array, right: Array, strict: bool = True) -> Array:
+    def spike(
+        self, left: Array, right: Array, strict: bool = True, data: Sequence[Array] = ()
+    ) -> Array:
         """0 or 1: ``left > right``, or ``left >= right``.
 
-        ``left`` is the membrane: where it has no derivative, it is a state that no input has
-        reached yet, and the spike is a plain one in both arithmetics.
+        ``data``: what of the two is no parameter, by default the left one.
         """
         a, b = self.real(left), self.real(right)
         self.approach(a, b)
         value = a > b if strict else a >= b
-        return self.fired(left, left - right, value)
+        return self.fired(data or [left], left - right, value)
 
     def spikes(self, h: Array, theta: Array) -> Array:
         """A count: ``trunc(h / theta)`` where ``h > 0``, else 0."""
@@ -161,16 +162,19 @@ class Arithmetic:
         n = np.trunc(a / b)
         self.approach(a, np.rint(a / b) * b)
         value = np.where(a > 0, n, 0.0)
-        return self.fired(h, h - theta, value, count=True)
+        return self.fired([h], h - theta, value, count=True)
 
-    def fired(self, membrane: Array, u: Array, value: Array, count: bool = False) -> Array:
-        """A spike function of ``u`` where the membrane has a derivative, plain spikes elsewhere.
+    def fired(self, data: Sequence[Array], u: Array, value: Array, count: bool = False) -> Array:
+        """A spike function of ``u`` where what is compared has a derivative, else plain spikes.
 
-        What is left when two equal derivatives are subtracted is none.
+        A membrane without one is a state that no input has reached yet, in both arithmetics.  What
+        is left when two equal derivatives are subtracted is none.
         """
         if not self.smooth:
             return self.jump(u, value, count)
-        moving = np.abs(self.derivative(membrane)) > ROUNDED * STEP
+        moving = np.zeros((), np.bool_)
+        for x in data:
+            moving = moving | (np.abs(self.derivative(x)) > ROUNDED * STEP)
         if not moving.any():
             return self.constant(value)
         soft = self.jump(u, value, count)

@@ -14,7 +14,7 @@ from snncc.compiler.interp.numerics import Native
 from snncc.compiler.interp.region import Elementwise
 from snncc.compiler.ir.build import stairs_of, text
 from snncc.compiler.ir.clone import clone
-from snncc.compiler.ir.core import Attribute, Module, Op
+from snncc.compiler.ir.core import Attribute, Module, Op, Value
 from snncc.compiler.ir.core import op as new_op
 from snncc.compiler.ir.neuron_constants import promote
 from snncc.compiler.passes.graph.kit.reset_paths import detach_resets
@@ -71,6 +71,8 @@ class Ops(Elementwise):
         """No op draws random bits in a validation."""
         super().__init__(numbers, 0)
         self.arithmetic = numbers.arithmetic
+        self.compared = (True, False)
+        """Which sides of the spike function that is evaluated are data; a neuron's is the left."""
 
     def __call__(self, op: Op, args: Sequence[Array], step: int) -> Array:
         """Evaluate one op; comparisons are of values, logic is arithmetic of 0 and 1."""
@@ -99,7 +101,8 @@ class Ops(Elementwise):
             return super().spike(op, args)
         kind = text(op.attrs, "compare")
         if kind in ("strict", "non_strict"):
-            return self.arithmetic.spike(args[0], args[1], kind == "strict")
+            data = [x for x, moves in zip(args, self.compared, strict=True) if moves]
+            return self.arithmetic.spike(args[0], args[1], kind == "strict", data)
         if kind == "multi":
             return self.arithmetic.spikes(args[0], args[1])
         if kind == "stairs":
@@ -108,7 +111,7 @@ class Ops(Elementwise):
             for level, _ in steps:
                 self.arithmetic.approach(h, np.asarray(level))
             count = super().spike(op, [h, self.arithmetic.real(args[1])])
-            return self.arithmetic.fired(args[0], args[0] - args[1], count, count=len(steps) > 1)
+            return self.arithmetic.fired(args[:1], args[0] - args[1], count, count=len(steps) > 1)
         raise AssertionError(f"nobody said how spikes compare by {kind!r}")
 
 
@@ -124,13 +127,28 @@ class Side(Interpreter):
         statistics = self.ew.batch_statistics
         self.ew = Ops(numbers)
         self.ew.batch_statistics = statistics
+        self.fixed = _fixed(module)
         self.arithmetic = arithmetic
 
     def run_op(self, op: Op, args: Sequence[Array], seqs: Sequence[bool], step: int) -> list[Array]:
         """Evaluate one op; a derivative stops where the op says so."""
         if op.name == "graph.stop_gradient":
             return [self.arithmetic.detach(args[0])]
+        assert isinstance(self.ew, Ops)
+        spike = op.name == "graph.spike"
+        left, right = (v not in self.fixed for v in op.operands) if spike else (True, False)
+        self.ew.compared = left, right
         return super().run_op(op, args, seqs, step)
+
+
+def _fixed(module: Module) -> frozenset[Value]:
+    """Return what is computed from parameters and constants alone."""
+    found = set[Value]()
+    for op in module.walk():
+        alone = op.operands and op.name != "graph.delay" and all(v in found for v in op.operands)
+        if op.name in ("graph.const", "graph.param") or alone:
+            found.update(op.results)
+    return frozenset(found)
 
 
 def _numbers(args: Sequence[Array]) -> bool:

@@ -23,7 +23,7 @@ from snncc.compiler.frontend.neurons.pieces import Bent, Pieces
 from snncc.compiler.frontend.time.parameters import number
 from snncc.compiler.frontend.time.rolled import RNode, constant, make, reachable, resolve, users
 
-ROUNDING = frozenset({"Ceil", "Floor", "Round", "Trunc"})
+ROUNDING = frozenset({"Ceil", "Floor", "Round", "Trunc", "Sign"})
 UP, CONE = 4, 40
 """How far up from a rounding its argument is looked for, and how many operators may follow it."""
 

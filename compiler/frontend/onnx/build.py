@@ -440,7 +440,11 @@ class GraphBuilder:
         return env[name]
 
     def cast(self, x: Val, to: DType, c: Call) -> Val:
-        """Return a value in another type."""
+        """Return a value in another type.
+
+        Numbers are not rounded to binary16 here: the chip rounds what it computes with.
+        """
+        to = np.dtype(F32) if to == np.float16 else to
         if x.dtype == to or (x.dtype.kind == "f" and to.kind == "f" and x.const is None):
             return x
         if x.param and x.const is not None and x.dtype.kind == to.kind == "f":

@@ -214,6 +214,8 @@ def _hoist(node: RNode) -> bool:
     moving = [i for i in node.ins if i.op != "Const"]
     if not moving or any(i.op != "Delay" or len(i.ins) > 1 for i in moving):
         return False
+    if any(holds_parameter(i) for i in node.ins):
+        return False  # its gradient is no state's
     firsts = [
         np.asarray(i.const)
         if i.op == "Const"

@@ -9,6 +9,7 @@ from snncc.compiler.frontend.flat.flat import attr_float, attr_int, attr_ints, a
 from snncc.compiler.frontend.time.parameters import holds_parameter
 from snncc.compiler.frontend.time.rolled import RNode, resolve
 from snncc.compiler.frontend.writer.base import Emitter, emits
+from snncc.compiler.frontend.writer.comparisons import spikes_of
 from snncc.compiler.frontend.writer.layers import linear
 from snncc.compiler.ir.core import Attribute, Value
 
@@ -129,7 +130,9 @@ def where_(e: Emitter, node: RNode) -> Value:
     mask, a, b = (resolve(i) for i in node.ins)
     if mask.op == "Not":
         mask, a, b = resolve(mask.ins[0]), b, a
-    chosen, *values = (e.value(i) for i in (mask, a, b))
+    bits = spikes_of(e.value(mask))
+    chosen, complement = (e.value(mask), False) if bits is None else bits
+    values = [e.value(i) for i in ((b, a) if complement else (a, b))]
     if any(i.op != "Const" and i.id not in e.fixed for i in (a, b)):
         # a choice of data passes no gradient to what chooses; one of numbers is a spike function
         chosen = e.builder(node).one("graph.stop_gradient", chosen)

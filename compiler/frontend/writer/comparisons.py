@@ -72,16 +72,33 @@ def _choice(e: Emitter, node: RNode, a: RNode, b: RNode, compare: str) -> Value:
 def _asked(e: Emitter, node: RNode, base: RNode, theta: RNode) -> Value | None:
     """Return ``spikes > number`` as the spikes themselves: a question that passes no gradient."""
     level = number(theta)
-    if base.op == "Const" or level is None or e.value(base).type.dtype != "bit":
+    if base.op == "Const" or level is None:
+        return None
+    bits = spikes_of(e.value(base))
+    if bits is None:
         return None
     compare = ELEMENTWISE[node.op]
     zero, one = (bool(compare([np.asarray(k), np.asarray(level)], {})) for k in (0.0, 1.0))
     b = e.builder(node)
     if zero == one:
         return e.fit(e.number(float(one)), node, e.shape(node))
-    spikes = b.one("graph.stop_gradient", e.value(base))
     assert one, "nothing that grows is above a number at 0 and below at 1"
-    return spikes
+    spikes, complement = bits
+    still = b.one("graph.stop_gradient", spikes)
+    return b.one("graph.sub", e.number(1.0), still) if complement else still
+
+
+def spikes_of(value: Value) -> tuple[Value, bool] | None:
+    """Return the bits that a value is, or whose complement 1 - bits it is (then True)."""
+    if value.type.dtype == "bit":
+        return value, False
+    owner = value.owner
+    if isinstance(owner, Op) and owner.name == "graph.sub":
+        one, bits = owner.operands
+        made = one.owner
+        if isinstance(made, Op) and made.attrs.get("value") == 1.0 and bits.type.dtype == "bit":
+            return bits, True
+    return None
 
 
 @emits("Equal")

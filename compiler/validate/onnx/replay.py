@@ -251,12 +251,13 @@ class _Evaluation:
     def jump(self, s: Step, jump: Jump) -> Array:
         """A spike function in the smooth arithmetic; plain where no input has reached it yet."""
         plain = number(self.plain(s, [None if i is None else self.get(i) for i in s.ins])[0])
-        source = [number(self.get(i)) for i in jump.source]
-        left = 1 if len(source) == 2 and jump.sign < 0 else 0
-        if not self.tape.data[jump.source[left]]:
-            left = 1 - left
+        if s.op in COMPARISONS:  # a moving threshold may be reset here
+            source = [number(a) for a in self.operands(s) if a is not None]
+        else:
+            source = [number(self.get(i)) for i in jump.source]
+        data = [a for a, i in zip(source, jump.source, strict=True) if self.tape.data[i]]
         u = (source[0] - source[1]) * jump.sign if len(source) == 2 else source[0] - jump.theta
-        return self.arithmetic.fired(source[left], u, np.real(plain), jump.count)
+        return self.arithmetic.fired(data, u, np.real(plain), jump.count)
 
     def operands(self, s: Step) -> list[Array | None]:
         """Values of a step's operands; detached where they reset a neuron."""

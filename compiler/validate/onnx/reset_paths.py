@@ -28,12 +28,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snncc.compiler.validate.onnx.operators import LOCAL
+from snncc.compiler.validate.onnx.operators import LOCAL, VIEWS
 from snncc.compiler.validate.onnx.spike_functions import Jump, chooses
 from snncc.compiler.validate.onnx.tape import Step, Tape
 
 STILL = frozenset(("Equal", "Sign", "ArgMax", "ArgMin", "IsNaN", "IsInf", "NonZero"))
 """Operators that no gradient passes, where they are no spike functions."""
+COPIES = VIEWS | {"Cast", "CastLike", "Identity"}
 Edge = tuple[int, int]
 """Index of a step and position of an operand."""
 
@@ -273,9 +274,20 @@ class _Search:
             above: int | None = v
             while above is not None and above in tape.maker:
                 above = self.single(tape.maker[above])
-                if above is not None:
+                if above is not None and not self.is_spikes(above):
                     out.append(above)
+                else:
+                    break
         return out
+
+    def is_spikes(self, v: int) -> bool:
+        """Whether a value is spikes themselves, as numbers or in another shape."""
+        while v not in self.bit and v in self.tape.maker and self.tape.maker[v].op in COPIES:
+            first = self.tape.maker[v].ins[0]
+            if first is None:
+                return False
+            v = first
+        return v in self.bit
 
     def alone(self, cores: Mapping[int, list[int]], groups: list[int]) -> set[int]:
         """Spike functions that share a neuron with none but repetitions of themselves."""
@@ -309,11 +321,31 @@ class _Search:
         """Group the spike functions whose membranes reach one another's argument."""
         groups: list[int] = []
         for a in self.order:
-            mask = self.bit[a] | self.asked.get(a, 0)
+            mask = self.bit[a]
             for c in cores[a]:
                 mask |= reach.get(c, 0)
             if mask == self.bit[a]:
                 continue
+            apart = [g for g in groups if not g & mask]
+            for g in groups:
+                if g & mask:
+                    mask |= g
+            groups = [*apart, mask]
+        return self.with_questions(groups)
+
+    def with_questions(self, groups: list[int]) -> list[int]:
+        """Join comparisons of a neuron's spikes with that neuron: it counts them.
+
+        One whose own spikes enter what it compares is a neuron of its own, fed by the other.
+        """
+        for a in self.order:
+            mine = next((g for g in groups if g & self.bit[a]), self.bit[a])
+            asked = 0
+            for b in self.bits(mine):
+                asked |= self.asked.get(b, 0)
+            if not self.asked.get(a) or asked & mine:
+                continue
+            mask = mine | self.asked[a]
             apart = [g for g in groups if not g & mask]
             for g in groups:
                 if g & mask:
@@ -350,7 +382,7 @@ class _Search:
         if not others:
             return False
         kin = self.kin(own, groups)
-        mixed = [i for i in others if not self.made.get(i)]
+        mixed = [i for i in others if self.made.get(i, 0) & ~(kin | own) or not self.made.get(i)]
         if mixed:
             out = s.outs[0]
             into = reach.get(out, 0) & ~own if out not in self.bit else self.bit[out] & ~own

@@ -75,6 +75,15 @@ def spike_functions(tape: Tape) -> tuple[dict[int, Jump], dict[int, Asked]]:
     rounding = [s for s in tape.steps if _rounds(tape, s)]
     if rounding:
         _compositions(tape, rounding, found)
+        spikes |= {v for v, jump in found.items() if not jump.count}
+        for s in tape.steps:  # what asks for spikes that are compositions is no spike function
+            if s.op in COMPARISONS and s.outs[0] in found:
+                about = _asks(tape, s, spikes - {s.outs[0]})
+                if about is not None:
+                    asked[s.outs[0]] = about
+                    del found[s.outs[0]]
+            elif s.outs[0] not in found and _still_spikes(tape, s, spikes):
+                spikes.add(s.outs[0])
     return found, asked
 
 
@@ -130,6 +139,12 @@ def _still_spikes(tape: Tape, s: Step, spikes: set[int]) -> bool:
     first = s.ins[0] if s.ins else None
     if s.op in ("Cast", "Identity", "Not") or s.op in VIEWS:
         return first in spikes
+    if s.op == "Where":  # where(spikes, 1, 0)
+        numbers = [
+            tape.value[i].reshape(-1) for i in s.ins[1:] if i is not None and not tape.data[i]
+        ]
+        ends = [set(np.unique(a).tolist()) for a in numbers]
+        return first in spikes and ends in ([{1.0}, {0.0}], [{0.0}, {1.0}])
     if s.op == "Sub" and len(s.ins) == 2 and s.ins[1] in spikes and first is not None:
         return not tape.data[first] and bool(np.all(tape.value[first] == 1))
     return False

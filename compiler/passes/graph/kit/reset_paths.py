@@ -60,7 +60,7 @@ def detach_resets(block: Block) -> None:
 def _cut(block: Block, paths: _Paths, user: Op, value: Value) -> Value:
     """Return a value that passes no gradient to the spikes in it, but to parameters beside them."""
     owner = value.owner
-    if isinstance(owner, Op) and owner.name != "graph.spike" and paths.has_parameters(owner):
+    if isinstance(owner, Op) and paths.has_parameters(owner):
         operands = [v if v in paths.fixed else _cut(block, paths, user, v) for v in owner.operands]
         copy = op(owner.name, operands, [value.type], dict(owner.attrs), loc=owner.loc)
         return block.insert_before(user, copy).result
@@ -90,6 +90,8 @@ class _Paths:
             for o in self.ops
             if o.name == "graph.delay_next"
         }
+        self.single = not delays and all(o.name != "graph.neuron" for o in self.ops)
+        """Whether it is one step alone: its reset leads to an output, and to no comparison."""
         self.fixed: set[Value] = set()
         for o in self.ops:
             if (
@@ -119,9 +121,7 @@ class _Paths:
             for b in spikes:
                 if a is not b and any(c in seen[b] for c in cores[a]):
                     self._join(a, b)
-        for asks, data in self.asked.items():
-            for spike in frozenset[Op]().union(*(self.made[v] for v in data)):
-                self._join(spike, asks)
+        self._join_questions()
         self.cores = cores
         self.recurs = {
             s
@@ -131,6 +131,18 @@ class _Paths:
             or any(self.neuron[b] is self.neuron[s] for b in spikes if b is not s)
         }
         """Spikes whose membrane goes on: what holds them back is the same neuron's."""
+
+    def _join_questions(self) -> None:
+        """Join comparisons of a neuron's spikes with that neuron: it counts them.
+
+        One whose own spikes enter what it compares is a neuron of its own, fed by the other.
+        """
+        for asks in self.asked:
+            mine = [s for s, neuron in self.neuron.items() if neuron is self.neuron[asks]]
+            spikes = {s for b in mine for v in self.asked.get(b, ()) for s in self.made[v]}
+            if not spikes & set(mine):
+                for spike in spikes:
+                    self._join(spike, asks)
 
     def _join(self, a: Op, b: Op) -> None:
         old, new = self.neuron[b], self.neuron[a]
@@ -176,10 +188,18 @@ class _Paths:
             while ins is not None and len(ins) == 1 and ins[0] not in found:
                 if isinstance(start.owner, Op) and start.owner.name in _PARTS:
                     break  # other parts of it are other neurons
+                if self._is_spikes(ins[0]):
+                    break
                 start = ins[0]
                 found.append(start)
                 ins = self._operands(start)
         return found
+
+    def _is_spikes(self, v: Value) -> bool:
+        """Whether a value is spikes themselves, as numbers or in another shape."""
+        while isinstance(v.owner, Op) and v.owner.name in ("graph.cast", "graph.reshape"):
+            v = v.owner.operands[0]
+        return isinstance(v.owner, Op) and _fires(v.owner)
 
     def _sides(self, core: list[Value]) -> list[Value]:
         owners = [v.owner for v in core if isinstance(v.owner, Op)]
@@ -256,12 +276,17 @@ class _Paths:
 
     def _is_reset(self, o: Op, index: int, v: Value, own: frozenset[Op]) -> bool:
         others = [x for i, x in enumerate(o.operands) if i != index and x not in self.fixed]
-        mixed = [x for x in others if x not in self.made]
         neurons = {self.neuron[s] for s in own}
+        mixed = [
+            x for x in others
+            if x not in self.made or {self.neuron[s] for s in self.made[x]} - neurons
+        ]  # fmt: skip
         if mixed:
             into = {self.neuron[s] for s, seen in self.reached.items()
                     if s is o or o.results[0] in seen}  # fmt: skip
-            return bool(neurons & into) and not self._is_synapse(o, v, mixed, own)
+            reached = self._before(mixed) if self.single else set[Value]()
+            after = any(set(self.cores[s]) & reached for s in own)
+            return bool(neurons & into or after) and not self._is_synapse(o, v, mixed, own)
         if o.name not in ("graph.mul", "graph.and", "graph.iand"):
             return False
         return any(
@@ -287,8 +312,13 @@ class _Paths:
         return False
 
     def has_parameters(self, o: Op) -> bool:
-        """Whether a local op combines its data with parameters."""
-        return is_elementwise(o) and bool(self._params(o.operands))
+        """Whether a local op, or one of those that its data come from, has parameters."""
+        if o.name in ("graph.spike", "graph.stop_gradient") or not is_elementwise(o):
+            return False
+        before = (v.owner for v in o.operands if v not in self.fixed)
+        return bool(self._params(o.operands)) or any(
+            self.has_parameters(each) for each in before if isinstance(each, Op)
+        )
 
     def _params(self, values: Iterable[Value]) -> set[Op]:
         """Return the parameters that fixed values are computed from."""

@@ -42,6 +42,10 @@ MODELS = {
     "tied_auto": "x @ W.T, later s @ W: the exporter wrote the transpose beside the weight",
     "double_exp": "the difference of two leaky traces: at step 0 exactly zero",
     "psn": "membranes are a product over the steps with one weight and bias (parallel neurons)",
+    "lateral": "spikes feed one relay neuron each, whose spikes inhibit them: no reset, a synapse",
+    "relay_step": "u = 0.6*u + spikes, u = u*(1 - q): the reset of a neuron fed by spikes alone",
+    "stack3": "three layers of neurons without weights between them",
+    "glob_inh": "one inhibition for the layer, fed by the weighted sum of its spikes",
     "index_gather": "spikes in another order, and rolled by one",
 }
 
