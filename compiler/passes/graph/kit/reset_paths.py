@@ -92,6 +92,7 @@ class _Paths:
         }
         self.single = not delays and all(o.name != "graph.neuron" for o in self.ops)
         """Whether it is one step alone: its reset leads to an output, and to no comparison."""
+        self.parametric: dict[Op, bool] = {}
         self.fixed: set[Value] = set()
         for o in self.ops:
             if (
@@ -255,7 +256,8 @@ class _Paths:
         return ages
 
     def _youngest(self, v: Value) -> int:
-        return min(age for spike, age in self.age[v].items() if spike not in self.asked)
+        ages = (age for spike, age in self.age[v].items() if spike not in self.asked)
+        return min(ages, default=0)  # a pacemaker compares nothing but its own spikes
 
     def _is_older(self, v: Value, x: Value) -> bool:
         """Whether the spikes of ``v`` are older ones than those of ``x``, none of them the same."""
@@ -315,10 +317,12 @@ class _Paths:
         """Whether a local op, or one of those that its data come from, has parameters."""
         if o.name in ("graph.spike", "graph.stop_gradient") or not is_elementwise(o):
             return False
-        before = (v.owner for v in o.operands if v not in self.fixed)
-        return bool(self._params(o.operands)) or any(
-            self.has_parameters(each) for each in before if isinstance(each, Op)
-        )
+        if o not in self.parametric:
+            before = (v.owner for v in o.operands if v not in self.fixed)
+            self.parametric[o] = bool(self._params(o.operands)) or any(
+                self.has_parameters(each) for each in before if isinstance(each, Op)
+            )
+        return self.parametric[o]
 
     def _params(self, values: Iterable[Value]) -> set[Op]:
         """Return the parameters that fixed values are computed from."""

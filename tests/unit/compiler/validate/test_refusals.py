@@ -17,7 +17,7 @@ from snncc.compiler.driver import build
 from snncc.compiler.driver.build import Request, import_model
 from snncc.compiler.frontend import import_onnx as onnx_import
 from snncc.compiler.ir.core import Module
-from snncc.compiler.validate.onnx import operators
+from snncc.compiler.validate.onnx import operators, tape
 
 STEPS, BATCH = 3, 2
 
@@ -145,6 +145,7 @@ def test_an_operator_that_the_comparison_does_not_know_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = lif(tmp_path / "net.onnx")
+    assert tape  # importing it registers the operators
     monkeypatch.delitem(operators.OPERATORS, "MatMul")
     imported = build.import_model(path, Request(CONFIG))
     assert not imported.verdict.validated
