@@ -71,7 +71,7 @@ class Ops(Elementwise):
         """No op draws random bits in a validation."""
         super().__init__(numbers, 0)
         self.arithmetic = numbers.arithmetic
-        self.compared = (True, False)
+        self.compared: tuple[bool, ...] = (True, False)
         """Which sides of the spike function that is evaluated are data; a neuron's is the left."""
 
     def __call__(self, op: Op, args: Sequence[Array], step: int) -> Array:
@@ -135,9 +135,8 @@ class Side(Interpreter):
         if op.name == "graph.stop_gradient":
             return [self.arithmetic.detach(args[0])]
         assert isinstance(self.ew, Ops)
-        spike = op.name == "graph.spike"
-        left, right = (v not in self.fixed for v in op.operands) if spike else (True, False)
-        self.ew.compared = left, right
+        moving = tuple(v not in self.fixed for v in op.operands)
+        self.ew.compared = moving if op.name == "graph.spike" else (True, False)
         return super().run_op(op, args, seqs, step)
 
 

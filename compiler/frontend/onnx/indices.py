@@ -153,9 +153,10 @@ def top(b: GraphBuilder, c: Call) -> Sequence[Bound]:
     sign = 1.0 if attr_int(c.attrs, "largest", 1) else -1.0
     rank, along = len(x.shape), _last(c, x, axis)
     left = along if sign > 0 else c.one("Neg", along)
-    values, places = list[Val](), list[Val]()
+    values, places, taken = list[Val](), list[Val](), list[Val]()
     for _ in range(k):
         first = c.one("FirstMaximum", left, axis=rank - 1, last=0)
+        taken.append(first)
         chosen = c.one("Mul", along, first)
         values.append(c.add("ReduceSum", [chosen, c.ints(rank - 1)], {"keepdims": 1})[0])
         places.append(_place(c, first))
@@ -163,7 +164,7 @@ def top(b: GraphBuilder, c: Call) -> Sequence[Bound]:
         left = c.one("Min", left, bound)
     found, where = (c.add("Concat", v, {"axis": rank - 1})[0] for v in (values, places))
     if k == 1:
-        b.one_hots[_source(where).id] = first
+        b.one_hots[_source(where).id] = taken[0]
     return [_back(c, found, axis), c.one("Cast", _back(c, where, axis), to=np.dtype(I64))]
 
 

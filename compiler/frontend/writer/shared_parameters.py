@@ -47,7 +47,8 @@ def _settings(block: Block, uses: Sequence[ParameterUse]) -> None:
     A threshold is not trained unless the configuration says so, whatever else is compared with it.
     """
     neurons = [op.attrs.get("sources") for op in block.ops if op.name == "graph.neuron"]
-    names = {n for sources in neurons if isinstance(sources, Mapping) for n in sources.values()}
+    known = [sources.values() for sources in neurons if isinstance(sources, Mapping)]
+    names = {str(name) for values in known for name in values}
     for use in uses:
         if use.name in names and use.op.result.type.shape == ():
             use.op.attrs["train"] = False

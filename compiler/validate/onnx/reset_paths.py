@@ -271,13 +271,12 @@ class _Search:
         tape = self.tape
         out = [i for i in jump.source if self.moves(i)]
         for v in list(out):
-            above: int | None = v
-            while above is not None and above in tape.maker:
-                above = self.single(tape.maker[above])
-                if above is not None and not self.is_spikes(above):
-                    out.append(above)
-                else:
+            while v in tape.maker:
+                above = self.single(tape.maker[v])
+                if above is None or self.is_spikes(above):
                     break
+                out.append(above)
+                v = above
         return out
 
     def is_spikes(self, v: int) -> bool:

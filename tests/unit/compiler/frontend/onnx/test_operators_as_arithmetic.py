@@ -283,7 +283,8 @@ def test_one_state_for_a_whole_layer(tmp_path: Path, pytorch: PyTorch) -> None:
     path = g.save(tmp_path / "m.onnx", {"x": [steps, B, 4]}, {"out": [steps, B, K]})
 
     def model(torch: Any, x: Any, p: Any) -> Any:
-        v, trace, found = 0.0, torch.zeros(B, 1), []
+        v, trace = 0.0, torch.zeros(B, 1)
+        found = list[Any]()
         for t in range(steps):
             v = 0.8 * v + x[t] @ p["w"] - trace
             y = torch.tanh(v)
