@@ -140,22 +140,23 @@ def _import_onnx(path: Path, request: Request) -> Imported:
         verdict = check_onnx(module, path, config, build, gradients=request.training)
         return module, trace, sink, verdict
 
-    try:
-        module, trace, sink, verdict = read()
-    except LostParameters as error:
-        reading = replace(reading, trained=error.names)
-        module, trace, sink, verdict = read()
-    except CompileError as error:
-        if error.diagnostics[0].code != "E0114":
-            raise
-        reading = replace(reading, as_arithmetic=True)
+    first: CompileError | None = None
+    other: Diagnostic | None = None
+    while True:
         try:
             module, trace, sink, verdict = read()
-        except CompileError:
-            raise error from None
-        told = error.diagnostics[0]
-        sink.warning("E0117", "the neurons of the file are left as arithmetic", told.where,
-                     notes=told.notes)  # fmt: skip
+            break
+        except CompileError as error:
+            first = first or error
+            if isinstance(error, LostParameters) and not reading.trained:
+                reading = replace(reading, trained=error.names)
+            elif error.diagnostics[0].code == "E0114" and not reading.as_arithmetic:
+                reading, other = replace(reading, as_arithmetic=True), error.diagnostics[0]
+            else:
+                raise first from None
+    if other is not None:
+        sink.warning("E0117", "the neurons of the file are left as arithmetic", other.where,
+                     notes=other.notes)  # fmt: skip
     if request.validate:
         _tell(verdict, path, sink)
     if config.flag("input.spikes"):

@@ -13,9 +13,8 @@ from snncc.compiler.diag import Diagnostic
 from snncc.compiler.driver.input_values import ROUNDS_TO_INFINITY
 from snncc.compiler.driver.interface import Array, mapping
 from snncc.compiler.ir.core import Attribute, Module, Op, Value
+from snncc.isa.numbers.fp16 import MAX_FINITE
 
-LARGEST = 65504.0
-"""The largest finite binary16 number."""
 FOLDED_NAME = re.compile(r"onnx::Conv_\d+(#\d+)?")
 """What the older PyTorch exporter calls weights that it computed itself."""
 COMPARES: Mapping[str, tuple[str, ...]] = {
@@ -120,7 +119,7 @@ def overflow_doubts(
     for op in module.walk():
         if op.name in ("graph.linear", "graph.conv", "graph.matmul"):
             bound = bounds.of(op.results[0])
-            if bound is not None and np.isfinite(bound) and bound > LARGEST:
+            if bound is not None and np.isfinite(bound) and bound > MAX_FINITE:
                 yield _warn(
                     "E0371",
                     f"a sum of {op.name.removeprefix('graph.')} may reach {bound:.4g}, and 65504 "
@@ -134,7 +133,7 @@ def overflow_doubts(
         rule, summed = loss_scale(config), mapping(training.get("readout"))
         steps = module.steps if summed.get("reduce") in ("sum", "per-step") else 1
         scale = rule.minimum if rule.dynamic else rule.initial
-        if scale * steps > LARGEST:
+        if scale * steps > MAX_FINITE:
             yield _warn(
                 "E0371",
                 f"a gradient may reach loss.scale x steps = {scale * steps:.4g}, and 65504 is the "

@@ -60,8 +60,8 @@ def import_onnx(
     that of ``x_shape``, the shape of the first input as the user has it, along the axis that turns
     out to hold the samples; without it, or where it does not fit, the file's).  ``trained`` names
     initializers that are parameters whatever they look like.  ``as_arithmetic`` leaves neurons as
-    they are written.  Warnings go to ``sink``; faults raise
-    ``CompileError``.  ``trace`` learns what became of each node of the file.
+    they are written.  Warnings go to ``sink``; faults raise ``CompileError``.  ``trace`` learns
+    what became of each node of the file.
     """
     sink = sink if sink is not None else DiagnosticSink()
     model = read_model(path)
@@ -71,6 +71,13 @@ def import_onnx(
     )
     names = FileNames(model, trained)
     flat, read = build(str(path), model, reader, dims, names)
+    for name, weight in flat.copies:
+        sink.warning(
+            "E0111",
+            f"{name} is the transpose of {weight}: taken for the same parameter",
+            f"{path}:{name}",
+            help="exporters write x @ w.T so; if the two are trained apart, let them differ",
+        )
     if not flat.inputs:
         fail("E0105", "the model has no data input", str(path))
     rolled = roll_model(flat, steps, time_axis, batch_in_time_axis, sink)

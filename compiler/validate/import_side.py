@@ -151,7 +151,8 @@ def _fixed(module: Module) -> frozenset[Value]:
 
 
 def _numbers(args: Sequence[Array]) -> bool:
-    return any(np.iscomplexobj(a) for a in args)
+    """Whether truth values are numbers, as spikes are, with derivatives or detached."""
+    return any(a.dtype.kind in "fc" for a in args)
 
 
 def prepared(module: Module, *, detached: bool | None, batch_statistics: bool) -> Module:

@@ -13,10 +13,15 @@ is listed (``doubtful``) for ``snncc check`` to show; ``parameters.train`` train
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import onnx
+
+Array: TypeAlias = npt.NDArray[Any]
 
 SNNCC = "snncc"
 """Name of the producer, and the domain ``ai.snncc`` of the functions, of snncc's own exports."""
@@ -25,10 +30,12 @@ _MADE_UP = re.compile(
     r"|_?tensor_constant\d+|.*_default(_\d+)?|.*_cast(_\d+)?|const(ant)?_?\d+|scalar_tensor.*"
     r"|(r?sub|add|mul|div|neg|abs|exp|log|sqrt|rsqrt|pow|reciprocal|sigmoid|tanh|relu|softplus"
     r"|clamp|select|where|full|ones|zeros|one|zero|expand|unsqueeze|squeeze|view|reshape|clone|to"
-    r"|_to_copy|detach|t|transpose|permute|numpy_t|linear|addmm|mm|bmm|matmul|conv\d?d?|slice|index|cat|stack|mean|sum|max|min|arange)(_like)?(_\d+)?"
+    r"|_to_copy|detach|linear|addmm|mm|bmm|matmul|conv\d?d?|slice|index|cat|stack|mean|sum|max|min|arange)(_like)?(_\d+)?"
 )
 _NOBODYS = re.compile(r"/.*|.*::.*|_?val_\d+(_\d+)?|(.*\.)?_?lifted_tensor(_constant)?_?\d+")
 """Made-up names that no module of a framework can have."""
+_TURNED = re.compile(r"(t|transpose|permute|numpy_t)(_\d+)?")
+"""What an exporter calls the transpose of a weight; a parameter could have the name, too."""
 _OURS = re.compile(r".*\.first|number_\d+")
 BENDING = frozenset(("Sigmoid", "Tanh", "Exp", "Log", "Softplus", "Reciprocal", "Sqrt", "Pow"))
 """Operators of which the derivative depends on what they are applied to."""
@@ -74,6 +81,10 @@ class FileNames:
             return True
         return _MADE_UP.fullmatch(name) is not None
 
+    def may_copy(self, name: str) -> bool:
+        """Whether an exporter may have made up the name for the transpose of a weight."""
+        return self.numbered(name) or _TURNED.fullmatch(name) is not None
+
     def setting(self, name: str) -> bool:
         """Whether a number is a setting of a framework's layer, as the layer's other names show."""
         layer, _, last = name.rpartition(".")
@@ -110,6 +121,20 @@ class FileNames:
         if _NOBODYS.fullmatch(name):
             return True
         return self._from_snncc and _OURS.fullmatch(name) is not None
+
+
+def transposed(array: Array, held: Iterable[tuple[str, Array]]) -> str:
+    """Return the name of the weight that an array is the transpose of, or an empty one.
+
+    ``x @ w.T`` beside ``s @ w`` is written as two tensors, and is one parameter.  A symmetric one,
+    such as a unit matrix, may be anybody's.
+    """
+    if array.ndim != 2 or array.dtype.kind != "f" or np.array_equal(array, array.T):
+        return ""
+    if bool((array == array.reshape(-1)[:1]).all()):
+        return ""
+    turned = (n for n, each in held if each.shape[::-1] == array.shape and (each.T == array).all())
+    return next(turned, "")
 
 
 def _initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

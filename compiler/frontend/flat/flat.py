@@ -86,6 +86,8 @@ class FlatGraph:
     output_names: list[str] = field(default_factory=list[str])
     nodes: list[OperatorNode] = field(default_factory=list["OperatorNode"])
     producer: str = ""
+    copies: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Initializers that are taken for the transpose of another one."""
 
 
 def attr_int(attrs: Attrs, key: str, default: int) -> int:

@@ -17,7 +17,7 @@ import onnx
 
 from snncc.compiler.diag import CompileError, fail
 from snncc.compiler.frontend.flat import shapes
-from snncc.compiler.frontend.flat.exporter_names import FileNames
+from snncc.compiler.frontend.flat.exporter_names import FileNames, transposed
 from snncc.compiler.frontend.flat.flat import (
     F32,
     I64,
@@ -184,6 +184,8 @@ class GraphBuilder:
         """Name, operator and results of every node of the file, in the order of reading."""
         self.partial: dict[int, dict[int, Val]] = {}
         """Half-written buffers: value -> step -> what was written."""
+        self.weights: dict[str, Val] = {}
+        """Initializers with names of their own."""
         self.one_hots: dict[int, Val] = {}
         """Indices that are data: value -> the one-hot vectors, last axis, it was made from."""
 
@@ -318,29 +320,22 @@ class GraphBuilder:
 
     def initializers(self, graph: onnx.GraphProto, env: Env) -> None:
         """Bind a graph's initializers."""
-        for t in sorted(graph.initializer, key=lambda t: self.names.numbered(t.name)):
+        held = self.weights
+        for t in sorted(graph.initializer, key=lambda t: self.names.may_copy(t.name)):
             array = self.reader.array(t)
             made_up = self.names.numbered(t.name)
-            copied = self._transposed(array, env) if made_up else None
-            made_up = made_up or (array.size == 1 and self.names.setting(t.name))
-            env[t.name] = copied or self.const(array, t.name, t.name, made_up)
+            known = ((n, v.const) for n, v in held.items() if v.const is not None)
+            copied = transposed(array, known)
+            if copied and self.names.may_copy(t.name):
+                self.flat.copies.append((t.name, copied))
+                env[t.name] = self.one("Transpose", held[copied], perm=(1, 0))
+                continue
+            setting = array.size == 1 and self.names.setting(t.name)
+            v = env[t.name] = self.const(array, t.name, t.name, made_up or setting)
+            if not self.names.may_copy(t.name):
+                held[t.name] = v
         for s in graph.sparse_initializer:
             fail("E0104", "sparse initializers are not supported", self.where(s.values.name))
-
-    def _transposed(self, array: Arr, env: Env) -> Val | None:
-        """Return the transpose of a weight where an exporter folded it beside the weight itself.
-
-        ``x @ w.T`` and ``s @ w`` share one parameter: it has one gradient and one update.
-        """
-        if array.ndim != 2 or array.size < 4 or array.dtype.kind != "f":
-            return None
-        if bool((array == array.reshape(-1)[0]).all()):
-            return None
-        for v in env.values():
-            if isinstance(v, Val) and v.param and not v.made_up and v.const is not None:
-                if np.array_equal(v.const.T, array):
-                    return self.one("Transpose", v, perm=(1, 0))
-        return None
 
     def run(self, nodes: Iterable[onnx.NodeProto], scope: Scope) -> None:
         """Read nodes and what they call; any order of the nodes is accepted."""

@@ -15,6 +15,7 @@ from snncc.compiler.frontend.flat.axes import norm_axis
 from snncc.compiler.frontend.flat.flat import F32, I64, Val, attr_int, attr_str, prod
 from snncc.compiler.frontend.onnx.build import Bound, Call, GraphBuilder, rule
 from snncc.compiler.frontend.onnx.scatter import scatter_step
+from snncc.isa.numbers.fp16 import MAX_FINITE
 
 MAX_ROWS = 2048
 """Whole numbers up to this one are binary16 numbers; a greater index would be rounded."""
@@ -135,7 +136,6 @@ def _place(c: Call, first: Val) -> Val:
 
 MAX_TOP = 32
 """The most entries that ``TopK`` looks for, one after the other."""
-LOWEST = 65504.0
 
 
 @rule("TopK")
@@ -160,7 +160,7 @@ def top(b: GraphBuilder, c: Call) -> Sequence[Bound]:
         chosen = c.one("Mul", along, first)
         values.append(c.add("ReduceSum", [chosen, c.ints(rank - 1)], {"keepdims": 1})[0])
         places.append(_place(c, first))
-        bound = c.one("Mul", c.one("Sub", 1.0, c.one("Mul", first, 2.0)), LOWEST)
+        bound = c.one("Mul", c.one("Sub", 1.0, c.one("Mul", first, 2.0)), MAX_FINITE)
         left = c.one("Min", left, bound)
     found, where = (c.add("Concat", v, {"axis": rank - 1})[0] for v in (values, places))
     if k == 1:

@@ -118,10 +118,11 @@ def _elementwise(node: RNode) -> bool:
         node.op, node.ins, node.attrs = "Cast", [ins[0]], {"to": node.dtype}
         return ins[0].shape == node.shape
     if op == "Equal" and number(ins[1]) == 0.0 and _is_spike(x):
-        node.op, node.ins = "Not", [_mask(x)]
+        node.op, node.ins, node.attrs = "Not", [_mask(x)], {"asked": 1}
         return True
     if len(ins) != 2:
-        return op == "Not" and x.op == "Not" and _become(node, resolve(x.ins[0]))
+        plain = op == "Not" and x.op == "Not" and not (node.attrs or x.attrs)
+        return plain and _become(node, resolve(x.ins[0]))
     a, b = ins
     if op in COMPARE and a.op == "Const" and b.op != "Const":  # 0 > u is not (u >= 0)
         opposite = "GreaterOrEqual" if op == "Greater" else "Greater"

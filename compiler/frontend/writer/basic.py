@@ -9,7 +9,6 @@ from snncc.compiler.frontend.flat.flat import attr_float, attr_int, attr_ints, a
 from snncc.compiler.frontend.time.parameters import holds_parameter
 from snncc.compiler.frontend.time.rolled import RNode, resolve
 from snncc.compiler.frontend.writer.base import Emitter, emits
-from snncc.compiler.frontend.writer.comparisons import spikes_of
 from snncc.compiler.frontend.writer.layers import linear
 from snncc.compiler.ir.core import Attribute, Value
 
@@ -98,45 +97,6 @@ def clip(e: Emitter, node: RNode) -> Value:
 def cast(e: Emitter, node: RNode) -> Value:
     """Bits count as 0 and 1 wherever numbers are needed."""
     return e.value(node.ins[0])
-
-
-@emits("Not")
-def negation(e: Emitter, node: RNode) -> Value:
-    """1 - bit."""
-    return e.builder(node).one("graph.sub", e.number(1.0), e.value(node.ins[0]))
-
-
-@emits("And")
-def both(e: Emitter, node: RNode) -> Value:
-    """Both bits; (not a) and b."""
-    a, b = (resolve(i) for i in node.ins)
-    if b.op == "Not":
-        a, b = b, a
-    if a.op == "Not" and b.op != "Not":
-        inner = e.value(a.ins[0])
-        return e.builder(node).one("graph.iand", inner, e.value(b))
-    return e.builder(node).one("graph.and", e.value(a), e.value(b))
-
-
-@emits("Or")
-def either(e: Emitter, node: RNode) -> Value:
-    """Either bit."""
-    return e.builder(node).one("graph.or", *(e.value(i) for i in node.ins))
-
-
-@emits("Where")
-def where_(e: Emitter, node: RNode) -> Value:
-    """A where mask else b."""
-    mask, a, b = (resolve(i) for i in node.ins)
-    if mask.op == "Not":
-        mask, a, b = resolve(mask.ins[0]), b, a
-    bits = spikes_of(e.value(mask))
-    chosen, complement = (e.value(mask), False) if bits is None else bits
-    values = [e.value(i) for i in ((b, a) if complement else (a, b))]
-    if any(i.op != "Const" and i.id not in e.fixed for i in (a, b)):
-        # a choice of data passes no gradient to what chooses; one of numbers is a spike function
-        chosen = e.builder(node).one("graph.stop_gradient", chosen)
-    return e.builder(node).one("graph.select", chosen, *values)
 
 
 @emits("View")

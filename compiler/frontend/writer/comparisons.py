@@ -13,7 +13,9 @@ from snncc.compiler.frontend.neurons.staircases import Stairs
 from snncc.compiler.frontend.time.parameters import holds_parameter, number
 from snncc.compiler.frontend.time.rolled import RNode, resolve
 from snncc.compiler.frontend.writer.base import Emitter, constant_node, emits
+from snncc.compiler.frontend.writer.logic import asked
 from snncc.compiler.ir.core import Attribute, Op, Value
+from snncc.isa.numbers.fp16 import MAX_FINITE
 
 
 @emits(*COMPARE)
@@ -29,9 +31,9 @@ def spike(e: Emitter, node: RNode) -> Value:
         moving = base.op == "Sub" and resolve(base.ins[0]).op != "Const"
         if moving and theta.uniform == 0.0:  # a threshold that changes
             base, theta = (resolve(i) for i in base.ins)
-    asked = _asked(e, node, base, theta)
-    if asked is not None:
-        return asked
+    question = asked(e, node, base, theta)
+    if question is not None:
+        return question
     compare = "strict" if node.op == "Greater" else "non_strict"
     if _is_rank(theta, base) or _is_rank(base, theta):
         return _choice(e, node, base, theta, compare)
@@ -69,47 +71,16 @@ def _choice(e: Emitter, node: RNode, a: RNode, b: RNode, compare: str) -> Value:
     return build.op("graph.spike", left, right, attrs=attrs).result
 
 
-def _asked(e: Emitter, node: RNode, base: RNode, theta: RNode) -> Value | None:
-    """Return ``spikes > number`` as the spikes themselves: a question that passes no gradient."""
-    level = number(theta)
-    if base.op == "Const" or level is None:
-        return None
-    bits = spikes_of(e.value(base))
-    if bits is None:
-        return None
-    compare = ELEMENTWISE[node.op]
-    zero, one = (bool(compare([np.asarray(k), np.asarray(level)], {})) for k in (0.0, 1.0))
-    b = e.builder(node)
-    if zero == one:
-        return e.fit(e.number(float(one)), node, e.shape(node))
-    assert one, "nothing that grows is above a number at 0 and below at 1"
-    spikes, complement = bits
-    still = b.one("graph.stop_gradient", spikes)
-    return b.one("graph.sub", e.number(1.0), still) if complement else still
-
-
-def spikes_of(value: Value) -> tuple[Value, bool] | None:
-    """Return the bits that a value is, or whose complement 1 - bits it is (then True)."""
-    if value.type.dtype == "bit":
-        return value, False
-    owner = value.owner
-    if isinstance(owner, Op) and owner.name == "graph.sub":
-        one, bits = owner.operands
-        made = one.owner
-        if isinstance(made, Op) and made.attrs.get("value") == 1.0 and bits.type.dtype == "bit":
-            return bits, True
-    return None
-
-
 @emits("Equal")
 def equal(e: Emitter, node: RNode) -> Value:
-    """1 where two values are equal, else 0: ``1 - |sign(a - b)|``.  No gradient passes."""
-    b = e.builder(node)
-    a, c = (b.one("graph.stop_gradient", e.value(i)) for i in node.ins)
-    apart = b.one("graph.unary", b.one("graph.sub", a, c), fn="sign")
-    same = b.one("graph.sub", e.number(1.0), b.one("graph.unary", apart, fn="abs"))
-    attrs: dict[str, Attribute] = {"compare": "strict", "layer": e.namer.layer(node)}
-    return b.op("graph.spike", same, e.number(0.5), attrs=attrs).result
+    """1 where two values are equal: ``a >= b`` and ``b >= a``.  No gradient passes."""
+    a, b = (resolve(i) for i in node.ins)
+    for base, level in ((a, b), (b, a)):
+        question = asked(e, node, base, level)
+        if question is not None:
+            return question
+    sides = [_choice(e, node, *pair, "non_strict") for pair in ((a, b), (b, a))]
+    return e.builder(node).one("graph.and", *sides)
 
 
 @emits("Count")
@@ -129,16 +100,13 @@ def stairs(e: Emitter, node: RNode) -> Value:
     op.attrs |= {"levels": steps.levels, "strict": steps.strict}
     if steps.window is not None:
         low, high, slope = steps.window
-        low, high = max(low - steps.levels[0], -LARGEST), min(high - steps.levels[0], LARGEST)
+        low, high = max(low - steps.levels[0], -MAX_FINITE), min(high - steps.levels[0], MAX_FINITE)
         op.attrs["reset"] = "none"  # data enter the spikes: what resets with them passes it too
         op.attrs["surrogate"] = {"name": "window", "low": low, "high": high, "scale": slope}
         known = op.attrs.get("origin")
         origins: Mapping[str, Attribute] = known if isinstance(known, Mapping) else {}
         op.attrs["origin"] = {**origins, "surrogate": "arithmetic"}
     return value
-
-
-LARGEST = 65504.0
 
 
 @emits("Limited")

@@ -16,11 +16,17 @@ from snncc.compiler.frontend.time.unroll import Output, Rolled
 from snncc.compiler.frontend.writer import basic as emit_basic
 from snncc.compiler.frontend.writer import comparisons as emit_comparisons
 from snncc.compiler.frontend.writer import layers as emit_layers
+from snncc.compiler.frontend.writer import logic as emit_logic
 from snncc.compiler.frontend.writer.base import Emitter, constant_node, emits, hint
 from snncc.compiler.frontend.writer.batch import BatchAxes
 from snncc.compiler.ir.core import Attribute, Func, Module, Value
 
-_WRITERS = (emit_basic, emit_comparisons, emit_layers)  # importing them registers their operators
+_WRITERS = (
+    emit_basic,
+    emit_comparisons,
+    emit_layers,
+    emit_logic,
+)  # importing them registers their operators
 
 
 @emits("Delay")

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from snncc.compiler.frontend.flat.exporter_names import FileNames
+from snncc.compiler.frontend.flat.exporter_names import FileNames, transposed
 from snncc.compiler.validate.arithmetic import Array, Hard
 from snncc.compiler.validate.compare import NotValidated
 from snncc.compiler.validate.onnx import operators_layers, operators_movement
@@ -129,12 +129,18 @@ class Tape:
             array = self.reader.array(t)
             if array.dtype.kind != "f":
                 env[t.name] = self.new(array)
-            elif self.names.numbered(t.name):
+            elif self.names.may_copy(t.name):
                 made_up.append((t.name, array))
             else:
                 env[t.name] = self.parameters[t.name] = self.new(array, varies=True)
         for name, array in made_up:
-            copied = self._copied(name, array)
+            held = ((n, self.value[at]) for n, at in self.parameters.items())
+            weight = transposed(array, (h for h in held if not self.names.may_copy(h[0])))
+            if weight:
+                turned = self.run("Transpose", [self.parameters[weight]], {"perm": [1, 0]}, name)
+                env[name] = turned[0]
+                continue
+            copied = self._copied(name, array) if self.names.numbered(name) else None
             if copied is None:
                 copied = self.parameters[name] = self.new(array, varies=True)
             env[name] = copied
@@ -152,9 +158,6 @@ class Tape:
         for held_name, at in self.parameters.items():
             held = self.value[at]
             size = held.size
-            if held.ndim == array.ndim == 2 and np.array_equal(held.T, array):
-                if not self.names.numbered(held_name):  # beside the weight itself: x @ w.T, s @ w
-                    return self.run("Transpose", [at], {"perm": [1, 0]}, name)[0]
             if size < 3 or held.ndim > array.ndim or held.shape != array.shape[-held.ndim :]:
                 continue
             if held.ndim == array.ndim > 1 or bool(np.all(held == held.reshape(-1)[0])):

@@ -22,6 +22,8 @@ Where the neuron's reset gradient is detached, a ``graph.stop_gradient`` is put 
 Spikes that come scaled by a parameter that is no threshold are one-to-one synapses and keep their
 gradient, unless they add what ``(1 - s)*h`` took away.  In the difference of a spike and the reset
 that an earlier one did already (snnTorch's ``reset_delay=False``) only the earlier one is cut.
+
+ADR 0016 says why.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def slope(spec: dict[str, Any], h: Any, theta: Any) -> Any:
         case "straight_through":
             return torch.ones_like(u)
         case _:
-            raise NotImplementedError(spec["name"])
+            raise AssertionError(f"no such surrogate: {spec['name']}")
 
 
 class _Spike(torch.autograd.Function):

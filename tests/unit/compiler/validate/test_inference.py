@@ -16,6 +16,7 @@ from snncc.compiler.cli.main import cli
 from snncc.compiler.config.config import Config
 from snncc.compiler.diag import CompileError
 from snncc.compiler.driver import api
+from snncc.compiler.driver.build import Reading
 from snncc.compiler.frontend import import_onnx as onnx_import
 from snncc.compiler.ir.core import Module
 from snncc.compiler.validate import compare as comparison
@@ -27,7 +28,7 @@ FLAGS = ["--timesteps", str(STEPS), "--time-axis", "0"]
 X = np.random.default_rng(2).normal(size=(STEPS, BATCH, INS)).astype(np.float32)
 
 
-def network(path: Path) -> Path:
+def network(path: Path, gain: bool = False) -> Path:
     """A layer of leaky neurons behind a linear layer with a bias of equal elements."""
     g = Graph()
     rng = np.random.default_rng(0)
@@ -36,9 +37,12 @@ def network(path: Path) -> Path:
     theta, beta = g.const(0.7, "val_1"), g.const(0.8, "val_2")
     v = g.const(np.zeros((BATCH, OUTS), np.float32), "val_3")
     rows: list[str] = []
+    opened = g.op("Sigmoid", g.const(0.4, "gain")) if gain else ""
     for t in range(STEPS):
         x = g.op("Gather", "x", g.const(np.array(t), f"val_1{t}"), axis=0)
         current = g.op("Add", g.op("MatMul", x, weight), bias)
+        if gain:
+            current = g.op("Mul", current, opened)
         h = g.op("Add", g.op("Mul", v, beta), current)
         s = g.op("Cast", g.op("Greater", h, theta), to=1)
         v = g.op("Sub", h, g.op("Mul", s, theta))
@@ -143,6 +147,23 @@ def test_a_neuron_that_is_none_is_left_as_arithmetic(
     np.testing.assert_array_equal(api.run(model, X)["out/out"], wanted)
     again = model.with_batch(1)  # read once more, and not compared
     np.testing.assert_array_equal(api.run(again, X[:, :1])["out/out"], wanted[:, :1])
+
+
+def test_a_file_may_need_both_second_readings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gain that is sigmoid of one number, before a neuron that gets its leak wrong."""
+
+    def other_neuron(module: Module) -> None:
+        for op in module.walk():
+            if op.name == "graph.neuron":
+                op.attrs["beta"] = 0.75
+
+    path = network(tmp_path / "net.onnx", gain=True)
+    misread(monkeypatch, other_neuron)
+    model = api.load(path, config=CONFIG)
+    assert model.request.reading == Reading(("gain",), as_arithmetic=True)
+    assert "gain" in {op.str_attr("name") for op in model.graph.walk() if op.attrs.get("train")}
 
 
 def test_commands_say_that_a_program_only_infers(

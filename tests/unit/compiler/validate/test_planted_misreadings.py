@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import misread_neurons
+import misread_operators
 from planted_misreadings import KINDS, Plant, plants
 from snncc.compiler.config.config import Config, load_config
 from snncc.compiler.diag import CompileError
@@ -18,6 +20,7 @@ from snncc.compiler.passes.graph.configure import configure
 from snncc.compiler.validate.compare import Settings, compare
 from snncc.compiler.validate.onnx.reference import OnnxReference
 
+_KINDS = (misread_neurons, misread_operators)  # importing them registers their kinds
 ROOT = Path(__file__).resolve().parents[4]
 DATA = ROOT / "tests" / "data"
 MODELS = (

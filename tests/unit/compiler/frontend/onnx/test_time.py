@@ -205,7 +205,7 @@ def whole_sequence(kind: str) -> tuple[Graph, list[int]]:
         rows = g.op("MatMul", mix, g.op("Reshape", "x", g.const(index(4, 15))))
         g.op("Reshape", rows, g.const(index(*SHAPE)), out="y")
     else:
-        raise NotImplementedError(kind)
+        raise AssertionError(f"no such kind: {kind}")
     return g, SHAPE
 
 
