@@ -71,6 +71,8 @@ class BatchAxes:
             return Lay(1 - lay.axis, lay.outer, lay.inner)
         if op == "Reduce" and lay is not None:
             axes = attr_ints(node.attrs, "axes")
+            if lay.axis in axes:
+                return None  # a reduction over the samples leaves none
             if attr_int(node.attrs, "keepdims", 1):
                 return lay
             return Lay(lay.axis - sum(a < lay.axis for a in axes), lay.outer, lay.inner)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from onnx_models import Array, Graph, agree, load, run_file, run_module
 from onnx_steps import B, K, T, agrees_with_pytorch
@@ -25,8 +26,10 @@ def numbers(*values: int) -> Array:
     return np.array(values, INT)
 
 
-def between_layers(path: Path, write: Callable[[Graph, str], str]) -> dict[str, Array]:
-    """Save x W + b with equal entries in places, what ``write`` makes of it, times V."""
+def between_layers(
+    path: Path, write: Callable[[Graph, str], str], ties: bool = True
+) -> dict[str, Array]:
+    """Save x W + b, with equal entries in two places, what ``write`` makes of it, times V."""
     rng = np.random.default_rng(8)
     arrays = {
         "x": np.round(rng.normal(size=(T, B, 4)), 3).astype(np.float32),
@@ -34,7 +37,8 @@ def between_layers(path: Path, write: Callable[[Graph, str], str]) -> dict[str, 
         "b": rng.normal(size=N).astype(np.float32),
         "v": rng.normal(size=(N, K)).astype(np.float32),
     }
-    arrays["w"][:, 3], arrays["b"][3] = arrays["w"][:, 1], arrays["b"][1]  # equal maxima
+    if ties:
+        arrays["w"][:, 3], arrays["b"][3] = arrays["w"][:, 1], arrays["b"][1]
     arrays["w"][:, 1] *= 2
     arrays["w"][:, 3] *= 2
     g = Graph()
@@ -255,3 +259,31 @@ def test_lateral_inhibition(tmp_path: Path) -> None:
     assert isinstance(told, tuple)
     assert "lif.threshold" in told
     assert imported.verdict.validated
+
+
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_the_first_of_several(
+    axis: int, count: int, largest: int, tmp_path: Path, pytorch: PyTorch
+) -> None:
+    """TopK: its values get a gradient; its places are read, and written with tanh of the values."""
+
+    def write(g: Graph, h: str) -> str:
+        values, places = "top.values", "top.places"
+        g.nodes.append(
+            helper.make_node("TopK", [h, g.const(numbers(count))], [values, places], "/top",
+                             axis=axis, largest=largest)
+        )  # fmt: skip
+        read = g.op("GatherElements", g.op("Sigmoid", h), places, axis=axis)
+        new = g.op("Add", g.op("Tanh", values), read)
+        return g.op("ScatterElements", h, places, new, axis=axis)
+
+    def model(torch: Any, h: Any) -> Any:
+        found = torch.topk(h.detach(), count, dim=axis, largest=bool(largest)).indices
+        new = torch.tanh(h.gather(axis, found)) + torch.sigmoid(h).gather(axis, found)
+        return h.scatter(axis, found, new)
+
+    path = tmp_path / "m.onnx"
+    arrays = between_layers(path, write, ties=False)
+    agrees_with_pytorch(path, arrays, composed(model), pytorch)
